@@ -1,0 +1,1 @@
+//! Read-only checks before and after.

@@ -1,0 +1,1 @@
+//! An ordered, durable, partitioned log of opaque records behind one small trait.

@@ -1,0 +1,1 @@
+//! Connections to Redis and Valkey: request and reply, TLS, replication.

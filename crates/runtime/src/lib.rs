@@ -1,0 +1,1 @@
+//! Named tasks, clock, budget and status that every process of ours shares.

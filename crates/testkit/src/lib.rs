@@ -1,0 +1,1 @@
+//! What tests share: real servers, waiting for a state, comparing data sets.

@@ -1,0 +1,1 @@
+//! RESP, RDB, slots and the command table of Redis and Valkey: bytes in, values out.
