@@ -1,1 +1,28 @@
-//! Named tasks, clock, budget and status that every process of ours shares.
+//! What every process of ours shares: named tasks, time, chance, budgets, status, error policy.
+//!
+//! Guarantees: nothing here knows Redis, Kafka or an event; real time is read in [`clock`] only
+//! and tasks are started in [`tasks`] only, so tests own both; every wait is bounded by what the
+//! caller gives.
+
+pub mod backoff;
+pub mod budget;
+pub mod clock;
+pub mod policy;
+pub mod random;
+pub mod rate;
+pub mod secret;
+pub mod signal;
+pub mod status;
+pub mod tasks;
+pub mod units;
+
+pub use backoff::Backoff;
+pub use budget::{Budget, Permit};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use policy::{Class, Classified};
+pub use random::Random;
+pub use rate::RateMeter;
+pub use secret::Secret;
+pub use status::StatusNode;
+pub use tasks::{OnFailure, TaskError, Tasks};
+pub use units::ByteSize;

@@ -1,0 +1,39 @@
+//! The one vocabulary of the error policy: what an error means for whoever has to go on.
+//!
+//! Every error that reaches a loop or the command line implements [`Classified`] at its cause;
+//! nothing else decides on retries.
+
+use std::fmt;
+
+/// What to do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Likely to pass: try again with back-off, within the configured window.
+    Retry,
+    /// Will not pass before a person changes something. Progress is kept; nothing is dropped.
+    Operator,
+    /// Concerns one key: set it aside, report it, go on with the rest.
+    Quarantine,
+    /// Going on could lose or corrupt data: stop.
+    Fatal,
+}
+
+/// An error that knows its class and tells an operator what to do.
+pub trait Classified: std::error::Error {
+    /// What this error means for the loop that meets it.
+    fn class(&self) -> Class;
+
+    /// One or two sentences for a person: what to check or change. Names no secret.
+    fn advice(&self) -> String;
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Retry => "retry",
+            Self::Operator => "operator",
+            Self::Quarantine => "quarantine",
+            Self::Fatal => "fatal",
+        })
+    }
+}
