@@ -1,0 +1,195 @@
+//! What can go wrong with a journal, one enum per operation. Each is classified once, at its cause.
+
+use std::path::PathBuf;
+
+use runtime::policy::{Class, Classified};
+
+use crate::{Offset, Partition};
+
+/// Why a stream could not be opened or its writer not be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process holds the stream.
+    #[error("journal {place} is in use by another process{}", holder.as_deref().unwrap_or(""))]
+    Locked {
+        /// Where.
+        place: String,
+        /// What is known of the holder, with a leading blank.
+        holder: Option<String>,
+    },
+    /// The stream already has an appender in this process.
+    #[error("stream {stream} already has a writer")]
+    HasWriter {
+        /// Which.
+        stream: String,
+    },
+    /// What is stored cannot be used.
+    #[error("journal {}: {what}", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What was found, with the byte where it starts.
+        what: String,
+    },
+    /// The stream exists with other properties than asked for.
+    #[error("stream {stream}: {what}")]
+    Mismatch {
+        /// Which.
+        stream: String,
+        /// Which property differs and how.
+        what: String,
+    },
+    /// The file system refused.
+    #[error("{what} {}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Why records were not accepted, or what was accepted is not known to be durable.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// One record is larger than the backend takes; none of the batch was accepted.
+    #[error("a record of {bytes} bytes for partition {} exceeds the limit of {limit}", partition.0)]
+    TooLarge {
+        /// Its partition.
+        partition: Partition,
+        /// Its payload.
+        bytes: usize,
+        /// The backend's limit.
+        limit: usize,
+    },
+    /// The partition does not exist.
+    #[error("partition {} does not exist: the stream has {count}", partition.0)]
+    NoSuchPartition {
+        /// The one named.
+        partition: Partition,
+        /// How many there are.
+        count: usize,
+    },
+    /// The backend has failed for good: reopen the journal and read again what is there.
+    #[error("the journal failed: {0}")]
+    Failed(String),
+    /// Another writer has taken over.
+    #[error("another writer has taken over stream {stream}")]
+    Fenced {
+        /// Which.
+        stream: String,
+    },
+}
+
+/// Why records could not be read.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The offset is no longer kept.
+    #[error("offset {} of partition {} has left retention: the journal starts at {}", offset.0, partition.0, start.0)]
+    OutOfRetention {
+        /// Which partition.
+        partition: Partition,
+        /// What was asked for.
+        offset: Offset,
+        /// What is there.
+        start: Offset,
+    },
+    /// The partition does not exist.
+    #[error("partition {} does not exist: the stream has {count}", partition.0)]
+    NoSuchPartition {
+        /// The one named.
+        partition: Partition,
+        /// How many there are.
+        count: usize,
+    },
+    /// Stored bytes are not what was written.
+    #[error("journal {place}: {what}")]
+    Corrupt {
+        /// File and byte.
+        place: String,
+        /// What was found.
+        what: String,
+    },
+    /// The backend failed for now.
+    #[error("read the journal: {0}")]
+    Failed(String),
+}
+
+// === impl OpenError ===
+
+impl Classified for OpenError {
+    fn class(&self) -> Class {
+        Class::Operator
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::Locked { .. } => {
+                "stop the other process, or give this one a data directory of its own".into()
+            }
+            Self::HasWriter { .. } => "use the writer that exists".into(),
+            Self::Corrupt { .. } => "restore the file from a copy, or move the directory away: \
+                 the next start then makes a full sync"
+                .into(),
+            Self::Mismatch { .. } => {
+                "use the properties the stream was made with, or another stream name".into()
+            }
+            Self::Io { .. } => "check that the directory exists, is writable and has room".into(),
+        }
+    }
+}
+
+// === impl AppendError ===
+
+impl Classified for AppendError {
+    fn class(&self) -> Class {
+        match self {
+            Self::TooLarge { .. } | Self::NoSuchPartition { .. } => Class::Fatal,
+            Self::Failed(_) => Class::Operator,
+            Self::Fenced { .. } => Class::Fatal,
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::TooLarge { .. } | Self::NoSuchPartition { .. } => {
+                "this is a defect of keyferry: please report it".into()
+            }
+            Self::Failed(_) => "check the disk, then start again: nothing durable is lost".into(),
+            Self::Fenced { .. } => {
+                "another capture of this source is running: stop one of them".into()
+            }
+        }
+    }
+}
+
+// === impl ReadError ===
+
+impl Classified for ReadError {
+    fn class(&self) -> Class {
+        match self {
+            Self::OutOfRetention { .. } | Self::Corrupt { .. } => Class::Operator,
+            Self::NoSuchPartition { .. } => Class::Fatal,
+            Self::Failed(_) => Class::Retry,
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::OutOfRetention { .. } => {
+                "the destination needs a new snapshot: start it again with --existing sweep".into()
+            }
+            Self::Corrupt { .. } => {
+                "move the journal's directory away: the next start makes a full sync".into()
+            }
+            Self::NoSuchPartition { .. } => "this is a defect of keyferry: please report it".into(),
+            Self::Failed(_) => "it is tried again".into(),
+        }
+    }
+}
