@@ -1,0 +1,84 @@
+//! What an apply service stores in its destination, in the same atomic step as the data.
+
+use crate::{Position, Shard, Stamp};
+
+/// How far a destination has come, for a range of partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Name of the journal's stream.
+    pub stream: String,
+    /// The number drawn when the stream was made: a later stream of the same name has another.
+    pub incarnation: u64,
+    /// First partition that this covers.
+    pub first_partition: u16,
+    /// Last partition that this covers.
+    pub last_partition: u16,
+    /// Per shard.
+    pub applied: Vec<Applied>,
+    /// Per covered partition, an offset that is durable and not after the first record still needed.
+    pub read_from: Vec<u64>,
+    /// Who wrote it.
+    pub owner_epoch: u64,
+    /// Clock of the writer, Unix milliseconds.
+    pub written_ms: i64,
+    /// While a snapshot is being applied.
+    pub resync: Option<Resync>,
+    /// Two-way sets: what the transaction stands for.
+    pub marker: Option<Marker>,
+}
+
+/// How far one shard's history has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// All changes up to here have been executed.
+    pub position: Position,
+    /// Up to here the replies have been read and what failed has been dealt with.
+    pub judged: Position,
+}
+
+/// A snapshot that is being applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resync {
+    /// Whose.
+    pub shard: Shard,
+    /// In which epoch.
+    pub epoch: u64,
+    /// Keys that the snapshot does not name must go at its end.
+    pub sweep: bool,
+    /// The snapshot has ended and the sweep is under way.
+    pub sweeping: bool,
+}
+
+/// What became of a remote event in a two-way set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marker {
+    /// The site it came from.
+    pub origin: String,
+    /// Its position there.
+    pub position: Position,
+    /// Its stamp.
+    pub stamp: Stamp,
+    /// What was done with it.
+    pub verdict: Verdict,
+}
+
+/// What was done with a remote event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It won.
+    Applied,
+    /// It lost.
+    Skipped,
+    /// A local write was put back over it.
+    Restored,
+}
+
+// === impl Checkpoint ===
+
+impl Checkpoint {
+    /// How far the shard's history has been executed, if any of it has.
+    #[must_use]
+    pub fn applied(&self, shard: Shard) -> Option<&Applied> {
+        self.applied.iter().find(|applied| applied.position.shard == shard)
+    }
+}
