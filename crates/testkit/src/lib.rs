@@ -1,1 +1,27 @@
-//! What tests share: real servers, waiting for a state, comparing data sets.
+//! What tests stand on: real servers, a client, a judge that compares data sets, a source of writes,
+//! and the keyferry binary as a child process.
+//!
+//! It uses no other crate of the project: what judges must not share code with what is judged.
+//! Everything here may block, and everything it starts ends with the test.
+
+mod client;
+mod deadline;
+mod kind;
+mod port;
+mod process;
+mod server;
+mod spawn;
+mod tls;
+mod value;
+
+pub use client::{Client, Command, abridged, command};
+pub use deadline::{Deadline, eventually, now_ms};
+pub use kind::Kind;
+pub use port::free as free_port;
+pub use process::{Process, binary as keyferry_binary};
+pub use server::Server;
+pub use tls::{ServerCert, TlsFiles};
+pub use value::Value;
+
+/// Signals for [`Process::signal`].
+pub use rustix::process::Signal;
