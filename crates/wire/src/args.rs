@@ -1,0 +1,63 @@
+//! How the arguments of a command are seen, wherever their bytes live.
+//!
+//! The replication stream yields ranges into a frame, an event yields owned pieces, a test has string
+//! literals: everything that judges a command works on [`Args`] and copies nothing.
+
+use bytes::Bytes;
+
+/// The arguments of one command, the name included at index 0.
+pub trait Args {
+    /// How many arguments there are, with the name.
+    fn len(&self) -> usize;
+
+    /// The argument at `index`, or `None` past the end.
+    fn get(&self, index: usize) -> Option<&[u8]>;
+
+    /// Whether there is not even a name.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The argument at `index` as owned bytes; a copy unless the implementor can share its memory.
+    fn bytes(&self, index: usize) -> Option<Bytes> {
+        self.get(index).map(Bytes::copy_from_slice)
+    }
+}
+
+impl Args for [Bytes] {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn get(&self, index: usize) -> Option<&[u8]> {
+        self.get(index).map(AsRef::as_ref)
+    }
+
+    fn bytes(&self, index: usize) -> Option<Bytes> {
+        self.get(index).cloned()
+    }
+}
+
+impl Args for Vec<Bytes> {
+    fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    fn get(&self, index: usize) -> Option<&[u8]> {
+        Args::get(self.as_slice(), index)
+    }
+
+    fn bytes(&self, index: usize) -> Option<Bytes> {
+        Args::bytes(self.as_slice(), index)
+    }
+}
+
+impl Args for [&[u8]] {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn get(&self, index: usize) -> Option<&[u8]> {
+        self.get(index).copied()
+    }
+}
