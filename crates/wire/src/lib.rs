@@ -5,3 +5,7 @@
 pub mod args;
 pub mod resp;
 pub mod slot;
+
+pub mod crc64;
+mod lzf;
+pub mod rdb;

@@ -1,0 +1,208 @@
+//! The parser against files written by hand.
+
+use bytes::Bytes;
+
+use crate::rdb::sample::{entry, file, len, parse, parse_some, text, texts};
+use crate::rdb::{
+    Entry, EntryHead, Fault, Flavour, Item, Limits, ModuleId, Parser, Progress, ValueType,
+};
+
+fn head(key: &'static str, kind: ValueType) -> EntryHead {
+    let key = Bytes::from_static(key.as_bytes());
+    EntryHead { key, kind, expire_at_ms: None, idle_s: None, freq: None, key_meta: None }
+}
+
+fn items(file: &[u8]) -> Vec<Item> {
+    parse(file, &[], Limits::default()).unwrap()
+}
+
+fn fault(file: &[u8]) -> (u64, Fault) {
+    let error = parse(file, &[], Limits::default()).unwrap_err();
+    (error.offset, error.fault)
+}
+
+fn with_all_records() -> Vec<u8> {
+    let body = [
+        [&[250][..], &text("redis-ver"), &text("8.6.0")].concat(),
+        [&[250][..], &text("redis-bits"), &[0xc0, 64]].concat(),
+        [&[247][..], &len(7), &len(2), &len(1), &len(0)].concat(),
+        [&[245][..], &text("#!lua name=l")].concat(),
+        [&[254][..], &len(70_000)].concat(),
+        [&[251][..], &len(2), &len(1)].concat(),
+        [&[244][..], &len(16_383), &len(4), &len(5)].concat(),
+        [&[252][..], &(-5_i64).to_le_bytes(), &[249, 200]].concat(),
+        [&[243][..], &len(1), b"spec", &len(5), &text("m"), &len(0)].concat(),
+        entry(0, "a", &text("one")),
+        [&[248][..], &len(9), &[253], &7_i32.to_le_bytes()].concat(),
+        entry(1, "b", &texts(2, &["x", "y"])),
+        entry(0, "c", &[0xc1, 0x39, 0x30]),
+    ];
+    file("REDIS0013", &body.concat())
+}
+
+#[test]
+fn gives_every_record_in_order() {
+    let mut a = head("a", ValueType::String);
+    (a.expire_at_ms, a.freq) = (Some(-5), Some(200));
+    a.key_meta = Some(Bytes::from_static(b"\x01spec\x05\x01m\x00"));
+    let mut b = head("b", ValueType::List);
+    (b.expire_at_ms, b.idle_s) = (Some(7000), Some(9));
+    let expected = vec![
+        Item::Header { flavour: Flavour::Redis, version: 13 },
+        Item::Aux { key: "redis-ver".into(), value: "8.6.0".into() },
+        Item::Aux { key: "redis-bits".into(), value: "64".into() },
+        Item::ModuleAux { module: ModuleId(7), raw: Bytes::from_static(&[7, 2, 1, 0]) },
+        Item::Function("#!lua name=l".into()),
+        Item::SelectDb(70_000),
+        Item::ResizeDb { keys: 2, expires: 1 },
+        Item::SlotInfo { slot: 16_383, keys: 4, expires: 5 },
+        Item::Entry(Entry { head: a, raw: "\x03one".into() }),
+        Item::Entry(Entry { head: b, raw: "\x02\x01x\x01y".into() }),
+        Item::Entry(Entry {
+            head: head("c", ValueType::String),
+            raw: Bytes::from_static(&[0xc1, 0x39, 0x30]),
+        }),
+    ];
+    assert_eq!(items(&with_all_records()), expected);
+}
+
+#[test]
+fn does_not_depend_on_how_the_file_is_cut() {
+    let file = with_all_records();
+    let whole = items(&file);
+    for size in 1..file.len() {
+        let cuts = vec![size; file.len()];
+        assert_eq!(parse(&file, &cuts, Limits::default()).unwrap(), whole, "chunks of {size}");
+    }
+}
+
+#[test]
+fn asks_for_more_wherever_the_file_is_cut_off() {
+    let file = with_all_records();
+    for end in 0..file.len() {
+        let (_, progress) = parse_some(&file[..end], &[], Limits::default()).unwrap();
+        assert_eq!(progress, Progress::NeedMore, "cut off at {end}");
+    }
+}
+
+#[test]
+fn reads_the_shared_bytes_by_the_magic() {
+    let import = [&[243][..], &text("job"), &len(1), &len(5), &len(9)].concat();
+    let hash = [&len(1)[..], &text("f"), &text("v"), &(-1_i64).to_le_bytes()].concat();
+    let valkey = [import, entry(22, "h", &hash)].concat();
+    let expected = [
+        Item::Header { flavour: Flavour::Valkey, version: 80 },
+        Item::SlotImport { job: "job".into(), ranges: vec![(5, 9)] },
+        Item::Entry(Entry {
+            head: head("h", ValueType::HashExpiryValkey),
+            raw: Bytes::from(hash.clone()),
+        }),
+    ];
+    assert_eq!(items(&file("VALKEY080", &valkey)), expected);
+
+    let (offset, fault) = fault(&file("REDIS0012", &entry(22, "h", &hash)));
+    assert_eq!(offset, 9);
+    assert!(matches!(fault, Fault::Unsupported { byte: 22, .. }), "{fault}");
+}
+
+#[test]
+fn refuses_what_it_does_not_know_with_its_place() {
+    let unknown = Fault::UnknownType { byte: 99, flavour: Flavour::Redis };
+    let body = [entry(0, "k", &text("v")), entry(99, "k", &text("v"))].concat();
+    assert_eq!(fault(&file("REDIS0011", &body)), (14, unknown));
+    let byte = 243;
+    let unknown = Fault::UnknownType { byte, flavour: Flavour::Redis };
+    assert_eq!(fault(&file("REDIS0012", &[byte])), (9, unknown));
+}
+
+#[test]
+fn refuses_other_magic_and_versions() {
+    assert_eq!(fault(b"RADIS0011"), (0, Fault::Magic(*b"RADIS0011")));
+    assert_eq!(fault(b"REDIS00a1"), (0, Fault::Magic(*b"REDIS00a1")));
+    for (magic, flavour, version) in [
+        (b"REDIS0000", Flavour::Redis, 0),
+        (b"REDIS0014", Flavour::Redis, 14),
+        (b"VALKEY081", Flavour::Valkey, 81),
+        (b"VALKEY011", Flavour::Valkey, 11),
+    ] {
+        assert_eq!(fault(magic), (0, Fault::Version { flavour, version }));
+    }
+}
+
+#[test]
+fn checks_the_checksum_unless_it_is_zero() {
+    let mut file = file("REDIS0011", &entry(0, "k", &text("v")));
+    let end = file.len();
+    file[end - 1] ^= 1;
+    assert!(matches!(fault(&file), (15, Fault::Checksum { .. })));
+    file[end - 8..].fill(0);
+    assert_eq!(items(&file).len(), 2);
+}
+
+#[test]
+fn knows_that_old_files_end_without_a_checksum() {
+    let mut parser = Parser::new(Limits::default());
+    parser.feed(Bytes::from_static(b"REDIS0004\xffrest"));
+    assert!(matches!(parser.next(), Ok(Progress::Item(Item::Header { .. }))));
+    assert_eq!(parser.next(), Ok(Progress::End));
+    assert_eq!(parser.remaining(), "rest");
+}
+
+#[test]
+fn hands_back_what_lies_behind_the_file() {
+    let file = file("REDIS0011", &entry(0, "k", &text("v")));
+    let end = file.len() as u64;
+    let all = [&file[..], b"mark and stream"].concat();
+    for size in [1, 2, 3, 20, 100] {
+        let mut parser = Parser::new(Limits::default());
+        all.chunks(size).for_each(|chunk| parser.feed(Bytes::copy_from_slice(chunk)));
+        while parser.next() != Ok(Progress::End) {}
+        assert_eq!(parser.offset(), end);
+        assert_eq!(parser.remaining(), "mark and stream");
+        parser.feed(Bytes::from_static(b"more"));
+        assert_eq!((parser.next(), parser.remaining()), (Ok(Progress::End), "more".into()));
+        assert_eq!(parser.offset(), end);
+    }
+}
+
+#[test]
+fn small_values_are_slices_of_the_chunk() {
+    let file = Bytes::from(file("REDIS0011", &entry(0, "key", &text("value"))));
+    let mut parser = Parser::new(Limits::default());
+    parser.feed(file.clone());
+    parser.next().unwrap();
+    let Ok(Progress::Item(Item::Entry(entry))) = parser.next() else { panic!("an entry") };
+    assert_eq!(entry.raw, "\x05value");
+    assert!(file.as_ptr_range().contains(&entry.raw.as_ptr()));
+    assert!(file.as_ptr_range().contains(&entry.head.key.as_ptr()));
+}
+
+#[test]
+fn says_how_much_it_waits_for() {
+    let mut parser = Parser::new(Limits::default());
+    parser.feed(Bytes::from_static(b"REDIS0011\x00\x80\x00\x01\x00\x00abc"));
+    parser.next().unwrap();
+    assert_eq!(parser.next(), Ok(Progress::NeedMore));
+    assert_eq!(parser.wanted(), 65_536 - 3);
+    parser.feed(Bytes::from(vec![b'k'; 1000]));
+    assert_eq!(parser.next(), Ok(Progress::NeedMore));
+    assert_eq!(parser.wanted(), 65_536 - 1003);
+}
+
+#[test]
+fn refuses_promises_above_the_limit() {
+    let limits = Limits { max_string_bytes: 100, ..Limits::default() };
+    for body in [entry(0, "k", &len(101)), len(101), [&[0xc3][..], &len(9), &len(101)].concat()] {
+        let body = [&[0][..], &text("k"), &body].concat();
+        let error = parse(&file("REDIS0011", &body), &[], limits).unwrap_err();
+        assert!(matches!(error.fault, Fault::TooLong { .. }), "{error}");
+    }
+}
+
+#[test]
+fn repeats_an_error() {
+    let mut parser = Parser::new(Limits::default());
+    parser.feed(Bytes::from_static(b"REDIS0099REDIS0011\xff"));
+    let error = parser.next().unwrap_err();
+    assert_eq!(parser.next(), Err(error));
+}

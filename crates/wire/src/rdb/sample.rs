@@ -1,0 +1,77 @@
+//! Builds files for tests, byte by byte.
+
+use bytes::Bytes;
+
+use super::{Error, Item, Limits, Parser, Progress};
+use crate::crc64::crc64;
+
+/// A length in the shortest encoding.
+pub(crate) fn len(n: u64) -> Vec<u8> {
+    match n {
+        0..=63 => vec![u8::try_from(n).unwrap()],
+        64..=16383 => u16::try_from(n | 0x4000).unwrap().to_be_bytes().to_vec(),
+        _ => match u32::try_from(n) {
+            Ok(n) => [&[0x80][..], &n.to_be_bytes()].concat(),
+            Err(_) => [&[0x81][..], &n.to_be_bytes()].concat(),
+        },
+    }
+}
+
+/// A plain string.
+pub(crate) fn text(bytes: impl AsRef<[u8]>) -> Vec<u8> {
+    let bytes = bytes.as_ref();
+    [&len(bytes.len() as u64)[..], bytes].concat()
+}
+
+/// A count and strings.
+pub(crate) fn texts<T: AsRef<[u8]>>(count: u64, texts: &[T]) -> Vec<u8> {
+    let mut all = len(count);
+    texts.iter().for_each(|one| all.extend(text(one)));
+    all
+}
+
+/// A key with its value, as they stand in a file.
+pub(crate) fn entry(kind: u8, key: &str, raw: &[u8]) -> Vec<u8> {
+    [&[kind][..], &text(key), raw].concat()
+}
+
+/// A whole file.
+pub(crate) fn file(magic: &str, body: &[u8]) -> Vec<u8> {
+    let mut file = [magic.as_bytes(), body, &[255]].concat();
+    let crc = crc64(&file);
+    file.extend(crc.to_le_bytes());
+    file
+}
+
+/// All items of a file that is fed in chunks of these lengths (the rest as one).
+pub(crate) fn parse(file: &[u8], cuts: &[usize], limits: Limits) -> Result<Vec<Item>, Error> {
+    let (items, progress) = parse_some(file, cuts, limits)?;
+    assert_eq!(progress, Progress::End, "the file is complete");
+    Ok(items)
+}
+
+/// What comes out of the beginning of a file, and what the parser says last.
+pub(crate) fn parse_some(
+    file: &[u8],
+    cuts: &[usize],
+    limits: Limits,
+) -> Result<(Vec<Item>, Progress), Error> {
+    let mut parser = Parser::new(limits);
+    let mut rest = Bytes::copy_from_slice(file);
+    let mut items = Vec::new();
+    let mut cuts = cuts.iter();
+    loop {
+        let cut = cuts.next().map_or(rest.len(), |cut| rest.len().min(*cut));
+        parser.feed(rest.split_to(cut));
+        let last = loop {
+            match parser.next()? {
+                Progress::Item(item) => items.push(item),
+                other => break other,
+            }
+        };
+        if rest.is_empty() || last == Progress::End {
+            return Ok((items, last));
+        }
+        assert!(parser.wanted() > 0);
+    }
+}
