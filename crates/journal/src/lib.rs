@@ -17,6 +17,8 @@
 //!   [ 17 18 19 20 21 22 23 24 25 26 ]   offsets of one partition; `end` is the next one to be given
 //! ```
 
+#[cfg(any(test, feature = "test-util"))]
+pub mod conformance;
 mod error;
 mod journal;
 mod memory;

@@ -488,3 +488,6 @@ impl MemoryReader {
 fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, T> {
     Box::pin(std::future::ready(value))
 }
+
+#[cfg(test)]
+mod tests;
