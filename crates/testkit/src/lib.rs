@@ -5,6 +5,7 @@
 //! Everything here may block, and everything it starts ends with the test.
 
 mod client;
+pub mod dataset;
 mod deadline;
 mod kind;
 mod port;
@@ -15,6 +16,7 @@ mod tls;
 mod value;
 
 pub use client::{Client, Command, abridged, command};
+pub use dataset::{Dataset, Difference, Tolerance, assert_same, compare};
 pub use deadline::{Deadline, eventually, now_ms};
 pub use kind::Kind;
 pub use port::free as free_port;

@@ -1,0 +1,251 @@
+//! Reads a server's data through pipelines: three round trips per thousand keys.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result, bail};
+
+use super::{Content, Dataset, Entry, Field, Score, StreamValue};
+use crate::client::{Client, Command, abridged, command};
+use crate::value::Value;
+
+/// Keys handled in one go, and asked for per SCAN.
+const CHUNK_KEYS: usize = 1000;
+/// What DUMP puts behind a value: version (2 bytes) and checksum (8).
+const DUMP_FOOTER_BYTES: usize = 10;
+
+/// What this server can be asked.
+struct Abilities {
+    absolute_expiry: bool,
+    field_expiry: bool,
+    functions: bool,
+}
+
+pub(super) fn dataset(client: &mut Client) -> Result<Dataset> {
+    let abilities = Abilities {
+        absolute_expiry: knows(client, "pexpiretime")?,
+        field_expiry: knows(client, "hpexpiretime")?,
+        functions: knows(client, "function")?,
+    };
+    let mut dbs = BTreeMap::new();
+    for db in populated(client)? {
+        client.select(db)?;
+        let keys: Vec<Vec<u8>> = scan(client)?.into_iter().collect();
+        let mut entries = BTreeMap::new();
+        for chunk in keys.chunks(CHUNK_KEYS) {
+            read_chunk(client, &abilities, chunk, &mut entries)
+                .with_context(|| format!("read database {db}"))?;
+        }
+        if !entries.is_empty() {
+            dbs.insert(db, entries);
+        }
+    }
+    let functions = if abilities.functions { Some(functions(client)?) } else { None };
+    Ok(Dataset { read_at_ms: server_ms(&client.cmd(&["TIME"])?)?, dbs, functions })
+}
+
+fn knows(client: &mut Client, name: &str) -> Result<bool> {
+    let info = client.cmd(&["COMMAND", "INFO", name])?.array()?;
+    Ok(matches!(info.first(), Some(Value::Array(members)) if !members.is_empty()))
+}
+
+/// The databases that hold keys.
+fn populated(client: &mut Client) -> Result<Vec<u32>> {
+    let info = client.info("keyspace")?;
+    let dbs = info.lines().filter_map(|line| line.strip_prefix("db")?.split_once(':'));
+    dbs.map(|(db, _)| db.parse().with_context(|| format!("not a database: {db}"))).collect()
+}
+
+/// All keys of the selected database; a set, because SCAN may name a key twice.
+fn scan(client: &mut Client) -> Result<BTreeSet<Vec<u8>>> {
+    let mut keys = BTreeSet::new();
+    let mut cursor = "0".to_owned();
+    let count = CHUNK_KEYS.to_string();
+    loop {
+        let reply = client.cmd(&["SCAN", &cursor, "COUNT", &count])?.array()?;
+        let Ok([next, found]) = <[Value; 2]>::try_from(reply) else {
+            bail!("SCAN did not answer with a cursor and keys");
+        };
+        keys.extend(found.list()?);
+        cursor = next.text()?;
+        if cursor == "0" {
+            return Ok(keys);
+        }
+    }
+}
+
+fn read_chunk(
+    client: &mut Client,
+    abilities: &Abilities,
+    keys: &[Vec<u8>],
+    into: &mut BTreeMap<Vec<u8>, Entry>,
+) -> Result<()> {
+    let known = types_and_deadlines(client, abilities, keys)?;
+    let questions: Vec<Command> =
+        known.iter().map(|known| question(&known.type_name, known.key)).collect();
+    let values = client.all(&questions)?;
+    let mut read = Vec::with_capacity(known.len());
+    for (known, value) in known.into_iter().zip(values) {
+        // A key may expire between two questions; then it is not there.
+        if value == Value::Nil {
+            continue;
+        }
+        let content = content(&known.type_name, value)
+            .with_context(|| format!("read key {}", abridged(known.key)))?;
+        read.push((known.key, Entry { content, expires_at_ms: known.expires_at_ms }));
+    }
+    if abilities.field_expiry {
+        field_deadlines(client, &mut read)?;
+    }
+    let kept = read.into_iter().filter(|(_, entry)| !is_gone(&entry.content));
+    into.extend(kept.map(|(key, entry)| (key.clone(), entry)));
+    Ok(())
+}
+
+/// Whether a collection came back empty: no server keeps one, so the key went in between.
+fn is_gone(content: &Content) -> bool {
+    match content {
+        Content::List(list) => list.is_empty(),
+        Content::Set(set) => set.is_empty(),
+        Content::Hash(hash) => hash.is_empty(),
+        Content::Zset(zset) => zset.is_empty(),
+        Content::String(_) | Content::Stream(_) | Content::Opaque(..) => false,
+    }
+}
+
+struct Known<'a> {
+    key: &'a Vec<u8>,
+    type_name: String,
+    expires_at_ms: Option<u64>,
+}
+
+/// Types and deadlines of the keys that are (still) there.
+fn types_and_deadlines<'a>(
+    client: &mut Client,
+    abilities: &Abilities,
+    keys: &'a [Vec<u8>],
+) -> Result<Vec<Known<'a>>> {
+    let deadline = if abilities.absolute_expiry { "PEXPIRETIME" } else { "PTTL" };
+    let mut questions = vec![command(&["TIME"])];
+    for key in keys {
+        questions.push(vec![b"TYPE".to_vec(), key.clone()]);
+        questions.push(vec![deadline.as_bytes().to_vec(), key.clone()]);
+    }
+    let mut replies = client.all(&questions)?.into_iter();
+    let now_ms = server_ms(&replies.next().context("TIME was not answered")?)?;
+    let mut known = Vec::with_capacity(keys.len());
+    for key in keys {
+        let (Some(type_name), Some(deadline)) = (replies.next(), replies.next()) else {
+            bail!("fewer replies than questions");
+        };
+        let type_name = type_name.text()?;
+        if type_name == "none" {
+            continue;
+        }
+        // Negative: no deadline, or no key any more, which the value will show.
+        let expires_at_ms = u64::try_from(deadline.int()?)
+            .ok()
+            .map(|ms| if abilities.absolute_expiry { ms } else { now_ms + ms });
+        known.push(Known { key, type_name, expires_at_ms });
+    }
+    Ok(known)
+}
+
+fn question(type_name: &str, key: &[u8]) -> Command {
+    let (before, after): (&[&str], &[&str]) = match type_name {
+        "string" => (&["GET"], &[]),
+        "list" => (&["LRANGE"], &["0", "-1"]),
+        "set" => (&["SMEMBERS"], &[]),
+        "hash" => (&["HGETALL"], &[]),
+        "zset" => (&["ZRANGE"], &["0", "-1", "WITHSCORES"]),
+        "stream" => (&["XINFO", "STREAM"], &["FULL", "COUNT", "0"]),
+        _ => (&["DUMP"], &[]),
+    };
+    let mut words = command(before);
+    words.push(key.to_vec());
+    words.extend(command(after));
+    words
+}
+
+fn content(type_name: &str, value: Value) -> Result<Content> {
+    Ok(match type_name {
+        "string" => Content::String(value.bytes()?),
+        "list" => Content::List(value.list()?),
+        "set" => Content::Set(value.list()?.into_iter().collect()),
+        "hash" => {
+            let mut hash = BTreeMap::new();
+            for (field, value) in value.pairs()? {
+                hash.insert(field.bytes()?, Field { value: value.bytes()?, expires_at_ms: None });
+            }
+            Content::Hash(hash)
+        }
+        "zset" => {
+            let mut zset = BTreeMap::new();
+            for (member, score) in value.pairs()? {
+                zset.insert(member.bytes()?, parse_score(score.text()?)?);
+            }
+            Content::Zset(zset)
+        }
+        "stream" => Content::Stream(Box::new(StreamValue::parse(&value)?)),
+        other => {
+            let mut dump = value.bytes()?;
+            dump.truncate(dump.len().saturating_sub(DUMP_FOOTER_BYTES));
+            Content::Opaque(other.to_owned(), dump)
+        }
+    })
+}
+
+fn parse_score(text: String) -> Result<Score> {
+    let number: f64 = text.parse().with_context(|| format!("not a score: {text}"))?;
+    Ok(Score { text, bits: number.to_bits() })
+}
+
+/// Adds the deadlines of single fields.
+fn field_deadlines(client: &mut Client, entries: &mut [(&Vec<u8>, Entry)]) -> Result<()> {
+    let mut hashes: Vec<_> = entries
+        .iter_mut()
+        .filter_map(|(key, entry)| match &mut entry.content {
+            Content::Hash(hash) if !hash.is_empty() => Some((&**key, hash)),
+            _ => None,
+        })
+        .collect();
+    let questions: Vec<Command> = hashes
+        .iter()
+        .map(|(key, hash)| {
+            let mut words = command(&["HPEXPIRETIME"]);
+            words.push((*key).clone());
+            words.extend(command(&["FIELDS", &hash.len().to_string()]));
+            words.extend(hash.keys().cloned());
+            words
+        })
+        .collect();
+    let replies = client.all(&questions)?;
+    for ((_, hash), reply) in hashes.iter_mut().zip(replies) {
+        if reply == Value::Nil {
+            continue;
+        }
+        for (field, deadline) in hash.values_mut().zip(reply.array()?) {
+            field.expires_at_ms = u64::try_from(deadline.int()?).ok();
+        }
+    }
+    Ok(())
+}
+
+fn functions(client: &mut Client) -> Result<BTreeMap<String, String>> {
+    let libraries = client.cmd(&["FUNCTION", "LIST", "WITHCODE"])?.array()?;
+    let mut functions = BTreeMap::new();
+    for library in libraries {
+        let part = |name: &str| -> Result<String> {
+            library.field(name).with_context(|| format!("a library without {name}"))?.clone().text()
+        };
+        functions.insert(part("library_name")?, part("library_code")?);
+    }
+    Ok(functions)
+}
+
+/// TIME's answer in milliseconds since the epoch.
+fn server_ms(time: &Value) -> Result<u64> {
+    match time.clone().array()?.as_slice() {
+        [seconds, micros] => Ok(u64::try_from(seconds.int()? * 1000 + micros.int()? / 1000)?),
+        _ => bail!("TIME answered {time}"),
+    }
+}

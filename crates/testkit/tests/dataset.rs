@@ -1,0 +1,204 @@
+//! The judge sees what differs, and forgives only what it was told to.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
+
+use testkit::{Client, Dataset, Kind, Server, Tolerance, compare};
+
+const STRICT: Tolerance = Tolerance {
+    ttl_slack_ms: 0,
+    history_reads: false,
+    blocked_consumers: false,
+    entries_read: false,
+    bitfield_overflow_fail: false,
+    hll_bytes: false,
+};
+
+/// Two servers of one kind with the same data of every type.
+struct Pair {
+    left: Client,
+    right: Client,
+    _servers: [Server; 2],
+}
+
+impl Pair {
+    fn start(kind: Kind) -> Self {
+        let servers = [0, 1].map(|_| Server::start(kind, &[]).unwrap());
+        let [left, right] = [&servers[0], &servers[1]].map(|server| server.client().unwrap());
+        let mut pair = Self { left, right, _servers: servers };
+        for line in [
+            "SET s v",
+            "SET ttl v PXAT 4102444800000",
+            "RPUSH l a b c",
+            "SADD set a b",
+            "HSET h f v g w",
+            "ZADD z 1.5 a -inf b 0.1 c",
+            "XADD x 1-1 f v",
+            "XADD x 2-1 f w",
+            "XADD x 3-1 f w",
+            "XDEL x 2-1",
+            "XGROUP CREATE x g 0",
+            "XREADGROUP GROUP g alice COUNT 1 STREAMS x >",
+            "XCLAIM x g alice 0 1-1 TIME 1000 RETRYCOUNT 2",
+            "PFADD hll a b c",
+            "SELECT 3",
+            "SET elsewhere v",
+            "SELECT 0",
+        ] {
+            pair.both(line);
+        }
+        pair
+    }
+
+    fn both(&mut self, line: &str) {
+        run(&mut self.left, line);
+        run(&mut self.right, line);
+    }
+
+    fn differences(&mut self, tolerance: &Tolerance) -> Vec<String> {
+        let left = Dataset::read(&mut self.left).unwrap();
+        let right = Dataset::read(&mut self.right).unwrap();
+        compare(&left, &right, tolerance).iter().map(ToString::to_string).collect()
+    }
+}
+
+fn run(client: &mut Client, line: &str) {
+    let words: Vec<&str> = line.split(' ').collect();
+    client.cmd(&words).unwrap();
+}
+
+#[test]
+fn the_same_writes_make_the_same_data_on_every_pair_of_kinds() {
+    let mut all: Vec<(Kind, Dataset)> = Vec::new();
+    for kind in Kind::ALL {
+        let mut pair = Pair::start(kind);
+        assert_eq!(pair.differences(&STRICT), Vec::<String>::new(), "{kind}");
+        all.push((kind, Dataset::read(&mut pair.left).unwrap()));
+    }
+    for (left_kind, left) in &all {
+        for (right_kind, right) in &all {
+            let slack = Tolerance { ttl_slack_ms: 500, ..STRICT };
+            let found = compare(left, right, &slack);
+            assert!(found.is_empty(), "{left_kind} and {right_kind}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn every_planted_difference_is_found_and_named() {
+    let plants = [
+        ("SET s w", "db 0 key \"s\": string of 1 != 1 bytes, differing at byte 0: \"v\" != \"w\""),
+        ("SET s v EX 100", "key \"s\": expires never != at"),
+        ("PERSIST ttl", "key \"ttl\": expires at 4102444800000 ms != never"),
+        ("PEXPIREAT ttl 4102444800001", "expires at 4102444800000 ms != at 4102444800001 ms"),
+        ("DEL s", "key \"s\": missing on the right; left has string \"v\""),
+        ("SET new v", "key \"new\": missing on the left; right has string \"v\""),
+        ("MOVE s 5", "db 5 key \"s\": missing on the left"),
+        ("LSET l 1 B", "list of 3 != 3 elements, differing at 1: \"b\" != \"B\""),
+        ("RPUSH l d", "list of 3 != 4 elements"),
+        ("SREM set a", "1 members on the left only: a"),
+        ("SADD set c", "1 members on the right only: c"),
+        ("HSET h f V", "field \"f\": \"v\" != \"V\""),
+        ("HDEL h f", "field \"f\": \"v\" != nothing"),
+        ("ZADD z 0.10000000000000002 c", "score \"c\": 0.1"),
+        ("XADD x 4-1 f v", "2 and 3 entries; on the right only, from 4-1 f v"),
+        ("XDEL x 3-1", "2 and 1 entries; on the left only, from 3-1 f w"),
+        ("XDEL x 3-1", "max deleted id 2-1 != 3-1"),
+        ("XSETID x 9-9", "last id 3-1 != 9-9"),
+        ("XSETID x 9-9 ENTRIESADDED 7 MAXDELETEDID 8-8", "entries added 3 != 7"),
+        ("XGROUP DESTROY x g", "group g is missing on the right"),
+        ("XGROUP CREATE x g2 0", "group g2 is missing on the left"),
+        ("XGROUP SETID x g 0", "group g: last delivered id 1-1 != 0-0"),
+        ("XGROUP SETID x g 1-1 ENTRIESREAD 7", "group g: entries read nil != 7"),
+        ("XACK x g 1-1", "group g: pending 1-1 is missing on the right"),
+        (
+            "XCLAIM x g alice 0 1-1 TIME 1001 RETRYCOUNT 2",
+            "alice at 1000 (2 times) != alice at 1001",
+        ),
+        ("XCLAIM x g alice 0 1-1 TIME 1000 RETRYCOUNT 3", "(2 times) != alice at 1000 (3 times)"),
+        ("XCLAIM x g bob 0 1-1 TIME 1000 RETRYCOUNT 2", "alice at 1000 (2 times) != bob"),
+        ("XGROUP CREATECONSUMER x g bob", "consumers on the right only: bob"),
+        ("PFADD hll d", "key \"hll\": string of"),
+        ("HPEXPIREAT h 4102444800000 FIELDS 1 f", "\"v\" != \"v\" expiring at 4102444800000 ms"),
+    ];
+    for (plant, wanted) in plants {
+        let kind = if plant.starts_with("HPEXPIREAT") { Kind::Redis8_2 } else { Kind::Redis7_0 };
+        let mut pair = Pair::start(kind);
+        run(&mut pair.right, plant);
+        let found = pair.differences(&STRICT);
+        assert!(found.iter().any(|line| line.contains(wanted)), "{plant}: {found:?}");
+    }
+}
+
+#[test]
+fn another_function_library_is_a_difference() {
+    let mut pair = Pair::start(Kind::Redis7_0);
+    let code = "#!lua name=lib\nredis.register_function('f', function() return 1 end)";
+    pair.left.cmd(&["FUNCTION", "LOAD", code]).unwrap();
+    let found = pair.differences(&STRICT);
+    assert!(found.iter().any(|line| line.starts_with("function library lib:")), "{found:?}");
+}
+
+#[test]
+fn what_is_forgiven_is_forgiven_only_when_asked() {
+    let forgive_history = Tolerance { history_reads: true, ..STRICT };
+    let forgive_consumer = Tolerance { blocked_consumers: true, ..STRICT };
+    let forgive_room = Tolerance { bitfield_overflow_fail: true, ..STRICT };
+    let forgive_read = Tolerance { entries_read: true, ..STRICT };
+    let forgive_slack = Tolerance { ttl_slack_ms: 10, ..STRICT };
+    let forgive_hll = Tolerance { hll_bytes: true, ..STRICT };
+    let cases = [
+        ("XREADGROUP GROUP g alice STREAMS x 0", forgive_history),
+        ("XGROUP CREATECONSUMER x g bob", forgive_consumer),
+        ("BITFIELD new OVERFLOW FAIL SET u8 0 256", forgive_room),
+        ("BITFIELD s OVERFLOW FAIL SET u8 8 256", forgive_room),
+        ("XGROUP SETID x g 1-1 ENTRIESREAD 7", forgive_read),
+        ("PEXPIREAT ttl 4102444800010", forgive_slack),
+        ("PFDEBUG TODENSE hll", forgive_hll),
+    ];
+    for (plant, tolerance) in cases {
+        let mut pair = Pair::start(Kind::Valkey9_1);
+        run(&mut pair.left, plant);
+        assert!(!pair.differences(&STRICT).is_empty(), "{plant} made no difference");
+        assert_eq!(pair.differences(&tolerance), Vec::<String>::new(), "{plant}");
+    }
+}
+
+#[test]
+fn the_other_side_is_not_forgiven() {
+    let lenient = Tolerance::native(Kind::Redis8_2, Kind::Valkey9_1);
+    for plant in [
+        "XREADGROUP GROUP g alice STREAMS x 0",
+        "XGROUP CREATECONSUMER x g bob",
+        "BITFIELD new OVERFLOW FAIL SET u8 0 256",
+    ] {
+        let mut pair = Pair::start(Kind::Valkey9_1);
+        run(&mut pair.right, plant);
+        assert!(!pair.differences(&lenient).is_empty(), "{plant}");
+    }
+}
+
+#[test]
+fn own_keys_and_expired_ones_are_no_difference() {
+    let mut pair = Pair::start(Kind::Redis7_0);
+    run(&mut pair.left, "SET keyferry:{x}:stream v");
+    run(&mut pair.left, "DEBUG SET-ACTIVE-EXPIRE 0");
+    run(&mut pair.left, "SET dying v PX 1");
+    assert_eq!(pair.differences(&STRICT), Vec::<String>::new());
+}
+
+#[test]
+fn a_value_of_an_unknown_module_is_compared_by_its_bytes() {
+    let mut pair = Pair::start(Kind::Redis8_2);
+    pair.both("VADD v VALUES 2 1 0 e");
+    assert_eq!(pair.differences(&STRICT), Vec::<String>::new());
+    run(&mut pair.right, "VADD v VALUES 2 0 1 e");
+    let found = pair.differences(&STRICT);
+    assert!(found.len() == 1 && found[0].contains("vectorset"), "{found:?}");
+}
+
+#[test]
+fn many_keys_are_read_in_one_go() {
+    let server = Server::start(Kind::Redis7_0, &[]).unwrap();
+    let mut client = server.client().unwrap();
+    run(&mut client, "DEBUG POPULATE 300000");
+    assert_eq!(Dataset::read(&mut client).unwrap().len(), 300_000);
+}
