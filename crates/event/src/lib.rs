@@ -10,6 +10,7 @@ pub mod control;
 pub mod fragment;
 pub mod image;
 pub mod limits;
+pub mod names;
 mod change;
 mod position;
 mod schema;

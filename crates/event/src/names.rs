@@ -1,0 +1,99 @@
+//! The names of the keys that keyferry itself keeps in servers, and how they are told from data.
+//!
+//! Part of the format: never changed. A key is ours only if it has exactly one of these forms; any other key with
+//! the prefix is data.
+
+use bytes::Bytes;
+use wire::slot::Slot;
+
+/// Every key of ours begins with this.
+pub const PREFIX: &str = "keyferry:";
+
+const HEARTBEAT: &str = "keyferry:heartbeat:";
+
+/// What stands behind a checkpoint's name in names beside it.
+const OWNER: &str = ":owner";
+const QUARANTINE: &str = ":quarantine";
+const STAGE: &str = ":stage:";
+
+/// The key that capture writes at its source once a second.
+#[must_use]
+pub fn heartbeat(stream: &str) -> String {
+    format!("{HEARTBEAT}{stream}")
+}
+
+/// The checkpoint of a stream in the slot.
+#[must_use]
+pub fn checkpoint(slot: Slot, stream: &str) -> String {
+    format!("{PREFIX}{{{}}}:{stream}", slot.tag())
+}
+
+/// The owner epoch beside a checkpoint.
+#[must_use]
+pub fn owner(slot: Slot, stream: &str) -> String {
+    checkpoint(slot, stream) + OWNER
+}
+
+/// The quarantined keys beside a checkpoint.
+#[must_use]
+pub fn quarantine(slot: Slot, stream: &str) -> String {
+    checkpoint(slot, stream) + QUARANTINE
+}
+
+/// Where the parts of a large value are put together, in the slot of its key.
+#[must_use]
+pub fn stage(key: &[u8], stream: &str, epoch: u64, db: u32) -> Bytes {
+    let name = checkpoint(Slot::of_key(key), stream);
+    Bytes::from(format!("{name}{STAGE}{epoch}:{db}:{:016x}", wire::crc64::crc64(key)))
+}
+
+/// Whether a key has one of the forms above.
+#[must_use]
+pub fn is_ours(key: &[u8]) -> bool {
+    let Some(rest) = key.strip_prefix(PREFIX.as_bytes()) else { return false };
+    if key.starts_with(HEARTBEAT.as_bytes()) {
+        return true;
+    }
+    // `{tag}:stream…`, where the tag is the one that we would use for its slot.
+    let Some(tagged) = rest.strip_prefix(b"{") else { return false };
+    let Some(end) = tagged.iter().position(|byte| *byte == b'}') else { return false };
+    let (tag, behind) = tagged.split_at(end);
+    Slot::of_key(tag).tag().as_bytes() == tag && behind.starts_with(b"}:") && behind.len() > 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot() -> Slot {
+        Slot::of_key(b"some key")
+    }
+
+    #[test]
+    fn knows_its_own_names() {
+        let names = [
+            heartbeat("shop"),
+            checkpoint(slot(), "shop"),
+            owner(slot(), "shop"),
+            quarantine(slot(), "shop"),
+        ];
+        for name in names {
+            assert!(is_ours(name.as_bytes()), "{name}");
+        }
+        assert!(is_ours(&stage(b"a\xff}b", "shop", 7, 3)));
+    }
+
+    #[test]
+    fn leaves_data_with_the_prefix_alone() {
+        for key in ["keyferry", "keyferry:", "keyferry:x", "keyferry:{}:x", "keyferry:{user}:x", "{a}"] {
+            assert!(!is_ours(key.as_bytes()), "{key}");
+        }
+    }
+
+    #[test]
+    fn names_lie_in_the_slot_asked_for() {
+        assert_eq!(Slot::of_key(checkpoint(slot(), "shop").as_bytes()), slot());
+        let staged = stage(b"some key", "shop", 1, 0);
+        assert_eq!(Slot::of_key(&staged), slot());
+    }
+}
