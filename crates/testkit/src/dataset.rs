@@ -19,6 +19,9 @@ mod stream;
 pub use compare::{Difference, Tolerance, assert_same, compare};
 pub use stream::{Group, Pending, StreamEntry, StreamValue};
 
+/// What TYPE says of a vector set.
+const VECTOR_SET: &str = "vectorset";
+
 /// The data of a server, or of all primaries of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataset {
@@ -54,6 +57,9 @@ pub enum Content {
     Zset(BTreeMap<Vec<u8>, Score>),
     /// A stream.
     Stream(Box<StreamValue>),
+    /// A vector set: what VEMB … RAW and VGETATTR answer, by element. The graph between the elements
+    /// is left out: servers build it with random numbers.
+    Vectors(BTreeMap<Vec<u8>, String>),
     /// A module's value: the type's name and the DUMP payload without version and checksum.
     Opaque(String, Vec<u8>),
 }
@@ -79,7 +85,8 @@ pub struct Score {
 // === impl Dataset ===
 
 impl Dataset {
-    /// Reads everything that a server holds. Nobody should be writing to it meanwhile.
+    /// Reads everything that a server holds, and leaves the connection in database 0. Nobody should
+    /// be writing meanwhile.
     ///
     /// # Errors
     /// If the connection breaks, or a reply is not understood.
@@ -132,6 +139,7 @@ impl Content {
             Self::Hash(_) => "hash",
             Self::Zset(_) => "zset",
             Self::Stream(_) => "stream",
+            Self::Vectors(_) => VECTOR_SET,
             Self::Opaque(name, _) => name,
         }
     }

@@ -1,5 +1,5 @@
 //! The judge sees what differs, and forgives only what it was told to.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use testkit::{Client, Dataset, Kind, Server, Tolerance, compare};
 
@@ -10,6 +10,7 @@ const STRICT: Tolerance = Tolerance {
     entries_read: false,
     bitfield_overflow_fail: false,
     hll_bytes: false,
+    module_bytes: false,
 };
 
 /// Two servers of one kind with the same data of every type.
@@ -177,22 +178,57 @@ fn the_other_side_is_not_forgiven() {
 }
 
 #[test]
-fn own_keys_and_expired_ones_are_no_difference() {
+fn own_keys_are_no_difference() {
     let mut pair = Pair::start(Kind::Redis7_0);
     run(&mut pair.left, "SET keyferry:{x}:stream v");
-    run(&mut pair.left, "DEBUG SET-ACTIVE-EXPIRE 0");
-    run(&mut pair.left, "SET dying v PX 1");
     assert_eq!(pair.differences(&STRICT), Vec::<String>::new());
 }
 
 #[test]
-fn a_value_of_an_unknown_module_is_compared_by_its_bytes() {
+fn a_key_whose_deadline_passed_by_the_later_clock_is_no_difference() {
     let mut pair = Pair::start(Kind::Redis8_2);
-    pair.both("VADD v VALUES 2 1 0 e");
+    run(&mut pair.left, "SET key v PXAT 4102444800000");
+    run(&mut pair.left, "HSET hash f v");
+    run(&mut pair.left, "HPEXPIREAT hash 4102444800000 FIELDS 1 f");
+    assert_eq!(pair.differences(&STRICT).len(), 2);
+    let left = Dataset::read(&mut pair.left).unwrap();
+    let mut right = Dataset::read(&mut pair.right).unwrap();
+    right.read_at_ms = 4_102_444_800_000;
+    let found = compare(&left, &right, &STRICT);
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn vector_sets_are_compared_by_elements_whatever_graph_the_servers_built() {
+    let mut pair = Pair::start(Kind::Redis8_2);
+    for n in 0..20 {
+        pair.both(&format!("VADD v VALUES 2 {n} 1 e{n} SETATTR {{}}"));
+    }
     assert_eq!(pair.differences(&STRICT), Vec::<String>::new());
-    run(&mut pair.right, "VADD v VALUES 2 0 1 e");
+    run(&mut pair.right, "VADD v VALUES 2 0 1 e7");
+    run(&mut pair.right, "VSETATTR v e8 {\"a\":1}");
     let found = pair.differences(&STRICT);
-    assert!(found.len() == 1 && found[0].contains("vectorset"), "{found:?}");
+    assert!(found.len() == 2 && found[1].contains("element \"e8\""), "{found:?}");
+}
+
+#[test]
+fn a_modules_value_is_compared_by_its_bytes_or_by_its_presence() {
+    let module = Kind::Redis8_2.tool("falkordb.so").unwrap();
+    let load = format!("loadmodule {}", module.display());
+    let servers = [0, 1].map(|_| Server::start(Kind::Redis8_2, &[&load]).unwrap());
+    let [mut left, mut right] = [&servers[0], &servers[1]].map(|server| server.client().unwrap());
+    for client in [&mut left, &mut right] {
+        client.cmd(&["GRAPH.QUERY", "g", "CREATE (:a {b: 1})"]).unwrap();
+    }
+    let read = |client: &mut Client| Dataset::read(client).unwrap();
+    let lenient = Tolerance { module_bytes: true, ..STRICT };
+    assert!(compare(&read(&mut left), &read(&mut right), &lenient).is_empty());
+    right.cmd(&["GRAPH.QUERY", "g", "MATCH (n) SET n.b = 'more'"]).unwrap();
+    let found = compare(&read(&mut left), &read(&mut right), &STRICT);
+    assert!(found[0].what.starts_with("graphdata: "), "{found:?}");
+    right.cmd(&["DEL", "g"]).unwrap();
+    let found = compare(&read(&mut left), &read(&mut right), &lenient);
+    assert!(found[0].what.contains("missing on the right"), "{found:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
 
-use super::{Content, Dataset, Entry, Field, Score, StreamValue};
+use super::{Content, Dataset, Entry, Field, Score, StreamValue, VECTOR_SET};
 use crate::client::{Client, Command, abridged, command};
 use crate::value::Value;
 
@@ -12,6 +12,9 @@ use crate::value::Value;
 const CHUNK_KEYS: usize = 1000;
 /// What DUMP puts behind a value: version (2 bytes) and checksum (8).
 const DUMP_FOOTER_BYTES: usize = 10;
+
+/// A count above any vector set's, which makes VRANDMEMBER name every element once.
+const ALL_ELEMENTS: &str = "1000000000";
 
 /// What this server can be asked.
 struct Abilities {
@@ -39,6 +42,7 @@ pub(super) fn dataset(client: &mut Client) -> Result<Dataset> {
             dbs.insert(db, entries);
         }
     }
+    client.select(0)?;
     let functions = if abilities.functions { Some(functions(client)?) } else { None };
     Ok(Dataset { read_at_ms: server_ms(&client.cmd(&["TIME"])?)?, dbs, functions })
 }
@@ -96,6 +100,7 @@ fn read_chunk(
     if abilities.field_expiry {
         field_deadlines(client, &mut read)?;
     }
+    vectors(client, &mut read)?;
     let kept = read.into_iter().filter(|(_, entry)| !is_gone(&entry.content));
     into.extend(kept.map(|(key, entry)| (key.clone(), entry)));
     Ok(())
@@ -108,6 +113,7 @@ fn is_gone(content: &Content) -> bool {
         Content::Set(set) => set.is_empty(),
         Content::Hash(hash) => hash.is_empty(),
         Content::Zset(zset) => zset.is_empty(),
+        Content::Vectors(vectors) => vectors.is_empty(),
         Content::String(_) | Content::Stream(_) | Content::Opaque(..) => false,
     }
 }
@@ -158,6 +164,7 @@ fn question(type_name: &str, key: &[u8]) -> Command {
         "hash" => (&["HGETALL"], &[]),
         "zset" => (&["ZRANGE"], &["0", "-1", "WITHSCORES"]),
         "stream" => (&["XINFO", "STREAM"], &["FULL", "COUNT", "0"]),
+        VECTOR_SET => (&["VRANDMEMBER"], &[ALL_ELEMENTS]),
         _ => (&["DUMP"], &[]),
     };
     let mut words = command(before);
@@ -186,6 +193,10 @@ fn content(type_name: &str, value: Value) -> Result<Content> {
             Content::Zset(zset)
         }
         "stream" => Content::Stream(Box::new(StreamValue::parse(&value)?)),
+        VECTOR_SET => {
+            let elements = value.list()?.into_iter();
+            Content::Vectors(elements.map(|element| (element, String::new())).collect())
+        }
         other => {
             let mut dump = value.bytes()?;
             dump.truncate(dump.len().saturating_sub(DUMP_FOOTER_BYTES));
@@ -225,6 +236,23 @@ fn field_deadlines(client: &mut Client, entries: &mut [(&Vec<u8>, Entry)]) -> Re
         }
         for (field, deadline) in hash.values_mut().zip(reply.array()?) {
             field.expires_at_ms = u64::try_from(deadline.int()?).ok();
+        }
+    }
+    Ok(())
+}
+
+/// Fills in what is known of each element of vector sets.
+fn vectors(client: &mut Client, entries: &mut [(&Vec<u8>, Entry)]) -> Result<()> {
+    for (key, entry) in entries {
+        let Content::Vectors(vectors) = &mut entry.content else { continue };
+        for (element, told) in vectors {
+            let mut vector = vec![b"VEMB".to_vec(), key.clone(), element.clone(), b"RAW".to_vec()];
+            let raw = client.cmd(&vector)?;
+            vector.pop();
+            if let Some(name) = vector.first_mut() {
+                *name = b"VGETATTR".to_vec();
+            }
+            *told = format!("{raw} {}", client.cmd(&vector)?);
         }
     }
     Ok(())
