@@ -63,7 +63,6 @@ fn lookup(slice: usize, byte: u8) -> u64 {
 
 #[expect(
     clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
     reason = "evaluated by the compiler: an index out of range does not build"
 )]
 const fn tables() -> [[u64; 256]; SLICES] {

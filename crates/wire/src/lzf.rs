@@ -25,7 +25,7 @@ pub(crate) struct Inflater {
     /// Where in `output` the untaken bytes begin.
     fresh: usize,
     /// Bytes still to be made.
-    left: u64,
+    left: usize,
 }
 
 /// Whether any input of `compressed` bytes could make `plain` bytes.
@@ -51,7 +51,7 @@ pub(crate) fn decompress(input: &[u8], plain: usize) -> Result<Vec<u8>, Broken> 
 
 impl Inflater {
     /// For a string of `plain` bytes.
-    pub(crate) fn new(plain: u64) -> Self {
+    pub(crate) fn new(plain: usize) -> Self {
         Self { output: Vec::new(), fresh: 0, left: plain }
     }
 
@@ -72,8 +72,7 @@ impl Inflater {
         while self.ready() < wanted {
             let before = self.output.len();
             let Some(used) = instruction(rest, &mut self.output)? else { break };
-            let made = u64::try_from(self.output.len() - before).map_err(|_| Broken)?;
-            self.left = self.left.checked_sub(made).ok_or(Broken)?;
+            self.left = self.left.checked_sub(self.output.len() - before).ok_or(Broken)?;
             rest = rest.get(used..).ok_or(Broken)?;
         }
         Ok(input.len() - rest.len())

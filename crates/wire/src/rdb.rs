@@ -11,12 +11,18 @@
 mod sample;
 
 mod buffer;
+pub mod dump;
+mod element;
+pub mod encode;
 mod error;
 mod kind;
+mod large;
+mod packed;
 mod parser;
 mod reader;
 mod record;
 mod stream;
+pub mod value;
 mod walk;
 
 use bytes::Bytes;
@@ -24,7 +30,11 @@ use bytes::Bytes;
 pub use error::{Error, Fault};
 pub use kind::{Class, Flavour, ValueType};
 pub use parser::{Limits, Parser, Progress};
-pub use stream::{PendingEntry, StreamEntry, StreamId, StreamItem, StreamMeta};
+pub use stream::{
+    Idempotence, PendingEntry, StreamConsumer, StreamEntry, StreamGroup, StreamId, StreamItem,
+    StreamMeta, StreamProducer, StreamValue,
+};
+pub use value::Value;
 
 /// What a file consists of, in the order of the file.
 #[derive(Clone, Debug, PartialEq)]

@@ -153,13 +153,13 @@ impl Buffer {
         self.needed = 0;
         let left = self.front().len();
         // What is left of the front is also at the front of the next chunk: go on there, uncopied.
-        if left <= self.overlap || left == 0 {
-            if let Some(mut chunk) = self.queue.pop_front() {
-                self.queued -= chunk.len();
-                drop(chunk.split_to(self.overlap - left));
-                self.front = Front::Chunk(chunk);
-                self.overlap = 0;
-            }
+        if (left <= self.overlap || left == 0)
+            && let Some(mut chunk) = self.queue.pop_front()
+        {
+            self.queued -= chunk.len();
+            drop(chunk.split_to(self.overlap - left));
+            self.front = Front::Chunk(chunk);
+            self.overlap = 0;
         }
     }
 }

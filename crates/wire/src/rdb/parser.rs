@@ -8,16 +8,15 @@ use bytes::Bytes;
 use super::buffer::Buffer;
 use super::error::{Error, Fault};
 use super::kind::{Flavour, ValueType};
+use super::large::{Large, LargeStep};
 use super::reader::{Reader, Stop};
 use super::record::{Record, record};
+use super::value::module_id;
 use super::walk::Walk;
-use super::{Entry, EntryHead, Item, ModuleId};
+use super::{Entry, EntryHead, Item};
 
 /// Bytes of the magic.
 const MAGIC_BYTES: usize = 9;
-
-/// Bytes of the checksum.
-const CHECKSUM_BYTES: usize = 8;
 
 /// The first version that ends with a checksum.
 const CHECKSUM_VERSION: u16 = 5;
@@ -71,6 +70,7 @@ enum State {
         walk: Walk,
         walked: usize,
     },
+    Large(Large),
     Checksum,
     End,
     /// Nothing follows an error but the same error.
@@ -187,6 +187,7 @@ impl Parser {
             State::Magic => self.magic(),
             State::Record => self.record(),
             State::Value { .. } => self.value(),
+            State::Large(_) => self.large(),
             State::Checksum => self.checksum(),
             State::End => Ok(Step::End),
             State::Failed(ref error) => Err(error.clone()),
@@ -194,10 +195,9 @@ impl Parser {
     }
 
     fn magic(&mut self) -> Result<Step, Error> {
-        let Some((magic, _)) = self.attempt(|reader| reader.array::<MAGIC_BYTES>())? else {
+        let Some(((flavour, version), _)) = self.attempt(magic)? else {
             return Ok(Step::NeedMore);
         };
-        let (flavour, version) = parse_magic(&magic).map_err(|fault| fault.at(0))?;
         (self.flavour, self.version) = (flavour, version);
         self.state = State::Record;
         Ok(Step::Item(Item::Header { flavour, version }))
@@ -257,44 +257,84 @@ impl Parser {
         self.state = State::Value { target, walk: Walk::new(kind), walked: 0 };
     }
 
-    /// Walks on to the end of the value and takes it whole.
+    /// Walks on to the end of the value and takes it whole, unless it turns out to be large.
     fn value(&mut self) -> Result<Step, Error> {
-        let State::Value { walk, walked, .. } = &mut self.state else { return Ok(Step::Again) };
-        loop {
-            let (base, most) = (self.buffer.offset(), self.limits.max_string_bytes);
+        let State::Value { target, walk, walked } = &mut self.state else { return Ok(Step::Again) };
+        let (base, most) = (self.buffer.offset(), self.limits.max_string_bytes);
+        let whole_bytes = target.whole_bytes(&self.limits);
+        let stop = loop {
             let mut reader = Reader::new(self.buffer.front(), *walked, base, most);
             let stop = loop {
                 match walk.next(&mut reader) {
+                    Ok(Some(_)) if reader.position() > whole_bytes => {
+                        break Some(Stop::More(reader.position()));
+                    }
                     Ok(Some(_)) => *walked = reader.position(),
                     Ok(None) => break None,
                     Err(stop) => break Some(stop),
                 }
             };
             match stop {
-                None => break,
-                Some(Stop::Bad(error)) => return Err(error),
-                Some(Stop::More(total)) if !self.buffer.require(total) => {
-                    return Ok(Step::NeedMore);
+                Some(Stop::More(total)) if total <= whole_bytes => {
+                    if !self.buffer.require(total) {
+                        return Ok(Step::NeedMore);
+                    }
                 }
-                Some(Stop::More(_)) => {}
+                other => break other,
             }
+        };
+        match stop {
+            None => Ok(self.take_whole()),
+            Some(Stop::Bad(error)) => Err(error),
+            Some(Stop::More(total)) => self.begin_large(total),
         }
-        let raw = self.buffer.take(*walked);
+    }
+
+    fn take_whole(&mut self) -> Step {
+        let State::Value { target, walked, .. } = std::mem::replace(&mut self.state, State::Record)
+        else {
+            return Step::Again;
+        };
+        let raw = self.buffer.take(walked);
+        Step::Item(match target {
+            Target::Key(head) => Item::Entry(Entry { head, raw }),
+            Target::ModuleAux => Item::ModuleAux { module: module_id(&raw), raw },
+        })
+    }
+
+    /// The value has at least `total` bytes and will not be held whole.
+    fn begin_large(&mut self, total: usize) -> Result<Step, Error> {
         match std::mem::replace(&mut self.state, State::Record) {
             State::Value { target: Target::Key(head), .. } => {
-                Ok(Step::Item(Item::Entry(Entry { head, raw })))
+                self.state = State::Large(Large::new(head.kind));
+                Ok(Step::Item(Item::LargeBegin(head)))
             }
-            _ => Ok(Step::Item(Item::ModuleAux { module: module_id(&raw), raw })),
+            _ => {
+                let (promised, limit) = (total as u64, self.limits.max_string_bytes as u64);
+                let fault = Fault::TooLong { what: "module data", promised, limit };
+                Err(fault.at(self.buffer.offset()))
+            }
         }
+    }
+
+    fn large(&mut self) -> Result<Step, Error> {
+        let State::Large(large) = &mut self.state else { return Ok(Step::Again) };
+        Ok(match large.next(&mut self.buffer, self.limits)? {
+            LargeStep::Part(part) => Step::Item(Item::LargePart(part)),
+            LargeStep::NeedMore => Step::NeedMore,
+            LargeStep::End => {
+                self.state = State::Record;
+                Step::Item(Item::LargeEnd)
+            }
+        })
     }
 
     fn checksum(&mut self) -> Result<Step, Error> {
         if self.version >= CHECKSUM_VERSION {
             let (offset, computed) = (self.buffer.offset(), self.buffer.checksum());
-            let Some((stored, _)) = self.attempt(|reader| reader.array::<CHECKSUM_BYTES>())? else {
+            let Some((stored, _)) = self.attempt(stored_checksum)? else {
                 return Ok(Step::NeedMore);
             };
-            let stored = u64::from_le_bytes(stored);
             // Zero stands where the writer was told not to compute one.
             if stored != 0 && stored != computed {
                 return Err(Fault::Checksum { stored, computed }.at(offset));
@@ -325,6 +365,18 @@ impl Parser {
     }
 }
 
+// === impl Target ===
+
+impl Target {
+    /// Up to which size a value is held whole.
+    fn whole_bytes(&self, limits: &Limits) -> usize {
+        match self {
+            Self::Key(_) => limits.raw_value_bytes,
+            Self::ModuleAux => limits.max_string_bytes,
+        }
+    }
+}
+
 // === impl Said ===
 
 impl Said {
@@ -332,6 +384,15 @@ impl Said {
         let Self { expire_at_ms, idle_s, freq, key_meta } = std::mem::take(self);
         EntryHead { key, kind, expire_at_ms, idle_s, freq, key_meta }
     }
+}
+
+fn magic(reader: &mut Reader<'_>) -> Result<(Flavour, u16), Stop> {
+    let magic = reader.array()?;
+    parse_magic(&magic).map_err(|fault| reader.bad_at(0, fault))
+}
+
+fn stored_checksum(reader: &mut Reader<'_>) -> Result<u64, Stop> {
+    Ok(u64::from_le_bytes(reader.array()?))
 }
 
 fn parse_magic(magic: &[u8; MAGIC_BYTES]) -> Result<(Flavour, u16), Fault> {
@@ -352,12 +413,6 @@ fn parse_magic(magic: &[u8; MAGIC_BYTES]) -> Result<(Flavour, u16), Fault> {
         }
         _ => Err(Fault::Version { flavour, version }),
     }
-}
-
-/// The id at the beginning of a module's value that was walked.
-fn module_id(raw: &[u8]) -> ModuleId {
-    let mut reader = Reader::new(raw, 0, 0, 0);
-    ModuleId(reader.len().unwrap_or_default())
 }
 
 #[cfg(test)]

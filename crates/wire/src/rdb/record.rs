@@ -9,8 +9,11 @@ use super::walk::module_values;
 /// Slots of a cluster: an import cannot name more ranges than that.
 const SLOTS: u64 = 16384;
 
-/// From this version on byte 243 of a Redis file is the metadata of a key.
-const KEY_META_VERSION: u16 = 13;
+/// The opcode of a key's metadata in files of Redis.
+pub(super) const KEY_META: u8 = 243;
+
+/// The version that brought it.
+pub(super) const KEY_META_VERSION: u16 = 13;
 
 /// One opcode with its payload, or a key. Texts are positions in the record's bytes.
 #[derive(Debug)]
@@ -74,7 +77,7 @@ pub(super) fn record(
             expires: reader.len()?,
         },
         243 if flavour == Flavour::Valkey => slot_import(reader)?,
-        243 if version >= KEY_META_VERSION => key_meta(reader)?,
+        KEY_META if version >= KEY_META_VERSION => key_meta(reader)?,
         _ => {
             let kind = ValueType::from_byte(byte, flavour);
             Record::Key(kind.map_err(|fault| reader.bad_at(at, fault))?, reader.text()?)
