@@ -167,11 +167,15 @@ impl Command {
         })
     }
 
-    fn select(&self, first: bool, listed: impl Fn(&KeyArgs) -> &[u32]) -> impl Iterator<Item = &Bytes> {
+    fn select(
+        &self,
+        first: bool,
+        listed: impl Fn(&KeyArgs) -> &[u32],
+    ) -> impl Iterator<Item = &Bytes> {
         let first = if first { self.args.get(1) } else { None };
-        let listed = listed(&self.keys)
-            .iter()
-            .filter_map(|index| usize::try_from(*index).ok().and_then(|index| self.args.get(index)));
+        let listed = listed(&self.keys).iter().filter_map(|index| {
+            usize::try_from(*index).ok().and_then(|index| self.args.get(index))
+        });
         first.into_iter().chain(listed)
     }
 }

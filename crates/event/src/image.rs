@@ -3,13 +3,7 @@
 use bytes::Bytes;
 
 /// Which family of RDB formats a type byte belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Flavour {
-    /// `REDIS` files.
-    Redis,
-    /// `VALKEY` files.
-    Valkey,
-}
+pub use wire::rdb::Flavour;
 
 /// What is known of a key besides its value.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! understand is refused by name instead of guessed, and that no encoded event exceeds
 //! [`limits::MAX_EVENT_BYTES`] once it has gone through [`fragment`].
 
+mod change;
 pub mod checkpoint;
 pub mod codec;
 pub mod control;
@@ -11,10 +12,11 @@ pub mod fragment;
 pub mod image;
 pub mod limits;
 pub mod names;
-mod change;
 mod position;
 mod schema;
 mod stamp;
+#[cfg(any(test, feature = "test-util"))]
+pub mod testing;
 
 pub use change::{Body, Change, Command, Effect, Event, Group, GroupedChange, KeyArgs};
 pub use position::{Position, Shard};

@@ -20,5 +20,11 @@ pub const RECORD_KEY_BYTES: usize = 64 * 1024;
 /// Pieces that one event may be cut into: 512 MiB arguments, a few of them, and no more.
 pub const MAX_FRAGMENTS: u32 = 8_192;
 
+/// The largest encoding that fragments can carry, bytes.
+pub const MAX_ENCODED_BYTES: usize = FRAGMENT_BYTES * MAX_FRAGMENTS as usize;
+
+/// The longest name of a site, bytes: it stands in every event of a two-way set.
+pub const SITE_BYTES: usize = 255;
+
 const _: () = assert!(FRAGMENT_BYTES + 64 * 1024 < MAX_EVENT_BYTES);
 const _: () = assert!(PART_BYTES < FRAGMENT_BYTES && IMAGE_BYTES < FRAGMENT_BYTES);

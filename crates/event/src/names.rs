@@ -85,7 +85,9 @@ mod tests {
 
     #[test]
     fn leaves_data_with_the_prefix_alone() {
-        for key in ["keyferry", "keyferry:", "keyferry:x", "keyferry:{}:x", "keyferry:{user}:x", "{a}"] {
+        for key in
+            ["keyferry", "keyferry:", "keyferry:x", "keyferry:{}:x", "keyferry:{user}:x", "{a}"]
+        {
             assert!(!is_ours(key.as_bytes()), "{key}");
         }
     }

@@ -1,0 +1,118 @@
+//! Reading protobuf field by field, without a schema.
+
+use prost::encoding::{WireType, decode_key, decode_varint};
+
+use super::error::{DecodeError, Malformed};
+
+/// The fields of one message, in the order in which they stand.
+#[derive(Clone, Copy)]
+pub(super) struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+/// The value of a field.
+#[derive(Clone, Copy)]
+pub(super) enum Value<'a> {
+    Varint(u64),
+    Bytes(&'a [u8]),
+    /// Of eight or four bytes: no field that is read here is of this kind.
+    Fixed,
+}
+
+/// A field and its value.
+#[derive(Clone, Copy)]
+pub(super) struct FieldValue<'a> {
+    pub(super) number: u32,
+    value: Value<'a>,
+}
+
+/// The error for a message that says nothing known: names the first field that this build does not know and that
+/// could be what the message says, else what is missing.
+pub(super) fn nothing_known(message: &'static str, bytes: &[u8], known: &[u32]) -> DecodeError {
+    let mut fields = Fields::of(bytes);
+    while let Ok(Some(field)) = fields.next() {
+        if field.bytes().is_ok() && !known.contains(&field.number) {
+            return DecodeError::UnknownBody { message, field: field.number };
+        }
+    }
+    DecodeError::Missing { name: message }
+}
+
+// === impl Fields ===
+
+impl<'a> Fields<'a> {
+    pub(super) fn of(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    /// The next field; none at the end. After an error nothing that follows means anything.
+    pub(super) fn next(&mut self) -> Result<Option<FieldValue<'a>>, Malformed> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let (number, kind) = decode_key(&mut self.rest)?;
+        let value = match kind {
+            WireType::Varint => Value::Varint(decode_varint(&mut self.rest)?),
+            WireType::LengthDelimited => {
+                let promised = decode_varint(&mut self.rest)?;
+                Value::Bytes(self.take(number, promised)?)
+            }
+            WireType::SixtyFourBit => self.take(number, 8).map(|_| Value::Fixed)?,
+            WireType::ThirtyTwoBit => self.take(number, 4).map(|_| Value::Fixed)?,
+            WireType::StartGroup | WireType::EndGroup => {
+                return Err(Malformed::WireType { field: number });
+            }
+        };
+        Ok(Some(FieldValue { number, value }))
+    }
+
+    fn take(&mut self, field: u32, promised: u64) -> Result<&'a [u8], Malformed> {
+        let taken = usize::try_from(promised).ok().and_then(|len| self.rest.split_at_checked(len));
+        let Some((value, rest)) = taken else {
+            return Err(Malformed::Truncated { field, promised, left: self.rest.len() });
+        };
+        self.rest = rest;
+        Ok(value)
+    }
+}
+
+// === impl FieldValue ===
+
+impl<'a> FieldValue<'a> {
+    pub(super) fn varint(self) -> Result<u64, Malformed> {
+        match self.value {
+            Value::Varint(value) => Ok(value),
+            Value::Bytes(_) | Value::Fixed => Err(Malformed::WireType { field: self.number }),
+        }
+    }
+
+    pub(super) fn bytes(self) -> Result<&'a [u8], Malformed> {
+        match self.value {
+            Value::Bytes(value) => Ok(value),
+            Value::Varint(_) | Value::Fixed => Err(Malformed::WireType { field: self.number }),
+        }
+    }
+
+    /// One value of a repeated number, or several where they are packed. As in every protobuf reader what does not
+    /// fit 32 bits loses the rest.
+    pub(super) fn append_to(self, list: &mut Vec<u32>) -> Result<(), Malformed> {
+        let mut packed = match self.value {
+            Value::Varint(value) => {
+                list.push(low_bits(value));
+                return Ok(());
+            }
+            Value::Bytes(packed) => packed,
+            Value::Fixed => return Err(Malformed::WireType { field: self.number }),
+        };
+        while !packed.is_empty() {
+            list.push(low_bits(decode_varint(&mut packed)?));
+        }
+        Ok(())
+    }
+}
+
+/// What a 32-bit field makes of a varint.
+#[expect(clippy::cast_possible_truncation, reason = "protobuf's own rule for 32-bit fields")]
+pub(super) fn low_bits(value: u64) -> u32 {
+    value as u32
+}

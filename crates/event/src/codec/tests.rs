@@ -1,0 +1,401 @@
+//! The encoder against the generated protobuf types, round trips, and every refusal.
+
+use bytes::{Bytes, BytesMut};
+use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+use prost::Message;
+use wire::slot::Slot;
+
+use super::{DecodeError, EncodeError, Head, Invalid, Malformed, decode, encode};
+use crate::control::{Control, SlotHandover};
+use crate::image::{Elements, Field, Flavour, ImageHead, ImagePart, ImageValue, StreamEntry};
+use crate::{
+    Body, Command, Effect, Event, Group, KeyArgs, Position, Seen, Shard, Stamp, schema, testing,
+};
+
+fn encoded(event: &Event) -> Bytes {
+    let mut buf = BytesMut::new();
+    encode(event, &mut buf).unwrap();
+    buf.freeze()
+}
+
+fn event(body: Body) -> Event {
+    Event {
+        position: Position { shard: Shard(1), epoch: 2, offset: 3, index: 4 },
+        stamp: Stamp { time_ms: 5, counter: 6, site: "a".to_owned() },
+        db: 7,
+        slot: Slot::of_key(b"key"),
+        key: Bytes::from_static(b"key"),
+        body,
+        seen: vec![Seen { site: "b".to_owned(), position: Position::default() }],
+    }
+}
+
+fn set() -> Command {
+    let args = [&b"SET"[..], b"key", b"value"].map(Bytes::from_static);
+    Command { args: args.to_vec(), effect: Effect::Overwrite, keys: KeyArgs::First }
+}
+
+fn head() -> ImageHead {
+    ImageHead {
+        type_byte: 2,
+        flavour: Flavour::Valkey,
+        rdb_version: 80,
+        expire_at_ms: Some(0),
+        idle_s: Some(0),
+        freq: Some(0),
+        snapshot_id: 0,
+    }
+}
+
+fn part(elements: Elements) -> Body {
+    Body::ImagePart(ImagePart { head: head(), number: 0, last: true, elements })
+}
+
+/// The event as the generated types see it, changed, and decoded by ours.
+fn decode_changed(
+    body: Body,
+    change: impl FnOnce(&mut schema::ChangeEvent),
+) -> Result<Event, DecodeError> {
+    let mut proto = schema::ChangeEvent::decode(encoded(&event(body))).unwrap();
+    change(&mut proto);
+    decode(proto.encode_to_vec().into())
+}
+
+proptest! {
+    #[test]
+    fn decodes_what_it_encodes(event in testing::event()) {
+        prop_assert_eq!(decode(encoded(&event)).unwrap(), event);
+    }
+
+    #[test]
+    fn encodes_as_the_generated_types_do(event in testing::event()) {
+        let ours = encoded(&event);
+        let proto = schema::ChangeEvent::decode(ours.clone()).unwrap();
+        prop_assert!(proto.body.is_some());
+        prop_assert_eq!(ours, Bytes::from(proto.encode_to_vec()));
+    }
+
+    #[test]
+    fn checkpoints_decode_and_encode_as_the_generated_types_do(
+        checkpoint in testing::checkpoint()
+    ) {
+        let mut ours = BytesMut::new();
+        super::checkpoint::encode(&checkpoint, &mut ours).unwrap();
+        prop_assert_eq!(super::checkpoint::decode(&ours).unwrap(), checkpoint);
+        let proto = schema::Checkpoint::decode(&ours[..]).unwrap();
+        prop_assert_eq!(ours, proto.encode_to_vec());
+    }
+
+    #[test]
+    fn slices_encode_as_the_event_does(event in testing::event()) {
+        let mut ours = BytesMut::new();
+        let head = Head::of(&event);
+        match &event.body {
+            Body::Command(Command { args, effect, keys }) => {
+                let keys = match keys {
+                    KeyArgs::First => None,
+                    KeyArgs::Listed { written, read } => Some((&written[..], &read[..])),
+                };
+                let args = args.iter().map(AsRef::as_ref);
+                super::encode_command(&mut ours, &head, *effect, keys, args).unwrap();
+            }
+            Body::Image(image) => match &image.value {
+                ImageValue::Text(text) => {
+                    super::encode_text_image(&mut ours, &head, &image.head, text).unwrap();
+                }
+                ImageValue::Rdb(rdb) => {
+                    super::encode_rdb_image(&mut ours, &head, &image.head, rdb).unwrap();
+                }
+            },
+            _ => return Ok(()),
+        }
+        prop_assert_eq!(ours, encoded(&event));
+    }
+
+    #[test]
+    fn what_decodes_can_be_encoded_whatever_was_done_to_the_bytes(
+        event in testing::event(),
+        at in any::<proptest::sample::Index>(),
+        bit in 0..8u8,
+        cut in any::<proptest::sample::Index>(),
+    ) {
+        let mut bytes = encoded(&event).to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        re_encodes(&bytes);
+        bytes.truncate(cut.index(bytes.len()));
+        re_encodes(&bytes);
+    }
+
+    #[test]
+    fn survives_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        re_encodes(&bytes);
+    }
+}
+
+/// Decodes, without a panic; what there is then encodes, and decodes to the same encoding.
+fn re_encodes(bytes: &[u8]) {
+    let Ok(event) = decode(Bytes::copy_from_slice(bytes)) else { return };
+    let again = encoded(&event);
+    assert_eq!(encoded(&decode(again.clone()).unwrap()), again);
+}
+
+#[test]
+fn decoding_copies_no_bytes() {
+    let bytes = encoded(&event(Body::Command(set())));
+    let within = bytes.as_ptr_range();
+    let event = decode(bytes.clone()).unwrap();
+    let Body::Command(command) = event.body else { panic!("{event:?}") };
+    for slice in [&event.key].into_iter().chain(&command.args) {
+        assert!(within.contains(&slice.as_ptr()));
+    }
+}
+
+#[test]
+fn an_error_leaves_the_buffer_as_it_was() {
+    let mut buf = BytesMut::from(&b"before"[..]);
+    let mut command = set();
+    command.args.truncate(1);
+    let refused = encode(&event(Body::Command(command)), &mut buf);
+    assert_eq!(refused, Err(EncodeError::Invalid(Invalid::KeyIndex { index: 1, args: 1 })));
+    assert_eq!(&buf[..], b"before");
+}
+
+#[test]
+fn refuses_to_encode_what_would_not_decode_to_itself() {
+    let bytes = Bytes::from_static;
+    let none = KeyArgs::Listed { written: vec![], read: vec![] };
+    let field = Field { field: bytes(b"f"), value: bytes(b"v"), expire_at_ms: Some(0) };
+    let mut stream = crate::image::StreamPart::default();
+    let id = crate::image::StreamId::default();
+    stream.entries.push(StreamEntry { id, content: vec![bytes(b"odd")] });
+    let handover = |first_slot, last_slot| {
+        let until = Position::default();
+        let moved = SlotHandover { first_slot, last_slot, from_shard: 0, to_shard: 1, until };
+        Body::Control(Control::SlotHandover(moved))
+    };
+    let cases = [
+        (Body::Command(Command { keys: none, ..set() }), Invalid::NoKeys),
+        (part(Elements::Fields(vec![field])), Invalid::FieldExpiry),
+        (part(Elements::Stream(stream)), Invalid::OddStreamEntry { items: 1 }),
+        (handover(0, 16384), Invalid::Slot { slot: 16384 }),
+        (handover(2, 1), Invalid::Range { name: "slots", first: 2, last: 1 }),
+    ];
+    for (body, invalid) in cases {
+        let refused = encode(&event(body), &mut BytesMut::new());
+        assert_eq!(refused, Err(EncodeError::Invalid(invalid)));
+    }
+    let mut long = event(Body::Command(set()));
+    long.stamp.site = "s".repeat(256);
+    let refused = encode(&long, &mut BytesMut::new());
+    let invalid = Invalid::SiteName { bytes: 256, limit: 255 };
+    assert_eq!(refused, Err(EncodeError::Invalid(invalid)));
+}
+
+#[test]
+fn names_a_schema_that_is_newer() {
+    let refused = decode_changed(Body::Command(set()), |proto| proto.schema = 2);
+    assert_eq!(refused, Err(DecodeError::SchemaTooNew { found: 2, known: 1 }));
+}
+
+#[test]
+fn a_newer_schema_is_named_before_anything_else() {
+    let bytes = schema::ChangeEvent { schema: 9, slot: 99_999, ..Default::default() };
+    let refused = decode(bytes.encode_to_vec().into());
+    assert_eq!(refused, Err(DecodeError::SchemaTooNew { found: 9, known: 1 }));
+}
+
+#[test]
+fn names_what_is_missing() {
+    type Change = fn(&mut schema::ChangeEvent);
+    let cases: [(&str, Change); 4] = [
+        ("schema", |proto| proto.schema = 0),
+        ("position", |proto| proto.position = None),
+        ("stamp", |proto| proto.stamp = None),
+        ("ChangeEvent", |proto| proto.body = None),
+    ];
+    for (name, change) in cases {
+        let refused = decode_changed(Body::Command(set()), change);
+        assert_eq!(refused, Err(DecodeError::Missing { name }));
+    }
+}
+
+#[test]
+fn names_an_unknown_body_by_its_field() {
+    let mut bytes = schema::ChangeEvent::decode(encoded(&event(Body::Command(set())))).unwrap();
+    bytes.body = None;
+    let mut bytes = bytes.encode_to_vec();
+    // Field 13 as a message of one byte, behind a field 20 that is a number and so no body.
+    bytes.extend([0xa0, 0x01, 1, 0x6a, 1, 0]);
+    let refused = decode(bytes.into());
+    assert_eq!(refused, Err(DecodeError::UnknownBody { message: "ChangeEvent", field: 13 }));
+}
+
+#[test]
+fn ignores_fields_that_it_does_not_know_beside_a_known_body() {
+    let event = event(Body::Command(set()));
+    let mut bytes = encoded(&event).to_vec();
+    bytes.extend([0xa0, 0x01, 1, 0x6a, 1, 0, 0xad, 0x01, 1, 2, 3, 4]);
+    assert_eq!(decode(bytes.into()), Ok(event));
+}
+
+/// An event whose body is field `number` with `body` in it.
+fn raw(number: u8, body: &[u8]) -> Bytes {
+    let mut bytes = schema::ChangeEvent::decode(encoded(&event(Body::Command(set())))).unwrap();
+    bytes.body = None;
+    let mut bytes = bytes.encode_to_vec();
+    bytes.extend([number << 3 | 2, u8::try_from(body.len()).unwrap()]);
+    bytes.extend(body);
+    bytes.into()
+}
+
+#[test]
+fn names_unknown_kinds_inside_of_bodies() {
+    // Each an unknown field 14 (0x72) of no bytes beside what is known; in a group, in its second change.
+    let flush = [0x0a, 2, 0x2a, 0];
+    let cases: [(&str, Bytes); 4] = [
+        ("Image", raw(8, &[0x0a, 4, 0x08, 2, 0x10, 1, 0x72, 0])),
+        ("ImagePart", raw(9, &[0x0a, 4, 0x08, 2, 0x10, 1, 0x72, 0])),
+        ("Change", raw(10, &[&flush[..], &[0x0a, 2, 0x72, 0]].concat())),
+        ("Control", raw(12, &[0x72, 0])),
+    ];
+    for (message, bytes) in cases {
+        let refused = decode(bytes);
+        assert_eq!(refused, Err(DecodeError::UnknownBody { message, field: 14 }));
+    }
+    assert_eq!(decode(raw(12, &[])), Err(DecodeError::Missing { name: "Control" }));
+}
+
+#[test]
+fn names_unknown_values_of_enums() {
+    let cases = [
+        ("Effect", raw(7, &[0x0a, 0, 0x0a, 0, 0x10, 9])),
+        ("Effect", raw(7, &[0x0a, 0, 0x0a, 0])),
+        ("Flavour", raw(8, &[0x0a, 4, 0x08, 2, 0x10, 9, 0x12, 0])),
+        ("Cause", raw(12, &[0x0a, 2, 0x08, 9])),
+    ];
+    for (name, bytes) in cases {
+        let refused = decode(bytes);
+        assert!(
+            matches!(refused, Err(DecodeError::UnknownValue { name: found, value: 0 | 9 }) if found == name),
+            "{name}: {refused:?}"
+        );
+    }
+}
+
+#[test]
+fn refuses_a_slot_that_does_not_exist() {
+    let refused = decode_changed(Body::Command(set()), |proto| proto.slot = 16384);
+    assert_eq!(refused, Err(DecodeError::Invalid(Invalid::Slot { slot: 16384 })));
+}
+
+#[test]
+fn refuses_numbers_that_do_not_fit() {
+    let group =
+        Group { changes: vec![], partitions: vec![1], number: 0, last: true, transaction: true };
+    let refused = decode_changed(Body::Group(group), |proto| {
+        let Some(schema::change_event::Body::Group(group)) = &mut proto.body else { panic!() };
+        group.partitions = vec![65_536];
+    });
+    let expected =
+        DecodeError::OutOfRange { name: "partition", value: 65_536, limit: u16::MAX.into() };
+    assert_eq!(refused, Err(expected));
+}
+
+#[test]
+fn refuses_lists_that_do_not_fit_each_other() {
+    let bytes = Bytes::from_static;
+    let scores = part(Elements::Scores(vec![(bytes(b"a"), 1.0), (bytes(b"b"), 2.0)]));
+    let field = |at| Field { field: bytes(b"f"), value: bytes(b"v"), expire_at_ms: at };
+    let fields = part(Elements::Fields(vec![field(Some(1)), field(None)]));
+    type Change = fn(&mut schema::image_part::Elements);
+    let cases: [(Body, Change, _); 3] = [
+        (
+            scores,
+            |elements| {
+                let schema::image_part::Elements::Scores(scores) = elements else { panic!() };
+                scores.score.pop();
+            },
+            ("members", "scores"),
+        ),
+        (
+            fields.clone(),
+            |elements| {
+                let schema::image_part::Elements::Fields(fields) = elements else { panic!() };
+                fields.value.pop();
+            },
+            ("fields", "values"),
+        ),
+        (
+            fields,
+            |elements| {
+                let schema::image_part::Elements::Fields(fields) = elements else { panic!() };
+                fields.expire_at_ms.pop();
+            },
+            ("fields", "expiries"),
+        ),
+    ];
+    for (body, change, (left, right)) in cases {
+        let refused = decode_changed(body, |proto| {
+            let Some(schema::change_event::Body::ImagePart(part)) = &mut proto.body else {
+                panic!()
+            };
+            change(part.elements.as_mut().unwrap());
+        });
+        let invalid = Invalid::Lengths { left, left_len: 2, right, right_len: 1 };
+        assert_eq!(refused, Err(DecodeError::Invalid(invalid)));
+    }
+}
+
+#[test]
+fn refuses_a_key_index_out_of_range() {
+    let refused = decode_changed(Body::Command(set()), |proto| {
+        let Some(schema::change_event::Body::Command(command)) = &mut proto.body else { panic!() };
+        command.read = vec![2, 3];
+    });
+    let invalid = Invalid::KeyIndex { index: 3, args: 3 };
+    assert_eq!(refused, Err(DecodeError::Invalid(invalid)));
+}
+
+#[test]
+fn reads_lists_that_are_not_packed() {
+    // Two arguments, effect 3, `written` 1 and `read` 0, each as a field of its own.
+    let event = decode(raw(7, &[0x0a, 0, 0x0a, 0, 0x10, 3, 0x18, 1, 0x20, 0])).unwrap();
+    let Body::Command(command) = event.body else { panic!("{event:?}") };
+    assert_eq!(command.keys, KeyArgs::Listed { written: vec![1], read: vec![0] });
+}
+
+#[test]
+fn says_where_bytes_are_malformed() {
+    let command = encoded(&event(Body::Command(set())));
+    let cut = decode(command.slice(..command.len() - 1)).unwrap_err();
+    let reason = Malformed::Truncated { field: 16, promised: 5, left: 4 };
+    assert_eq!(cut, DecodeError::Malformed { message: "ChangeEvent", reason });
+    let group = decode(Bytes::from_static(&[0x0b])).unwrap_err();
+    let reason = Malformed::WireType { field: 1 };
+    assert_eq!(group, DecodeError::Malformed { message: "ChangeEvent", reason });
+    let text = decode(raw(7, &[0x08, 1])).unwrap_err();
+    let reason = Malformed::WireType { field: 1 };
+    assert_eq!(text, DecodeError::Malformed { message: "Command", reason });
+}
+
+#[test]
+fn refuses_a_checkpoint_whose_offsets_are_not_one_per_partition() {
+    let proto =
+        schema::Checkpoint { schema: 1, last_partition: 2, read_from: vec![1], ..<_>::default() };
+    let refused = super::checkpoint::decode(&proto.encode_to_vec());
+    let invalid = Invalid::Lengths {
+        left: "offsets to read from",
+        left_len: 1,
+        right: "partitions",
+        right_len: 3,
+    };
+    assert_eq!(refused, Err(DecodeError::Invalid(invalid)));
+}
+
+#[test]
+fn refuses_a_checkpoint_of_a_newer_schema() {
+    let proto = schema::Checkpoint { schema: 2, ..<_>::default() };
+    let refused = super::checkpoint::decode(&proto.encode_to_vec());
+    assert_eq!(refused, Err(DecodeError::SchemaTooNew { found: 2, known: 1 }));
+}

@@ -1,0 +1,90 @@
+//! Control events.
+
+use proptest::collection::vec;
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
+
+use super::image::flavour;
+use super::{function, long, name, position, slot, uint, ulong};
+use crate::control::{
+    Barrier, Control, EpochBegin, EpochCause, Heartbeat, SlotHandover, SnapshotBegin, SnapshotEnd,
+};
+
+/// Any control event.
+pub fn control() -> impl Strategy<Value = Control> {
+    prop_oneof![
+        epoch_begin().prop_map(Control::EpochBegin),
+        snapshot_begin().prop_map(Control::SnapshotBegin),
+        snapshot_end().prop_map(Control::SnapshotEnd),
+        heartbeat().prop_map(Control::Heartbeat),
+        barrier().prop_map(Control::Barrier),
+        any::<bool>().prop_map(|all| Control::Flush { all }),
+        (uint(), uint()).prop_map(|(first, second)| Control::SwapDb { first, second }),
+        function().prop_map(Control::Function),
+        handover().prop_map(Control::SlotHandover),
+    ]
+}
+
+fn epoch_begin() -> impl Strategy<Value = EpochBegin> {
+    let cause = prop_oneof![
+        Just(EpochCause::FullResync),
+        Just(EpochCause::Continued),
+        Just(EpochCause::SlotMoved)
+    ];
+    (cause, name(), name(), ulong(), name()).prop_map(
+        |(cause, shard_name, replication_id, branch_offset, server)| EpochBegin {
+            cause,
+            shard_name,
+            replication_id,
+            branch_offset,
+            server,
+        },
+    )
+}
+
+fn snapshot_begin() -> impl Strategy<Value = SnapshotBegin> {
+    (ulong(), ulong(), ulong(), uint(), flavour()).prop_map(
+        |(snapshot_id, keys_expected, bytes_expected, rdb_version, flavour)| SnapshotBegin {
+            snapshot_id,
+            keys_expected,
+            bytes_expected,
+            rdb_version,
+            flavour,
+        },
+    )
+}
+
+fn snapshot_end() -> impl Strategy<Value = SnapshotEnd> {
+    (ulong(), ulong(), ulong()).prop_map(|(snapshot_id, keys, keys_total)| SnapshotEnd {
+        snapshot_id,
+        keys,
+        keys_total,
+    })
+}
+
+fn heartbeat() -> impl Strategy<Value = Heartbeat> {
+    (name(), uint(), long(), long()).prop_map(
+        |(replication_id, selected_db, source_time_ms, capture_time_ms)| Heartbeat {
+            replication_id,
+            selected_db,
+            source_time_ms,
+            capture_time_ms,
+        },
+    )
+}
+
+fn barrier() -> impl Strategy<Value = Barrier> {
+    (any::<u16>(), vec(any::<u16>(), 0..4))
+        .prop_map(|(home_partition, partitions)| Barrier { home_partition, partitions })
+}
+
+fn handover() -> impl Strategy<Value = SlotHandover> {
+    (slot(), slot(), uint(), uint(), position()).prop_map(|(one, other, from, to, until)| {
+        SlotHandover {
+            first_slot: one.min(other).get(),
+            last_slot: one.max(other).get(),
+            from_shard: from,
+            to_shard: to,
+            until,
+        }
+    })
+}
