@@ -61,3 +61,15 @@ impl Args for [&[u8]] {
         self.get(index).copied()
     }
 }
+
+/// Whether the argument at `index` is `word`, in whatever case the issuer typed it.
+#[must_use]
+pub fn is_word<A: Args + ?Sized>(args: &A, index: usize, word: &str) -> bool {
+    args.get(index).is_some_and(|argument| argument.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+/// The decimal integer that `argument` is.
+#[must_use]
+pub fn integer(argument: &[u8]) -> Option<i64> {
+    std::str::from_utf8(argument).ok()?.parse().ok()
+}

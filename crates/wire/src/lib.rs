@@ -3,6 +3,7 @@
 //! Nothing here does I/O or panics on any input.
 
 pub mod args;
+pub mod command;
 pub mod resp;
 pub mod slot;
 

@@ -1,0 +1,64 @@
+//! Rules for streams: explicit ids, exact trimming, and no `LIMIT`.
+//!
+//! A source that trimmed approximately replicates the exact result, `= n LIMIT m`, which servers accept from
+//! their primary only.
+
+use super::{NormaliseProblem, Normalised, Outcome, Words};
+use crate::args::{Args, is_word};
+
+/// `XADD key [NOMKSTREAM] [KEEPREF|DELREF|ACKED] [IDMP producer id|IDMPAUTO producer]
+/// [MAXLEN|MINID [=|~] n [LIMIT n]] id field value …`.
+pub(super) fn xadd<A: Args + ?Sized>(args: &A) -> Outcome {
+    let mut limit = None;
+    let mut index = 2;
+    while let Some(length) = option_length(args, index) {
+        if is_word(args, index, "LIMIT") {
+            limit = Some(index);
+        }
+        index += length;
+    }
+    let id = args.get(index).ok_or(NormaliseProblem::Missing(index))?;
+    if id.contains(&b'*') {
+        return Err(NormaliseProblem::NotExplicit(index));
+    }
+    strip("XADD", args, limit)
+}
+
+/// `XTRIM key MAXLEN|MINID [=|~] n [LIMIT n] [KEEPREF|DELREF|ACKED]`.
+pub(super) fn xtrim<A: Args + ?Sized>(args: &A) -> Outcome {
+    let mut limit = None;
+    let mut index = 2;
+    while index < args.len() {
+        if is_word(args, index, "LIMIT") {
+            limit = Some(index);
+        }
+        index += option_length(args, index).ok_or(NormaliseProblem::UnknownOption(index))?;
+    }
+    strip("XTRIM", args, limit)
+}
+
+/// How many arguments the option at `index` takes up, if it is one.
+fn option_length<A: Args + ?Sized>(args: &A, index: usize) -> Option<usize> {
+    let is_any = |words: &[&str]| words.iter().any(|word| is_word(args, index, word));
+    if is_any(&["NOMKSTREAM", "KEEPREF", "DELREF", "ACKED"]) {
+        Some(1)
+    } else if is_any(&["LIMIT", "IDMPAUTO"]) {
+        Some(2)
+    } else if is_any(&["IDMP"]) {
+        Some(3)
+    } else if is_any(&["MAXLEN", "MINID"]) {
+        let exactness = is_word(args, index + 1, "=") || is_word(args, index + 1, "~");
+        Some(if exactness { 3 } else { 2 })
+    } else {
+        None
+    }
+}
+
+/// The command without the option at `limit` and its value.
+fn strip<A: Args + ?Sized>(name: &'static str, args: &A, limit: Option<usize>) -> Outcome {
+    let Some(limit) = limit else {
+        return Ok(Normalised::Verbatim);
+    };
+    let mut kept = (1..args.len()).filter(|index| !(limit..limit + 2).contains(index));
+    kept.try_fold(Words::of(args).text(name), Words::copy)?.finish()
+}
