@@ -7,6 +7,7 @@
 mod client;
 pub mod dataset;
 mod deadline;
+pub mod examples;
 mod kind;
 mod port;
 mod process;
@@ -14,6 +15,8 @@ mod server;
 mod spawn;
 mod tls;
 mod value;
+mod words;
+pub mod workload;
 
 pub use client::{Client, Command, abridged, command};
 pub use dataset::{Dataset, Difference, Tolerance, assert_same, compare};
@@ -24,6 +27,7 @@ pub use process::{Process, binary as keyferry_binary};
 pub use server::Server;
 pub use tls::{ServerCert, TlsFiles};
 pub use value::Value;
+pub use workload::Workload;
 
 /// Signals for [`Process::signal`].
 pub use rustix::process::Signal;

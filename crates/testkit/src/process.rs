@@ -50,15 +50,22 @@ impl Process {
     /// # Errors
     /// If it cannot be built or started.
     pub fn start_with(args: &[&str], env: &[(&str, &str)]) -> Result<Self> {
-        let binary = binary()?;
-        let mut command = spawn::guarded(&binary);
+        Self::program(&binary()?, args, env)
+    }
+
+    /// Starts any other program the same way.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn program(binary: &Path, args: &[&str], env: &[(&str, &str)]) -> Result<Self> {
+        let mut command = spawn::guarded(binary);
         command
             .args(args)
             .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut guarded = spawn::spawn(command, &binary)?;
+        let mut guarded = spawn::spawn(command, binary)?;
         let stdout = guarded.child_mut().stdout.take().context("a child without stdout")?;
         let stderr = guarded.child_mut().stderr.take().context("a child without stderr")?;
         Ok(Self { guarded, stdout: Capture::of(stdout), stderr: Capture::of(stderr) })
@@ -224,4 +231,42 @@ fn build(profile: &Path) -> Result<()> {
         bail!("keyferry does not build:\n{}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    fn shell(script: &str) -> Process {
+        Process::program(Path::new("/bin/sh"), &["-c", script], &[("WORD", "sesame")]).unwrap()
+    }
+
+    #[test]
+    fn what_it_printed_and_how_it_ended_are_known() {
+        let mut process = shell("echo $WORD; echo no >&2; exit 3");
+        assert_eq!(process.wait(LIMIT).unwrap().code(), Some(3));
+        assert_eq!((process.stdout(), process.stderr()), ("sesame\n".into(), "no\n".into()));
+        assert!(!process.is_running().unwrap());
+    }
+
+    #[test]
+    fn a_line_is_waited_for_and_its_absence_is_explained() {
+        let mut process = shell("echo ready; exec sleep 100");
+        let seen = process.until(LIMIT, "it is ready", |out, _| out.contains("ready").then_some(1));
+        assert_eq!(seen.unwrap(), 1);
+        assert!(process.is_running().unwrap());
+        process.kill().unwrap();
+        let mut process = shell("echo broken >&2; exit 1");
+        let error = process.until(LIMIT, "it is ready", |_, _| None::<()>).unwrap_err().to_string();
+        assert!(error.contains("exit code 1") && error.contains("broken"), "{error}");
+    }
+
+    #[test]
+    fn a_signal_ends_it() {
+        let mut process = shell("trap 'exit 7' TERM; echo on; while :; do sleep 0.01; done");
+        process.until(LIMIT, "the trap is set", |out, _| out.contains("on").then_some(())).unwrap();
+        assert_eq!(process.stop(LIMIT).unwrap().code(), Some(7));
+    }
 }

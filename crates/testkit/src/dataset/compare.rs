@@ -27,8 +27,8 @@ pub struct Tolerance {
     /// A pending entry that was delivered more often, and later, at the source: reading one's own
     /// history (`XREADGROUP … 0`) is not propagated.
     pub history_reads: bool,
-    /// A consumer without pending entries at the source only: a blocked XREADGROUP creates it
-    /// without propagating that.
+    /// A consumer without pending entries at the source only: an XREADGROUP that blocks or delivers
+    /// nothing creates it without propagating that.
     pub blocked_consumers: bool,
     /// A group's `entries-read`: Redis 7.0 does not propagate it with XREADGROUP.
     pub entries_read: bool,

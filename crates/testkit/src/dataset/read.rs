@@ -86,12 +86,15 @@ fn read_chunk(
     let known = types_and_deadlines(client, abilities, keys)?;
     let questions: Vec<Command> =
         known.iter().map(|known| question(&known.type_name, known.key)).collect();
-    let values = client.all(&questions)?;
+    let values = client.batch(&questions)?;
     let mut read = Vec::with_capacity(known.len());
     for (known, value) in known.into_iter().zip(values) {
         // A key may expire between two questions; then it is not there.
-        if value == Value::Nil {
-            continue;
+        match value {
+            Value::Nil => continue,
+            Value::Error(text) if text.contains("no such key") => continue,
+            Value::Error(text) => bail!("{} answered {text}", abridged(known.key)),
+            _ => {}
         }
         let content = content(&known.type_name, value)
             .with_context(|| format!("read key {}", abridged(known.key)))?;
