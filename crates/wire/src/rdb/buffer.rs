@@ -23,6 +23,8 @@ pub(super) struct Buffer {
     needed: usize,
     offset: u64,
     checksum: Crc64,
+    /// The chunk at the front from where it is not in the checksum yet: long runs are cheaper.
+    unsummed: Bytes,
 }
 
 #[derive(Debug)]
@@ -42,7 +44,7 @@ impl Buffer {
             return;
         }
         if self.available() == 0 {
-            self.front = Front::Chunk(chunk);
+            self.adopt(chunk);
         } else {
             self.queued += chunk.len();
             self.queue.push_back(chunk);
@@ -68,7 +70,8 @@ impl Buffer {
     }
 
     /// Checksum of the bytes consumed.
-    pub(super) fn checksum(&self) -> u64 {
+    pub(super) fn checksum(&mut self) -> u64 {
+        self.settle();
         self.checksum.value()
     }
 
@@ -100,15 +103,19 @@ impl Buffer {
         let len = len.min(self.front().len());
         let taken = match &mut self.front {
             Front::Chunk(bytes) => bytes.split_to(len),
-            Front::Joined(bytes) => bytes.split_to(len).freeze(),
+            Front::Joined(bytes) => {
+                let taken = bytes.split_to(len).freeze();
+                self.checksum.update(&taken);
+                taken
+            }
         };
-        self.checksum.update(&taken);
-        self.consumed(taken.len());
+        self.consumed(len);
         taken
     }
 
     /// All bytes that are left, neither counted nor checksummed.
     pub(super) fn drain(&mut self) -> Bytes {
+        self.unsummed.clear();
         if self.queue.is_empty() {
             return match std::mem::take(&mut self.front) {
                 Front::Chunk(bytes) => bytes,
@@ -128,6 +135,7 @@ impl Buffer {
 
     /// Copies bytes of the queue behind the front, at least one and about `missing` of them.
     fn join(&mut self, missing: usize) {
+        self.settle();
         let Some(chunk) = self.queue.front() else { return };
         let end = chunk.len().min(self.overlap.saturating_add(missing.max(JOIN_BYTES)));
         let more = chunk.get(self.overlap..end).unwrap_or_default();
@@ -137,6 +145,7 @@ impl Buffer {
                 let mut joined = BytesMut::with_capacity(bytes.len() + more.len());
                 joined.extend_from_slice(bytes);
                 joined.extend_from_slice(more);
+                self.unsummed.clear();
                 self.front = Front::Joined(joined);
             }
         }
@@ -158,8 +167,23 @@ impl Buffer {
         {
             self.queued -= chunk.len();
             drop(chunk.split_to(self.overlap - left));
-            self.front = Front::Chunk(chunk);
             self.overlap = 0;
+            self.adopt(chunk);
+        }
+    }
+
+    /// Goes on at the beginning of `chunk`.
+    fn adopt(&mut self, chunk: Bytes) {
+        self.settle();
+        self.unsummed = chunk.clone();
+        self.front = Front::Chunk(chunk);
+    }
+
+    /// Brings the checksum up to what was consumed.
+    fn settle(&mut self) {
+        if let Front::Chunk(rest) = &self.front {
+            let consumed = self.unsummed.len() - rest.len();
+            self.checksum.update(&self.unsummed.split_to(consumed));
         }
     }
 }

@@ -100,15 +100,20 @@ impl Elements {
 
     /// The next element; `None` when another unit must be loaded.
     pub(super) fn next(&mut self) -> Result<Option<Element>, Fault> {
-        match self {
-            Self::Nothing => Ok(None),
+        let element = match self {
+            Self::Nothing => None,
             Self::One(_) => match std::mem::take(self) {
-                Self::One(element) => Ok(Some(element)),
-                _ => Ok(None),
+                Self::One(element) => return Ok(Some(element)),
+                _ => None,
             },
-            Self::Packed(packing, packed) => packed_element(*packing, packed),
-            Self::Node(node) => Ok(node.next()?.map(StreamItem::Entry).map(Element::Stream)),
+            Self::Packed(packing, packed) => packed_element(*packing, packed)?,
+            Self::Node(node) => node.next()?.map(StreamItem::Entry).map(Element::Stream),
+        };
+        if element.is_none() {
+            // A blob cannot be read beyond its end.
+            *self = Self::Nothing;
         }
+        Ok(element)
     }
 }
 
