@@ -18,6 +18,7 @@ mod error;
 mod scan;
 mod sink;
 
+pub(crate) use self::bodies::{change_bytes_max, group_bytes_max};
 pub use self::decode::decode;
 pub use self::encode::{Head, encode, encode_command, encode_rdb_image, encode_text_image};
 pub use self::error::{DecodeError, EncodeError, Invalid, Malformed};

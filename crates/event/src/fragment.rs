@@ -1,6 +1,13 @@
 //! Events larger than one record may be: cut into pieces, and put together again.
+//!
+//! No piece is larger than [`limits::MAX_EVENT_BYTES`], whatever the key: pieces do not carry it. What is put
+//! together is what was cut, or an error: order, number, size and checksum are all checked.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use thiserror::Error;
+
+use crate::codec::Head;
+use crate::{Body, Event, Position, limits};
 
 /// A piece of the encoding of a larger event. All pieces carry that event's position.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,3 +23,223 @@ pub struct Fragment {
     /// This piece of it.
     pub data: Bytes,
 }
+
+/// Puts the pieces of one event after the other together, as they come from one partition.
+#[derive(Debug)]
+pub struct Assembler {
+    budget_bytes: usize,
+    open: Option<Open>,
+}
+
+/// Why a piece does not go on with what came before. What had been put together is dropped.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum FragmentError {
+    /// Pieces are missing, came twice, or in another order.
+    #[error("piece {found} of the event at {position} where {expected} should come")]
+    Gap {
+        /// Position of the piece.
+        position: Position,
+        /// The number that should come.
+        expected: u32,
+        /// The number that came.
+        found: u32,
+    },
+    /// The pieces before belong to another event.
+    #[error("piece {number} of the event at {found} within the pieces of that at {expected}")]
+    OtherEvent {
+        /// Number of the piece.
+        number: u32,
+        /// Position of the pieces before.
+        expected: Position,
+        /// Position of the piece.
+        found: Position,
+    },
+    /// Count, size or checksum of the whole are not those of the pieces before.
+    #[error("pieces of two encodings of the event at {position}")]
+    OtherEncoding {
+        /// Their position.
+        position: Position,
+    },
+    /// The number of pieces is none that there can be.
+    #[error("piece {number} of {count}, of at most {limit}")]
+    Count {
+        /// Number of the piece.
+        number: u32,
+        /// How many pieces there are said to be.
+        count: u32,
+        /// The most that there can be.
+        limit: u32,
+    },
+    /// The whole is larger than the memory for it.
+    #[error("event of {total_bytes} bytes does not fit the budget of {budget_bytes}")]
+    OverBudget {
+        /// Promised size of the whole.
+        total_bytes: u64,
+        /// What the assembler may hold.
+        budget_bytes: usize,
+    },
+    /// The pieces have more, or all of them fewer bytes than promised.
+    #[error("{found_bytes} bytes of the event at {position}, promised are {total_bytes}")]
+    Size {
+        /// Position of the pieces.
+        position: Position,
+        /// Promised size of the whole.
+        total_bytes: u64,
+        /// What came.
+        found_bytes: usize,
+    },
+    /// The whole is not what was cut.
+    #[error("checksum of the event at {position} is {found:08x}, promised is {expected:08x}")]
+    Checksum {
+        /// Position of the pieces.
+        position: Position,
+        /// Promised checksum.
+        expected: u32,
+        /// That of the pieces.
+        found: u32,
+    },
+}
+
+/// The pieces that have come.
+#[derive(Debug)]
+struct Open {
+    position: Position,
+    /// The first piece without its data.
+    promise: Fragment,
+    next: u32,
+    data: BytesMut,
+}
+
+/// Whether an event of that encoded size has to be cut.
+#[must_use]
+pub fn is_needed(encoded_bytes: usize) -> bool {
+    encoded_bytes > limits::MAX_EVENT_BYTES
+}
+
+/// Cuts the encoding of an event into events that each fit a record: slices of it, at the same place in the history,
+/// with an empty key and without `seen`, which are in the encoding.
+///
+/// `encoded` is what [`crate::codec::encode`] made of the event that `head` is of.
+pub fn split<'a>(encoded: Bytes, head: &Head<'a>) -> impl Iterator<Item = Event> + use<'a> {
+    let count = encoded.len().div_ceil(limits::FRAGMENT_BYTES).max(1);
+    let count = u32::try_from(count).expect("an encoding is smaller than four billion pieces");
+    let (total_bytes, crc32c) = (encoded.len() as u64, crc32c::crc32c(&encoded));
+    let head = *head;
+    (0..count).scan(encoded, move |rest, number| {
+        let data = rest.split_to(rest.len().min(limits::FRAGMENT_BYTES));
+        Some(Event {
+            position: head.position,
+            stamp: head.stamp.clone(),
+            db: head.db,
+            slot: head.slot,
+            key: Bytes::new(),
+            body: Body::Fragment(Fragment { number, count, total_bytes, crc32c, data }),
+            seen: Vec::new(),
+        })
+    })
+}
+
+// === impl Assembler ===
+
+impl Assembler {
+    /// An assembler that never holds an event of more than `budget_bytes`.
+    #[must_use]
+    pub fn new(budget_bytes: usize) -> Self {
+        Self { budget_bytes, open: None }
+    }
+
+    /// Whether pieces of an event have come of which others are missing.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Takes the next piece, at its event's position; with the last one gives the encoding of the whole event.
+    ///
+    /// Piece 0 always begins anew, also where pieces are missing: a capture that died in between writes them again.
+    ///
+    /// # Errors
+    /// When the piece does not go on with those before. They are dropped: only a piece 0 can follow.
+    pub fn push(
+        &mut self,
+        fragment: Fragment,
+        position: Position,
+    ) -> Result<Option<Bytes>, FragmentError> {
+        let mut open = match (self.open.take(), fragment.number) {
+            (_, 0) => Open::begin(&fragment, position, self.budget_bytes)?,
+            (Some(open), _) => open,
+            (None, found) => return Err(FragmentError::Gap { position, expected: 0, found }),
+        };
+        open.append(&fragment, position)?;
+        if open.next < open.promise.count {
+            self.open = Some(open);
+            return Ok(None);
+        }
+        open.finish().map(Some)
+    }
+}
+
+// === impl Open ===
+
+impl Open {
+    fn begin(
+        first: &Fragment,
+        position: Position,
+        budget_bytes: usize,
+    ) -> Result<Self, FragmentError> {
+        let &Fragment { number, count, total_bytes, .. } = first;
+        if count == 0 || count > limits::MAX_FRAGMENTS {
+            return Err(FragmentError::Count { number, count, limit: limits::MAX_FRAGMENTS });
+        }
+        let fitting = usize::try_from(total_bytes).ok().filter(|total| *total <= budget_bytes);
+        let capacity = fitting.ok_or(FragmentError::OverBudget { total_bytes, budget_bytes })?;
+        Ok(Self {
+            position,
+            promise: Fragment { data: Bytes::new(), ..*first },
+            next: 0,
+            data: BytesMut::with_capacity(capacity),
+        })
+    }
+
+    fn append(&mut self, piece: &Fragment, position: Position) -> Result<(), FragmentError> {
+        let number = piece.number;
+        if position != self.position {
+            let expected = self.position;
+            return Err(FragmentError::OtherEvent { number, expected, found: position });
+        }
+        let whole = |piece: &Fragment| (piece.count, piece.total_bytes, piece.crc32c);
+        if whole(piece) != whole(&self.promise) {
+            return Err(FragmentError::OtherEncoding { position });
+        }
+        if number != self.next {
+            return Err(FragmentError::Gap { position, expected: self.next, found: number });
+        }
+        let found_bytes = self.data.len().saturating_add(piece.data.len());
+        if found_bytes as u64 > self.promise.total_bytes {
+            return Err(self.wrong_size(found_bytes));
+        }
+        self.data.extend_from_slice(&piece.data);
+        self.next += 1;
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Bytes, FragmentError> {
+        if self.data.len() as u64 != self.promise.total_bytes {
+            return Err(self.wrong_size(self.data.len()));
+        }
+        let (position, expected) = (self.position, self.promise.crc32c);
+        let found = crc32c::crc32c(&self.data);
+        if found != expected {
+            return Err(FragmentError::Checksum { position, expected, found });
+        }
+        Ok(self.data.freeze())
+    }
+
+    fn wrong_size(&self, found_bytes: usize) -> FragmentError {
+        let (position, total_bytes) = (self.position, self.promise.total_bytes);
+        FragmentError::Size { position, total_bytes, found_bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests;

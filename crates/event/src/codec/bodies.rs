@@ -13,6 +13,18 @@ use crate::image::{
 };
 use crate::{Change, Group, GroupedChange};
 
+/// Size that a group of these partitions has in an encoding besides its changes, at most.
+pub(crate) fn group_bytes_max(partitions: &[u16]) -> usize {
+    const NUMBERS_BYTES_MAX: usize = 32;
+    NUMBERS_BYTES_MAX + partitions.len() * 3
+}
+
+/// Size that a change has in the encoding of its group, at most.
+pub(crate) fn change_bytes_max(change: &GroupedChange) -> usize {
+    const FIELD_BYTES_MAX: usize = 11;
+    FIELD_BYTES_MAX + change.size()
+}
+
 struct Items<'a>(&'a [bytes::Bytes]);
 struct Scores<'a>(&'a [(bytes::Bytes, f64)]);
 struct Fields<'a>(&'a [Field]);

@@ -7,7 +7,7 @@ use super::error::Invalid;
 use crate::checkpoint::Checkpoint;
 use crate::control::{Control, SlotHandover};
 use crate::image::{Elements, Field, StreamEntry, StreamPart};
-use crate::{Body, Change, Command, Stamp, limits};
+use crate::{Body, Change, Command, limits};
 
 /// Refuses a body that would not decode to itself.
 pub(super) fn body(body: &Body) -> Result<(), Invalid> {
@@ -30,8 +30,8 @@ pub(super) fn body(body: &Body) -> Result<(), Invalid> {
 }
 
 /// Refuses a name of a site that is too long to repeat in every event.
-pub(super) fn site(stamp: &Stamp) -> Result<(), Invalid> {
-    let (bytes, limit) = (stamp.site.len(), limits::SITE_BYTES);
+pub(super) fn site(name: &str) -> Result<(), Invalid> {
+    let (bytes, limit) = (name.len(), limits::SITE_BYTES);
     if bytes > limit { Err(Invalid::SiteName { bytes, limit }) } else { Ok(()) }
 }
 

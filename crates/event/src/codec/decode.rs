@@ -10,7 +10,9 @@ use super::convert::{self, Convert};
 use super::error::{DecodeError, Invalid, Malformed};
 use super::scan::{Fields, low_bits, nothing_known};
 use crate::image::{Image, ImageHead, ImageValue};
-use crate::{Body, Command, Effect, Event, KeyArgs, Position, SCHEMA_VERSION, Seen, Stamp, schema};
+use crate::{
+    Body, Command, Effect, Event, KeyArgs, Position, SCHEMA_VERSION, Seen, Shard, Stamp, schema,
+};
 
 /// Decodes one event. Keys, arguments and values are slices of `bytes`: no byte of them is copied, and `bytes` lives
 /// as long as any of them.
@@ -24,16 +26,18 @@ pub fn decode(bytes: Bytes) -> Result<Event, DecodeError> {
     if parts.schema == 0 {
         return Err(DecodeError::Missing { name: "schema" });
     }
-    let stamp = Stamp::convert(message::<schema::Stamp>("stamp", parts.stamp)?)?;
-    check::site(&stamp)?;
+    let stamp = stamp(parts.stamp.ok_or(DecodeError::Missing { name: "stamp" })?)
+        .map_err(|reason| DecodeError::malformed("Stamp", reason))?;
+    check::site(&stamp.site)?;
     Ok(Event {
-        position: Position::convert(message::<schema::Position>("position", parts.position)?)?,
+        position: position(parts.position.ok_or(DecodeError::Missing { name: "position" })?)
+            .map_err(|reason| DecodeError::malformed("Position", reason))?,
         stamp,
         db: parts.db,
         slot: slot(parts.slot)?,
         key: bytes.slice_ref(parts.key),
         body: body(&bytes, parts.body)?,
-        seen: parts.seen.into_iter().map(seen).collect::<Result<_, _>>()?,
+        seen: seen(&parts.seen)?,
     })
 }
 
@@ -95,11 +99,7 @@ impl<'a> Parts<'a> {
 }
 
 /// Decodes a message of which no part is a slice of the input.
-fn message<M: Message + Default>(
-    name: &'static str,
-    bytes: Option<&[u8]>,
-) -> Result<M, DecodeError> {
-    let bytes = bytes.ok_or(DecodeError::Missing { name })?;
+fn message<M: Message + Default>(name: &'static str, bytes: &[u8]) -> Result<M, DecodeError> {
     M::decode(bytes).map_err(|reason| DecodeError::malformed(name, reason))
 }
 
@@ -108,8 +108,43 @@ fn slices<M: Message + Default>(name: &'static str, bytes: Bytes) -> Result<M, D
     M::decode(bytes).map_err(|reason| DecodeError::malformed(name, reason))
 }
 
-fn seen(bytes: &[u8]) -> Result<Seen, DecodeError> {
-    Seen::convert(message::<schema::Seen>("Seen", Some(bytes))?)
+fn position(bytes: &[u8]) -> Result<Position, Malformed> {
+    let mut position = Position::default();
+    let mut fields = Fields::of(bytes);
+    while let Some(field) = fields.next()? {
+        match field.number {
+            1 => position.shard = Shard(low_bits(field.varint()?)),
+            2 => position.epoch = field.varint()?,
+            3 => position.offset = field.varint()?,
+            4 => position.index = field.varint()?,
+            _ => {}
+        }
+    }
+    Ok(position)
+}
+
+fn stamp(bytes: &[u8]) -> Result<Stamp, Malformed> {
+    let mut stamp = Stamp::default();
+    let mut fields = Fields::of(bytes);
+    while let Some(field) = fields.next()? {
+        match field.number {
+            1 => stamp.time_ms = field.varint()?.cast_signed(),
+            2 => stamp.counter = low_bits(field.varint()?),
+            3 => stamp.site = field.text()?,
+            _ => {}
+        }
+    }
+    Ok(stamp)
+}
+
+fn seen(list: &[&[u8]]) -> Result<Vec<Seen>, DecodeError> {
+    let mut seen = Vec::with_capacity(list.len());
+    for bytes in list {
+        let site = Seen::convert(message::<schema::Seen>("Seen", bytes)?)?;
+        check::site(&site.site)?;
+        seen.push(site);
+    }
+    Ok(seen)
 }
 
 /// The slot of that number.
@@ -157,7 +192,8 @@ pub(super) fn keys(written: Vec<u32>, read: Vec<u32>) -> KeyArgs {
 fn image(event: &Bytes, bytes: &[u8]) -> Result<Image, DecodeError> {
     let parts =
         ImageParts::of(event, bytes).map_err(|reason| DecodeError::malformed("Image", reason))?;
-    let head = message::<schema::ImageHead>("head of Image", parts.head)?;
+    let head = parts.head.ok_or(DecodeError::Missing { name: "head of Image" })?;
+    let head = message::<schema::ImageHead>("head of Image", head)?;
     let value = parts.value.ok_or_else(|| nothing_known("Image", bytes, &[1, 2, 3]))?;
     Ok(Image { head: ImageHead::convert(head)?, value })
 }

@@ -92,13 +92,10 @@ fn record(
     number: u32,
     body: &impl Message,
 ) -> Result<(), EncodeError> {
-    check::site(head.stamp)?;
+    check::site(&head.stamp.site)?;
+    head.seen.iter().try_for_each(|seen| check::site(&seen.site))?;
     let body_bytes = body.size();
-    let rest_bytes = HEAD_BYTES_MAX
-        + head.stamp.site.len()
-        + head.key.len()
-        + head.seen.iter().map(|seen| HEAD_BYTES_MAX + seen.site.len()).sum::<usize>();
-    let bytes = body_bytes.saturating_add(rest_bytes);
+    let bytes = body_bytes.saturating_add(head.bytes_max());
     if bytes > limits::MAX_ENCODED_BYTES {
         return Err(EncodeError::TooLarge { bytes, limit: limits::MAX_ENCODED_BYTES });
     }
@@ -144,6 +141,12 @@ impl<'a> Head<'a> {
             key: &event.key,
             seen: &event.seen,
         }
+    }
+
+    /// What the encoding of an event has besides that of its body, at most.
+    pub(crate) fn bytes_max(&self) -> usize {
+        let seen = self.seen.iter().map(|seen| HEAD_BYTES_MAX + seen.site.len());
+        HEAD_BYTES_MAX + self.stamp.site.len() + self.key.len() + seen.sum::<usize>()
     }
 }
 

@@ -152,6 +152,12 @@ pub enum Malformed {
         /// Bytes that are left.
         left: usize,
     },
+    /// A field that holds text holds something else.
+    #[error("field {field} is not UTF-8")]
+    NotText {
+        /// Number of the field.
+        field: u32,
+    },
     /// A field is of another kind than the schema says, or of one that proto3 does not have.
     #[error("field {field} is of the wrong wire type")]
     WireType {

@@ -128,8 +128,13 @@ impl Sink for Size {
 // === impl BytesMut ===
 
 impl Sink for BytesMut {
+    #[inline]
     fn varint(&mut self, value: u64) {
-        prost::encoding::encode_varint(value, self);
+        // Field numbers, most lengths and small numbers take one byte.
+        match u8::try_from(value) {
+            Ok(byte @ ..0x80) => self.put_u8(byte),
+            _ => prost::encoding::encode_varint(value, self),
+        }
     }
 
     fn raw(&mut self, bytes: &[u8]) {
