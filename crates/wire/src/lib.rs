@@ -4,6 +4,9 @@
 
 pub mod args;
 pub mod command;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod resp;
 pub mod slot;
 

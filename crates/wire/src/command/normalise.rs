@@ -206,7 +206,7 @@ fn copy<A: Args + ?Sized>(args: &A) -> Outcome {
     if (3..args.len()).any(|index| is_word(args, index, "REPLACE")) {
         return Ok(Normalised::Verbatim);
     }
-    Words::of(args).text("COPY").copy_from(1)?.text("REPLACE").finish()
+    Words::of(args).text("COPY").copy(1)?.copy_from(2)?.text("REPLACE").finish()
 }
 
 /// Of one member it is known that its flags let it pass; of several, not of which.

@@ -136,5 +136,8 @@ fn missing_checksum(payload: &[u8]) -> Option<Bytes> {
     if payload.len() < MIN_PAYLOAD_BYTES || *checksum != [0; CHECKSUM_BYTES] {
         return None;
     }
-    Some([value, &crc64(value).to_le_bytes()].concat().into())
+    match crc64(value) {
+        0 => None,
+        checksum => Some([value, &checksum.to_le_bytes()].concat().into()),
+    }
 }

@@ -9,32 +9,28 @@ use crate::args::{Args, is_word};
 /// `XADD key [NOMKSTREAM] [KEEPREF|DELREF|ACKED] [IDMP producer id|IDMPAUTO producer]
 /// [MAXLEN|MINID [=|~] n [LIMIT n]] id field value …`.
 pub(super) fn xadd<A: Args + ?Sized>(args: &A) -> Outcome {
-    let mut limit = None;
+    let mut limited = false;
     let mut index = 2;
     while let Some(length) = option_length(args, index) {
-        if is_word(args, index, "LIMIT") {
-            limit = Some(index);
-        }
+        limited |= is_limit(args, index);
         index += length;
     }
     let id = args.get(index).ok_or(NormaliseProblem::Missing(index))?;
     if id.contains(&b'*') {
         return Err(NormaliseProblem::NotExplicit(index));
     }
-    strip("XADD", args, limit)
+    if limited { strip_limits("XADD", args, index) } else { Ok(Normalised::Verbatim) }
 }
 
 /// `XTRIM key MAXLEN|MINID [=|~] n [LIMIT n] [KEEPREF|DELREF|ACKED]`.
 pub(super) fn xtrim<A: Args + ?Sized>(args: &A) -> Outcome {
-    let mut limit = None;
+    let mut limited = false;
     let mut index = 2;
     while index < args.len() {
-        if is_word(args, index, "LIMIT") {
-            limit = Some(index);
-        }
+        limited |= is_limit(args, index);
         index += option_length(args, index).ok_or(NormaliseProblem::UnknownOption(index))?;
     }
-    strip("XTRIM", args, limit)
+    if limited { strip_limits("XTRIM", args, index) } else { Ok(Normalised::Verbatim) }
 }
 
 /// How many arguments the option at `index` takes up, if it is one.
@@ -54,11 +50,19 @@ fn option_length<A: Args + ?Sized>(args: &A, index: usize) -> Option<usize> {
     }
 }
 
-/// The command without the option at `limit` and its value.
-fn strip<A: Args + ?Sized>(name: &'static str, args: &A, limit: Option<usize>) -> Outcome {
-    let Some(limit) = limit else {
-        return Ok(Normalised::Verbatim);
-    };
-    let mut kept = (1..args.len()).filter(|index| !(limit..limit + 2).contains(index));
-    kept.try_fold(Words::of(args).text(name), Words::copy)?.finish()
+fn is_limit<A: Args + ?Sized>(args: &A, index: usize) -> bool {
+    is_word(args, index, "LIMIT")
+}
+
+/// The command without any `LIMIT` among its options, which end at `end`.
+fn strip_limits<A: Args + ?Sized>(name: &'static str, args: &A, end: usize) -> Outcome {
+    let mut words = Words::of(args).text(name).copy(1)?;
+    let mut index = 2;
+    while let Some(length) = option_length(args, index).filter(|_| index < end) {
+        if !is_limit(args, index) {
+            words = (index..index + length).try_fold(words, Words::copy)?;
+        }
+        index += length;
+    }
+    (index..args.len()).try_fold(words, Words::copy)?.finish()
 }

@@ -185,6 +185,7 @@ fn strips_the_limit_of_an_exact_trim() {
         ("XADD x MAXLEN = 2 1-1 f v", "XADD x MAXLEN = 2 1-1 f v"),
         ("XADD x MAXLEN = 2 LIMIT 100 1-1 f v", "XADD x MAXLEN = 2 1-1 f v"),
         ("XADD x nomkstream minid = 5 limit 1 1-1 f v", "XADD x nomkstream minid = 5 1-1 f v"),
+        ("XADD x LIMIT 1 MAXLEN = 2 LIMIT 3 1-1 f v", "XADD x MAXLEN = 2 1-1 f v"),
         ("XADD x IDMP p LIMIT MAXLEN 2 1-1 f v", "XADD x IDMP p LIMIT MAXLEN 2 1-1 f v"),
         ("XADD x IDMPAUTO p 1-1 limit v", "XADD x IDMPAUTO p 1-1 limit v"),
         ("XTRIM x MAXLEN = 0", "XTRIM x MAXLEN = 0"),

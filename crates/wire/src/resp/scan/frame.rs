@@ -171,6 +171,7 @@ impl FrameScan {
         let unread = frame.get(self.position..).unwrap_or_default();
         let newline = memchr::memchr(b'\n', unread).map(|newline| self.position + newline);
         if newline.unwrap_or(frame.len()) > MAX_INLINE_BYTES {
+            self.position = 0;
             return Err(ScanErrorKind::InlineTooLong { limit: MAX_INLINE_BYTES });
         }
         let Some(newline) = newline else {
@@ -203,7 +204,18 @@ fn length_line(
     marker: u8,
     expected: &'static str,
 ) -> Result<Option<(i64, usize)>, ScanErrorKind> {
-    let Some((&first, rest)) = frame.get(start..).and_then(<[u8]>::split_first) else {
+    let line = frame.get(start..).unwrap_or_default();
+    // Nearly every length has one or two digits.
+    match *line {
+        [first, a @ b'0'..=b'9', b'\r', b'\n', ..] if first == marker => {
+            return Ok(Some((i64::from(a - b'0'), start + 4)));
+        }
+        [first, a @ b'0'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] if first == marker => {
+            return Ok(Some((i64::from(a - b'0') * 10 + i64::from(b - b'0'), start + 5)));
+        }
+        _ => {}
+    }
+    let Some((&first, rest)) = line.split_first() else {
         return Ok(None);
     };
     if first != marker {
