@@ -1,1 +1,28 @@
-//! Source to journal.
+//! Source to journal: the snapshot and the replication stream of one shard as change events.
+//!
+//! Guarantees: every change of the source from the snapshot on is in the journal, in the source's order, with the
+//! position that makes it recognisable; the link's socket is drained whatever happens behind it, within the
+//! spool's bounds; the source is told to have delivered only what the journal holds durably; a restart goes on
+//! from the journal's own tail. It never reads the journal except to resume, and knows nothing of who reads it.
+
+mod config;
+mod describe;
+mod error;
+mod heartbeat;
+mod intake;
+mod limits;
+mod outlet;
+mod progress;
+mod resume;
+mod service;
+mod session;
+mod snapshot;
+mod spool;
+mod stamps;
+mod translate;
+
+pub use config::{Config, Problem};
+pub use error::{BuildError, Error, IntakeError, SessionError};
+pub use service::{Capture, Parts, Summary};
+pub use spool::{SpoolConfig, SpoolError};
+pub use translate::TranslateError;

@@ -1,0 +1,94 @@
+//! Settings of one source: plain data with defaults, and their check.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use redis_io::Endpoint;
+
+use crate::spool::SpoolConfig;
+
+/// Settings of one source.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to read.
+    pub source: Endpoint,
+    /// Name of the stream, which is part of the heartbeat key's name.
+    pub stream: String,
+    /// What comes faster than it can be recorded.
+    pub spool: SpoolConfig,
+    /// Whether to write a small expiring key at the source, by which its clock is known. Default: yes.
+    pub heartbeat: bool,
+    /// How often; also how often a place to resume at is recorded. Default: 1 s.
+    pub heartbeat_interval: Duration,
+    /// For how long to try to reach the source again without progress. Default: 720 min.
+    pub reconnect_window: Duration,
+}
+
+/// A setting that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Which.
+    pub setting: &'static str,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+/// A burst of one second at a hundred megabytes per second fits into neither, so this is only for smoothing:
+/// beyond it the disk serves.
+const DEFAULT_SPOOL_MEMORY_BYTES: usize = 8 << 20;
+
+/// A snapshot of a few gigabytes that arrives at wire speed waits here until it is recorded.
+const DEFAULT_SPOOL_DISK_BYTES: u64 = 8 << 30;
+
+/// What cloud services of this kind give: long enough for a night's outage.
+const DEFAULT_RECONNECT_WINDOW: Duration = Duration::from_secs(720 * 60);
+
+/// Below this, heartbeats would be a load of their own.
+const HEARTBEAT_INTERVAL_MIN: Duration = Duration::from_millis(10);
+
+// === impl Config ===
+
+impl Config {
+    /// The defaults for a source, with the spool's files in `spool_dir`.
+    #[must_use]
+    pub fn new(source: Endpoint, stream: impl Into<String>, spool_dir: PathBuf) -> Self {
+        Self {
+            source,
+            stream: stream.into(),
+            spool: SpoolConfig {
+                dir: spool_dir,
+                memory_bytes: DEFAULT_SPOOL_MEMORY_BYTES,
+                disk_bytes: DEFAULT_SPOOL_DISK_BYTES,
+            },
+            heartbeat: true,
+            heartbeat_interval: Duration::from_secs(1),
+            reconnect_window: DEFAULT_RECONNECT_WINDOW,
+        }
+    }
+
+    /// Everything that is wrong with the settings.
+    #[must_use]
+    pub fn validate(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut check = |bad: bool, setting, what: &str| {
+            if bad {
+                problems.push(Problem { setting, what: what.to_owned() });
+            }
+        };
+        check(self.stream.is_empty(), "stream", "must not be empty");
+        check(self.source.db() != 0, "source", "names a database: all are read; choose by filters");
+        check(
+            self.heartbeat_interval < HEARTBEAT_INTERVAL_MIN,
+            "heartbeat_interval",
+            "must be at least 10 ms",
+        );
+        problems
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.setting, self.what)
+    }
+}

@@ -1,0 +1,241 @@
+//! Events into the journal: encoded, cut to size, in the right partition, each once.
+//!
+//! Guarantees: events are appended in the order in which they are given; an event that its partition already
+//! holds (from before a restart) is skipped; nothing larger than the journal takes is appended; the offset that
+//! [`Outlet::durable_offset`] names is one up to which everything is durable.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use event::limits::RECORD_KEY_BYTES;
+use event::{Event, Position, codec, fragment};
+use journal::{Append, Appender, Health, Partition, Receipt};
+use tokio::sync::watch;
+use wire::slot::{Slot, partition_of};
+
+use crate::error::OutletError;
+
+/// The one way into the journal.
+pub(crate) struct Outlet {
+    appender: Box<dyn Appender>,
+    partitions: u16,
+    /// Per partition, what it held when capture started; forgotten once the stream has passed it.
+    held: Vec<Option<Position>>,
+    batch: Vec<Append>,
+    batch_bytes: usize,
+    scratch: BytesMut,
+    /// Offsets of the stream, each with the receipt that makes it durable.
+    undurable: VecDeque<(Receipt, u64)>,
+    durable_offset: u64,
+    accepted: Receipt,
+    counts: OutletCounts,
+}
+
+/// What went through an outlet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OutletCounts {
+    /// Records appended.
+    pub records: u64,
+    /// Bytes of their payload.
+    pub bytes: u64,
+    /// Events that their partition already held.
+    pub skipped: u64,
+}
+
+/// Encoding space taken at once: many events share one allocation.
+const SCRATCH_BYTES: usize = 256 * 1024;
+
+// === impl Outlet ===
+
+impl Outlet {
+    /// An outlet over a journal of `partitions` partitions that already hold what `held` says.
+    #[must_use]
+    pub(crate) fn new(
+        appender: Box<dyn Appender>,
+        partitions: u16,
+        held: Vec<Option<Position>>,
+    ) -> Self {
+        Self {
+            appender,
+            partitions,
+            held,
+            batch: Vec::new(),
+            batch_bytes: 0,
+            scratch: BytesMut::new(),
+            undurable: VecDeque::new(),
+            durable_offset: 0,
+            accepted: Receipt::default(),
+            counts: OutletCounts::default(),
+        }
+    }
+
+    /// How many partitions there are.
+    #[must_use]
+    pub(crate) fn partitions(&self) -> u16 {
+        self.partitions
+    }
+
+    /// The partition that a slot belongs to.
+    #[must_use]
+    pub(crate) fn partition_of(&self, slot: Slot) -> Partition {
+        let number = partition_of(slot, u32::from(self.partitions));
+        Partition(u16::try_from(number).expect("fewer partitions than slots"))
+    }
+
+    /// Takes an event for the partition of its slot. It is appended with the next [`Outlet::flush`].
+    ///
+    /// # Errors
+    /// When it has no encoding.
+    pub(crate) fn push(&mut self, event: &Event) -> Result<(), OutletError> {
+        self.push_to(self.partition_of(event.slot), event)
+    }
+
+    /// Takes a control event for every partition.
+    ///
+    /// # Errors
+    /// When it has no encoding.
+    pub(crate) fn push_everywhere(&mut self, event: &Event) -> Result<(), OutletError> {
+        (0..self.partitions).try_for_each(|number| self.push_to(Partition(number), event))
+    }
+
+    /// Takes an event for a partition named.
+    ///
+    /// # Errors
+    /// When it has no encoding.
+    pub(crate) fn push_to(
+        &mut self,
+        partition: Partition,
+        event: &Event,
+    ) -> Result<(), OutletError> {
+        if self.is_held(partition, &event.position) {
+            self.counts.skipped += 1;
+            return Ok(());
+        }
+        let encoded = self.encode(event)?;
+        if !fragment::is_needed(encoded.len()) {
+            self.add(partition, event, encoded);
+            return Ok(());
+        }
+        for piece in fragment::split(encoded, &codec::Head::of(event)) {
+            let encoded = self.encode(&piece)?;
+            self.add(partition, &piece, encoded);
+        }
+        Ok(())
+    }
+
+    /// Bytes that wait for the next flush.
+    #[must_use]
+    pub(crate) fn batch_bytes(&self) -> usize {
+        self.batch_bytes
+    }
+
+    /// Appends what was taken; the stream has been read up to `offset`. Waits while the journal has no room.
+    ///
+    /// # Errors
+    /// When the journal fails.
+    pub(crate) async fn flush(&mut self, offset: u64) -> Result<(), OutletError> {
+        if !self.batch.is_empty() {
+            self.accepted = self.appender.append(&mut self.batch).await?;
+            self.batch_bytes = 0;
+        }
+        match self.undurable.back_mut() {
+            Some((receipt, last)) if *receipt == self.accepted => *last = offset,
+            _ => self.undurable.push_back((self.accepted, offset)),
+        }
+        Ok(())
+    }
+
+    /// Waits until all that was flushed is durable.
+    ///
+    /// # Errors
+    /// When the journal fails.
+    pub(crate) async fn flush_durably(&mut self) -> Result<(), OutletError> {
+        self.appender.flush().await?;
+        Ok(())
+    }
+
+    /// Tells when more has become durable.
+    #[must_use]
+    pub(crate) fn durable(&self) -> watch::Receiver<Receipt> {
+        self.appender.durable()
+    }
+
+    /// Whether the journal takes records.
+    #[must_use]
+    pub(crate) fn health(&self) -> watch::Receiver<Health> {
+        self.appender.health()
+    }
+
+    /// The offset of the stream up to which the journal holds everything durably; 0 before there is any.
+    pub(crate) fn durable_offset(&mut self) -> u64 {
+        let durable = *self.appender.durable().borrow();
+        while let Some((receipt, offset)) = self.undurable.front() {
+            if *receipt > durable {
+                break;
+            }
+            self.durable_offset = *offset;
+            self.undurable.pop_front();
+        }
+        self.durable_offset
+    }
+
+    /// Forgets offsets of a history that has ended.
+    pub(crate) fn restart_offsets(&mut self) {
+        self.undurable.clear();
+        self.durable_offset = 0;
+    }
+
+    /// What went through so far.
+    #[must_use]
+    pub(crate) fn counts(&self) -> OutletCounts {
+        self.counts
+    }
+
+    fn is_held(&mut self, partition: Partition, position: &Position) -> bool {
+        let Some(held) = self.held.get_mut(usize::from(partition.0)) else { return false };
+        match held {
+            Some(last) if !position.is_after(last) => true,
+            _ => {
+                *held = None;
+                false
+            }
+        }
+    }
+
+    fn encode(&mut self, event: &Event) -> Result<Bytes, OutletError> {
+        self.scratch.reserve(SCRATCH_BYTES.min(event.key.len() + 512));
+        codec::encode(event, &mut self.scratch).map_err(|source| OutletError::Encode {
+            key: event
+                .key
+                .iter()
+                .take(64)
+                .flat_map(|byte| std::ascii::escape_default(*byte))
+                .map(char::from)
+                .collect(),
+            source,
+        })?;
+        Ok(self.scratch.split().freeze())
+    }
+
+    fn add(&mut self, partition: Partition, event: &Event, payload: Bytes) {
+        self.counts.records += 1;
+        self.batch_bytes += payload.len();
+        self.counts.bytes += u64::try_from(payload.len()).unwrap_or(u64::MAX);
+        self.batch.push(Append {
+            partition,
+            key: record_key(&event.key),
+            timestamp_ms: event.stamp.time_ms,
+            kind: event.kind(),
+            db: event.db,
+            payload,
+        });
+    }
+}
+
+/// The key itself, or for one too long to be a record's key, a fixed-size stand-in for it.
+fn record_key(key: &Bytes) -> Bytes {
+    if key.len() <= RECORD_KEY_BYTES {
+        return key.clone();
+    }
+    Bytes::from(format!("crc64:{:016x}:{}", wire::crc64::crc64(key), key.len()))
+}

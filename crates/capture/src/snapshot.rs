@@ -1,0 +1,303 @@
+//! The snapshot file to events: images of small values, parts of large ones, function libraries.
+//!
+//! Guarantees: every key of the file becomes one image, or one run of parts of which only the last says so; all
+//! events stand at the snapshot's offset with growing index; begin and end events frame them in every partition;
+//! what the file holds and events cannot carry is reported, not dropped in silence.
+
+mod large;
+
+use bytes::Bytes;
+use event::control::{Control, FunctionChange, SnapshotBegin, SnapshotEnd};
+use event::image::{Image, ImageHead, ImageValue};
+use event::{Body, Event, Position, Stamp, names};
+use wire::rdb::value::Value;
+use wire::rdb::{self, Entry, EntryHead, Flavour, Item, Progress, ValueType};
+use wire::slot::Slot;
+
+use self::large::LargeValue;
+use crate::error::SnapshotError;
+use crate::outlet::Outlet;
+
+/// Reads one snapshot. Bytes in, events out; no I/O of its own.
+#[derive(Debug)]
+pub(crate) struct SnapshotReader {
+    parser: rdb::Parser,
+    place: Place,
+    format: Format,
+    db: u32,
+    /// Database that the stream goes on in, where the file tells.
+    stream_db: Option<u32>,
+    large: Option<LargeValue>,
+    begun: bool,
+    counts: SnapshotCounts,
+    partition_keys: Vec<u64>,
+}
+
+/// Where the next event stands.
+#[derive(Clone, Debug)]
+struct Place {
+    next: Position,
+    stamp: Stamp,
+}
+
+/// What the type bytes mean.
+#[derive(Clone, Copy, Debug)]
+struct Format {
+    flavour: Flavour,
+    version: u16,
+}
+
+/// How far a snapshot has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SnapshotCounts {
+    /// Bytes of the file that were read.
+    pub bytes: u64,
+    /// Size of the file; 0: not known.
+    pub bytes_expected: u64,
+    /// Keys that were read.
+    pub keys: u64,
+    /// Keys that the file has announced so far.
+    pub keys_expected: u64,
+}
+
+/// Whether the file is complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// More bytes are needed.
+    NeedMore,
+    /// It is; its end has been written.
+    Complete {
+        /// Database that the stream goes on in, where the file tells.
+        stream_db: Option<u32>,
+    },
+}
+
+// === impl SnapshotReader ===
+
+impl SnapshotReader {
+    /// A reader of a snapshot whose events stand at `at`, from its index on.
+    #[must_use]
+    pub(crate) fn new(at: Position, stamp: Stamp, bytes_expected: u64, partitions: u16) -> Self {
+        let counts = SnapshotCounts { bytes_expected, ..SnapshotCounts::default() };
+        Self {
+            parser: rdb::Parser::new(rdb::Limits::default()),
+            place: Place { next: at, stamp },
+            format: Format { flavour: Flavour::Redis, version: 0 },
+            db: 0,
+            stream_db: None,
+            large: None,
+            begun: false,
+            counts,
+            partition_keys: vec![0; usize::from(partitions)],
+        }
+    }
+
+    /// Takes bytes of the file.
+    pub(crate) fn feed(&mut self, bytes: Bytes) {
+        self.parser.feed(bytes);
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub(crate) fn counts(&self) -> SnapshotCounts {
+        SnapshotCounts { bytes: self.parser.offset(), ..self.counts }
+    }
+
+    /// Turns what was fed into events, until `outlet` holds about `batch_bytes`, more bytes are needed, or the
+    /// file ends. Returns none when the outlet should be flushed first.
+    ///
+    /// # Errors
+    /// When the file is not what it should be.
+    pub(crate) fn read(
+        &mut self,
+        outlet: &mut Outlet,
+        batch_bytes: usize,
+    ) -> Result<Option<Read>, SnapshotError> {
+        loop {
+            if outlet.batch_bytes() >= batch_bytes {
+                return Ok(None);
+            }
+            let progress = self.parser.next().map_err(SnapshotError::Malformed)?;
+            match progress {
+                Progress::Item(item) => self.take(item, outlet)?,
+                Progress::NeedMore => return Ok(Some(Read::NeedMore)),
+                Progress::End => {
+                    self.end(outlet)?;
+                    return Ok(Some(Read::Complete { stream_db: self.stream_db }));
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, item: Item, outlet: &mut Outlet) -> Result<(), SnapshotError> {
+        match item {
+            Item::Header { flavour, version } => self.format = Format { flavour, version },
+            Item::Aux { key, value } => self.note(&key, &value),
+            Item::SelectDb(db) => self.db = db,
+            Item::ResizeDb { keys, .. } => self.counts.keys_expected += keys,
+            Item::SlotInfo { .. } => {}
+            Item::SlotImport { job, ranges } => {
+                let job = String::from_utf8_lossy(&job);
+                tracing::warn!(%job, ?ranges, "the snapshot holds slots whose import has not finished");
+            }
+            Item::Function(source) => self.function(source, outlet)?,
+            Item::ModuleAux { module, .. } => {
+                tracing::warn!(
+                    module = module.name(),
+                    "values of a module outside keys are not carried"
+                );
+            }
+            Item::Entry(entry) => self.entry(entry, outlet)?,
+            Item::LargeBegin(head) => self.large_begin(head, outlet)?,
+            Item::LargePart(part) => {
+                if let Some(large) = &mut self.large {
+                    large.add(part, &mut self.place, outlet)?;
+                }
+            }
+            Item::LargeEnd => {
+                if let Some(large) = self.large.take() {
+                    large.end(&mut self.place, outlet)?;
+                }
+            }
+            other => return Err(SnapshotError::Unexpected { item: format!("{other:?}") }),
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, key: &[u8], value: &[u8]) {
+        if key == b"repl-stream-db" {
+            // -1 stands for "none selected yet": the stream then begins with a SELECT.
+            self.stream_db = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+        }
+    }
+
+    fn function(&mut self, source: Bytes, outlet: &mut Outlet) -> Result<(), SnapshotError> {
+        self.begin(outlet)?;
+        let [function, load, replace] = ["FUNCTION", "LOAD", "REPLACE"].map(Bytes::from);
+        let change = FunctionChange { args: vec![function, load, replace, source] };
+        let event = self.place.control(0, Control::Function(change));
+        Ok(outlet.push_everywhere(&event)?)
+    }
+
+    fn entry(&mut self, entry: Entry, outlet: &mut Outlet) -> Result<(), SnapshotError> {
+        self.begin(outlet)?;
+        let Entry { head, raw } = entry;
+        if names::is_ours(&head.key) {
+            return Ok(());
+        }
+        let value = match head.kind {
+            ValueType::String => {
+                match rdb::value::decode(head.kind, &raw).map_err(SnapshotError::Malformed)? {
+                    Value::Str(text) => ImageValue::Text(text),
+                    _ => ImageValue::Rdb(raw),
+                }
+            }
+            _ => ImageValue::Rdb(raw),
+        };
+        let slot = self.count(&head, outlet);
+        let image = Image { head: self.format.image_head(&head), value };
+        let event = self.place.event(self.db, slot, head.key, Body::Image(image));
+        Ok(outlet.push(&event)?)
+    }
+
+    fn large_begin(&mut self, head: EntryHead, outlet: &mut Outlet) -> Result<(), SnapshotError> {
+        self.begin(outlet)?;
+        if names::is_ours(&head.key) {
+            return Ok(());
+        }
+        let slot = self.count(&head, outlet);
+        let image_head = self.format.image_head(&head);
+        self.large = Some(LargeValue::new(self.db, slot, head.key, image_head));
+        Ok(())
+    }
+
+    fn count(&mut self, head: &EntryHead, outlet: &Outlet) -> Slot {
+        if head.key_meta.is_some() {
+            tracing::warn!(db = self.db, "metadata of modules on a key is not carried");
+        }
+        let slot = Slot::of_key(&head.key);
+        self.counts.keys += 1;
+        let partition = usize::from(outlet.partition_of(slot).0);
+        if let Some(keys) = self.partition_keys.get_mut(partition) {
+            *keys += 1;
+        }
+        slot
+    }
+
+    /// The begin event waits for the first item with content, so that it can tell what was announced before.
+    fn begin(&mut self, outlet: &mut Outlet) -> Result<(), SnapshotError> {
+        if self.begun {
+            return Ok(());
+        }
+        self.begun = true;
+        let begin = SnapshotBegin {
+            snapshot_id: 0,
+            keys_expected: self.counts.keys_expected,
+            bytes_expected: self.counts.bytes_expected,
+            rdb_version: u32::from(self.format.version),
+            flavour: self.format.flavour,
+        };
+        let event = self.place.control(0, Control::SnapshotBegin(begin));
+        Ok(outlet.push_everywhere(&event)?)
+    }
+
+    fn end(&mut self, outlet: &mut Outlet) -> Result<(), SnapshotError> {
+        self.begin(outlet)?;
+        let position = self.place.advance();
+        for (number, keys) in (0u16..).zip(&self.partition_keys) {
+            let end = SnapshotEnd { snapshot_id: 0, keys: *keys, keys_total: self.counts.keys };
+            let body = Body::Control(Control::SnapshotEnd(end));
+            let event = Event { body, ..self.place.blank(position) };
+            outlet.push_to(journal::Partition(number), &event)?;
+        }
+        Ok(())
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    fn advance(&mut self) -> Position {
+        let position = self.next;
+        self.next.index += 1;
+        position
+    }
+
+    fn blank(&self, position: Position) -> Event {
+        Event {
+            position,
+            stamp: self.stamp.clone(),
+            db: 0,
+            slot: Slot::new(0).expect("there is a slot 0"),
+            key: Bytes::new(),
+            body: Body::Control(Control::Flush { all: false }),
+            seen: Vec::new(),
+        }
+    }
+
+    fn control(&mut self, db: u32, control: Control) -> Event {
+        let position = self.advance();
+        Event { db, body: Body::Control(control), ..self.blank(position) }
+    }
+
+    fn event(&mut self, db: u32, slot: Slot, key: Bytes, body: Body) -> Event {
+        let position = self.advance();
+        Event { position, stamp: self.stamp.clone(), db, slot, key, body, seen: Vec::new() }
+    }
+}
+
+// === impl Format ===
+
+impl Format {
+    fn image_head(self, head: &EntryHead) -> ImageHead {
+        ImageHead {
+            type_byte: head.kind.byte(),
+            flavour: self.flavour,
+            rdb_version: self.version,
+            expire_at_ms: head.expire_at_ms,
+            idle_s: head.idle_s,
+            freq: head.freq,
+            snapshot_id: 0,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Why a command of the stream cannot be recorded.
+
+use runtime::policy::{Class, Classified};
+use wire::command::keys::KeyError;
+use wire::command::normalise::NormaliseError;
+
+/// Why a command of the stream cannot be recorded. None of these is skipped: the stream stops there.
+#[derive(Debug, thiserror::Error)]
+pub enum TranslateError {
+    /// Neither the table nor, so far, the source has described it.
+    #[error("the command {command} is not known")]
+    Unknown {
+        /// Its name.
+        command: String,
+    },
+    /// The source describes it in a way that does not tell its keys.
+    #[error("the command {command} is not known, and its keys cannot be told: {why}")]
+    Undescribed {
+        /// Its name.
+        command: String,
+        /// What the source said.
+        why: String,
+    },
+    /// A script itself, not its effects.
+    #[error("the source replicates scripts, not their effects: {command}")]
+    Script {
+        /// Its name.
+        command: String,
+    },
+    /// A command of a cluster.
+    #[error("the command {command} is not carried by this version")]
+    Refused {
+        /// Its name.
+        command: String,
+    },
+    /// An argument is not what it should be.
+    #[error("{command}: the {what} is not a number")]
+    BadArgument {
+        /// Its name.
+        command: String,
+        /// Which argument.
+        what: &'static str,
+    },
+    /// Its keys cannot be told.
+    #[error("tell the keys of a command")]
+    Keys(#[from] KeyError),
+    /// It cannot be made independent of when and where it is applied.
+    #[error("make a command absolute")]
+    Normalise(#[from] NormaliseError),
+}
+
+// === impl TranslateError ===
+
+impl TranslateError {
+    pub(super) fn unknown(name: &[u8]) -> Self {
+        Self::Unknown { command: super::lossy(name).to_uppercase() }
+    }
+}
+
+impl Classified for TranslateError {
+    fn class(&self) -> Class {
+        Class::Operator
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::Unknown { .. } | Self::Undescribed { .. } => {
+                "allow COMMAND to the source's user, and check which module made this command"
+                    .to_owned()
+            }
+            Self::Script { .. } => {
+                "set lua-replicate-commands (Redis 3.2 to 6.2), or use a source from 5.0 on"
+                    .to_owned()
+            }
+            Self::Refused { .. } => "use a source that is not a cluster".to_owned(),
+            Self::BadArgument { .. } | Self::Keys(_) | Self::Normalise(_) => {
+                "the source sent what this version does not understand: please report the command"
+                    .to_owned()
+            }
+        }
+    }
+}
