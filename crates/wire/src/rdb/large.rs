@@ -17,7 +17,7 @@ use crate::lzf::{self, Inflater};
 #[derive(Debug)]
 pub(super) enum Large {
     Text(TextStream),
-    Elements { walk: Walk, elements: Elements, collector: Collector },
+    Elements { walk: Walk, elements: Elements, loaded_at: u64, collector: Collector },
 }
 
 /// A string being read.
@@ -45,7 +45,7 @@ impl Large {
             return Self::Text(TextStream::Head);
         }
         let (walk, collector) = (Walk::new(kind), Collector::new(kind.class()));
-        Self::Elements { walk, elements: Elements::default(), collector }
+        Self::Elements { walk, elements: Elements::default(), loaded_at: 0, collector }
     }
 
     /// Reads the next part from the front of `buffer`.
@@ -53,20 +53,21 @@ impl Large {
         let part_bytes = limits.part_bytes.max(1);
         match self {
             Self::Text(text) => text.next(buffer, limits.max_string_bytes, part_bytes),
-            Self::Elements { walk, elements, collector } => loop {
-                let at = buffer.offset();
-                while let Some(element) = elements.next().map_err(|fault| fault.at(at))? {
+            Self::Elements { walk, elements, loaded_at, collector } => loop {
+                while let Some(element) = elements.next().map_err(|fault| fault.at(*loaded_at))? {
                     collector.push(element);
                     if collector.weight() >= part_bytes {
                         return Ok(LargeStep::Part(collector.take()));
                     }
                 }
+                let at = buffer.offset();
                 let mut reader = Reader::new(buffer.front(), 0, at, limits.max_string_bytes);
                 match walk.next(&mut reader) {
                     Ok(Some(unit)) => {
                         let len = reader.position();
                         let bytes = buffer.take(len);
                         elements.load(unit, &bytes).map_err(|fault| fault.at(at))?;
+                        *loaded_at = at;
                     }
                     Ok(None) if collector.weight() > 0 => {
                         return Ok(LargeStep::Part(collector.take()));

@@ -75,3 +75,42 @@ pub(crate) fn parse_some(
         assert!(parser.wanted() > 0);
     }
 }
+
+/// A listpack of entries that are encoded already; their lengths are added.
+pub(crate) fn listpack(entries: &[&[u8]]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for entry in entries {
+        body.extend_from_slice(entry);
+        // Seven bits each, highest first; all but the first are marked.
+        let (mut left, mut length) = (entry.len(), Vec::new());
+        loop {
+            length.push(u8::try_from(left & 0x7f).unwrap() | 0x80);
+            left >>= 7;
+            if left == 0 {
+                break;
+            }
+        }
+        *length.last_mut().unwrap() &= 0x7f;
+        length.reverse();
+        body.extend(length);
+    }
+    blob(&[&u16::try_from(entries.len()).unwrap().to_le_bytes()[..], &body].concat())
+}
+
+/// A ziplist of entries that are encoded already; the lengths of those before are added.
+pub(crate) fn ziplist(entries: &[&[u8]]) -> Vec<u8> {
+    let (mut body, mut before) = (vec![0; 4], 0);
+    body.extend(u16::try_from(entries.len()).unwrap().to_le_bytes());
+    for entry in entries {
+        body.push(before);
+        body.extend_from_slice(entry);
+        before = u8::try_from(entry.len() + 1).unwrap();
+    }
+    blob(&body)
+}
+
+/// Total length, body, end mark.
+fn blob(body: &[u8]) -> Vec<u8> {
+    let total = u32::try_from(body.len() + 5).unwrap();
+    [&total.to_le_bytes()[..], body, &[0xff]].concat()
+}

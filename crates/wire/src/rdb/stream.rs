@@ -240,3 +240,6 @@ impl fmt::Display for StreamId {
         write!(f, "{}-{}", self.ms, self.seq)
     }
 }
+
+#[cfg(test)]
+mod tests;

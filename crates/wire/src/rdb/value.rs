@@ -38,7 +38,10 @@ pub enum Value {
 struct Units {
     walk: Walk,
     rest: Bytes,
+    /// Of `rest` in the value.
     offset: u64,
+    /// Of the unit loaded last.
+    loaded_at: u64,
 }
 
 /// Decodes a whole value. Strings are slices of `raw` wherever they stand there as they are.
@@ -51,7 +54,7 @@ pub fn decode(kind: ValueType, raw: &Bytes) -> Result<Value, Error> {
     let (mut elements, mut collector) = (Elements::default(), Collector::new(class));
     let mut string = None;
     while units.load(&mut elements)? {
-        while let Some(element) = elements.next().map_err(|fault| fault.at(units.offset))? {
+        while let Some(element) = elements.next().map_err(|fault| fault.at(units.loaded_at))? {
             match element {
                 Element::Text(text) if class == Class::String => string = Some(text),
                 // The bytes as they stand are the value.
@@ -117,7 +120,7 @@ impl Value {
 
 impl Units {
     fn new(kind: ValueType, raw: &Bytes) -> Self {
-        Self { walk: Walk::new(kind), rest: raw.clone(), offset: 0 }
+        Self { walk: Walk::new(kind), rest: raw.clone(), offset: 0, loaded_at: 0 }
     }
 
     /// Loads the next unit; `false` at the end of the value.
@@ -133,7 +136,8 @@ impl Units {
         };
         let len = reader.position();
         let bytes = self.rest.split_to(len);
-        elements.load(unit, &bytes).map_err(|fault| fault.at(self.offset))?;
+        self.loaded_at = self.offset;
+        elements.load(unit, &bytes).map_err(|fault| fault.at(self.loaded_at))?;
         self.offset += len as u64;
         Ok(true)
     }

@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use crate::rdb::sample::{entry, file, len, parse, parse_some, text, texts};
 use crate::rdb::{
-    Entry, EntryHead, Fault, Flavour, Item, Limits, ModuleId, Parser, Progress, ValueType,
+    Entry, EntryHead, Fault, Flavour, Item, Limits, ModuleId, Parser, Part, Progress, ValueType,
+    sample,
 };
 
 fn head(key: &'static str, kind: ValueType) -> EntryHead {
@@ -205,4 +206,100 @@ fn repeats_an_error() {
     parser.feed(Bytes::from_static(b"REDIS0099REDIS0011\xff"));
     let error = parser.next().unwrap_err();
     assert_eq!(parser.next(), Err(error));
+}
+
+/// A file of one list with as many elements of ten bytes as make `bytes`, count included.
+fn list_of(bytes: usize) -> Vec<u8> {
+    let count = (bytes - 2) / 11;
+    let elements = vec!["ten bytes."; count];
+    file("REDIS0011", &entry(1, "k", &texts(count as u64, &elements)))
+}
+
+#[test]
+fn values_are_whole_up_to_the_limit_and_not_beyond() {
+    let file = list_of(2 + 11 * 200);
+    let raw = 2 + 11 * 200;
+    for (raw_value_bytes, whole) in [(raw, true), (raw - 1, false), (raw + 1, true), (0, false)] {
+        let limits = Limits { raw_value_bytes, ..Limits::default() };
+        for chunk in [1, 7, 100, file.len()] {
+            let items = parse(&file, &vec![chunk; file.len()], limits).unwrap();
+            let expected = match items.get(1..) {
+                Some([Item::Entry(entry)]) => whole && entry.raw.len() == raw,
+                Some([Item::LargeBegin(_), Item::LargePart(Part::List(part)), Item::LargeEnd]) => {
+                    !whole && part.len() == 200
+                }
+                _ => false,
+            };
+            assert!(expected, "limit {raw_value_bytes}, chunks of {chunk}: {items:?}");
+        }
+    }
+}
+
+#[test]
+fn a_large_string_is_never_held() {
+    let mut parser = Parser::new(Limits::default());
+    let promised = 400_u32 << 20;
+    let head = [b"REDIS0011\x00\x01k\x80", &promised.to_be_bytes()[..]].concat();
+    parser.feed(head.into());
+    assert!(matches!(parser.next(), Ok(Progress::Item(Item::Header { .. }))));
+    assert!(matches!(parser.next(), Ok(Progress::Item(Item::LargeBegin(_)))));
+    let chunk = Bytes::from(vec![b'x'; 100_000]);
+    for _ in 0..50 {
+        parser.feed(chunk.clone());
+        while let Ok(Progress::Item(item)) = parser.next() {
+            let Item::LargePart(Part::Str(part)) = item else { panic!("a part, not {item:?}") };
+            assert_eq!(part.len(), 256 << 10);
+        }
+        assert!(parser.wanted() <= 256 << 10);
+    }
+    assert!(parser.offset() > (5_000_000 - (256 << 10)));
+}
+
+#[test]
+fn a_large_compressed_string_decompresses_as_it_arrives() {
+    // 300,000 times "a": a literal and long references to it.
+    let mut packed = vec![0, b'a'];
+    (0..1136).for_each(|_| packed.extend([0xe0, 0xff, 0]));
+    packed.extend([0xe0, 95 - 9, 0]);
+    let plain = 1 + 1136 * 264 + 95;
+    let raw = [&[0xc3][..], &len(packed.len() as u64), &len(plain), &packed].concat();
+    let file = file("REDIS0011", &entry(0, "k", &raw));
+    let limits = Limits { raw_value_bytes: 1000, part_bytes: 64 << 10, ..Limits::default() };
+    let items = parse(&file, &vec![99; file.len()], limits).unwrap();
+    let mut made = 0;
+    for item in &items {
+        if let Item::LargePart(Part::Str(part)) = item {
+            assert!(part.len() == 64 << 10 || (made + part.len()) as u64 == plain);
+            assert!(part.iter().all(|byte| *byte == b'a'));
+            made += part.len();
+        }
+    }
+    assert_eq!(made as u64, plain);
+
+    let mut broken = raw;
+    broken[10] = 0x1f;
+    let broken = sample::file("REDIS0011", &entry(0, "k", &broken));
+    assert_eq!(parse(&broken, &[], limits).unwrap_err().fault, Fault::Lzf);
+}
+
+#[test]
+fn module_data_without_a_key_is_held_whole_up_to_the_limit_of_strings() {
+    let values = [len(5), text("x".repeat(90))].concat().repeat(2);
+    let aux = [&[247][..], &len(7), &len(2), &len(1), &values, &len(0)].concat();
+    let file = file("REDIS0011", &aux);
+    let limits = Limits { raw_value_bytes: 0, max_string_bytes: 200, ..Limits::default() };
+    assert_eq!(parse(&file, &[50; 9], limits).unwrap().len(), 2);
+    let limits = Limits { max_string_bytes: 100, ..limits };
+    let error = parse(&file, &[], limits).unwrap_err();
+    assert!(matches!(error.fault, Fault::TooLong { what: "module data", .. }), "{error}");
+}
+
+#[test]
+fn errors_inside_large_values_name_their_place() {
+    let blob = sample::listpack(&[b"\x81a", b"\x81b", b"\x81c"]);
+    let body = entry(16, "k", &text(blob));
+    let limits = Limits { raw_value_bytes: 0, ..Limits::default() };
+    let error = parse(&file("REDIS0011", &body), &[], limits).unwrap_err();
+    assert_eq!(error.offset, 9 + 3, "where the broken blob begins");
+    assert!(matches!(error.fault, Fault::Packed { .. }));
 }
