@@ -1,7 +1,7 @@
 //! How the arguments of a command are seen, wherever their bytes live.
 //!
-//! The replication stream yields ranges into a frame, an event yields owned pieces, a test has string
-//! literals: everything that judges a command works on [`Args`] and copies nothing.
+//! The replication stream yields ranges into a frame, an event yields owned pieces, a test has
+//! string literals: everything that judges a command works on [`Args`] and copies nothing.
 
 use bytes::Bytes;
 

@@ -1,9 +1,10 @@
-//! What is known of every write command: its keys, what it does to them, and when it may be repeated.
+//! What is known of every write command: its keys, what it does to them, and when it may be
+//! repeated.
 //!
-//! The knowledge is a table, `commands.tsv`, of all commands that write in Redis up to 8.6, Valkey up to 9.1,
-//! KeyDB and the Tair modules, plus what else travels in a replication stream. It is parsed once. Commands
-//! that are not in it are judged with what a server says of them ([`CommandInfo`](info)), and then with the
-//! utmost caution.
+//! The knowledge is a table, `commands.tsv`, of all commands that write in Redis up to 8.6, Valkey
+//! up to 9.1, KeyDB and the Tair modules, plus what else travels in a replication stream. It is
+//! parsed once. Commands that are not in it are judged with what a server says of them
+//! ([`CommandInfo`](info)), and then with the utmost caution.
 //!
 //! Columns of the table, for which `-` means none:
 //!
@@ -42,8 +43,8 @@ pub struct CommandSpec {
     pub split: Split,
     /// Whether the result depends on keys other than the one written.
     pub reads_other_keys: bool,
-    /// Whether it leaves every written key in a state that depends on nothing but its arguments. `KEEPTTL`
-    /// makes an exception: see [`is_whole_state`].
+    /// Whether it leaves every written key in a state that depends on nothing but its arguments.
+    /// `KEEPTTL` makes an exception: see [`is_whole_state`].
     pub whole_state: bool,
     pub(crate) keys: KeyFinder,
     pub(crate) rewrite: Rewrite,
@@ -99,8 +100,8 @@ pub enum Replaces {
     None,
 }
 
-/// Whether applying a suffix of the stream again, onto a state that already contains it, converges as far as
-/// this command is concerned.
+/// Whether applying a suffix of the stream again, onto a state that already contains it, converges
+/// as far as this command is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Overlap {
     /// It does.

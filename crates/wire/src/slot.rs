@@ -1,7 +1,9 @@
-//! Hash slots: which slot a key has, which partition a slot has, and a name that lands in a given slot.
+//! Hash slots: which slot a key has, which partition a slot has, and a name that lands in a given
+//! slot.
 //!
-//! Slots are computed as a cluster does, for standalone servers as well. The mapping from slots to partitions
-//! and the tags of [`Slot::tag`] are part of formats that outlive a process and never change.
+//! Slots are computed as a cluster does, for standalone servers as well. The mapping from slots to
+//! partitions and the tags of [`Slot::tag`] are part of formats that outlive a process and never
+//! change.
 
 mod crc16;
 mod tag;
@@ -43,16 +45,16 @@ impl Slot {
         (0..Self::COUNT).map(Self)
     }
 
-    /// A short text of lower-case letters and digits that hashes to this slot, so that `any:{tag}` is a key
-    /// there. The same for ever.
+    /// A short text of lower-case letters and digits that hashes to this slot, so that `any:{tag}`
+    /// is a key there. The same for ever.
     #[must_use]
     pub fn tag(self) -> &'static str {
         tag::of(self)
     }
 }
 
-/// The part of a key that is hashed: what stands between the first `{` and the next `}`, unless that is
-/// nothing; else the whole key.
+/// The part of a key that is hashed: what stands between the first `{` and the next `}`, unless
+/// that is nothing; else the whole key.
 #[must_use]
 pub fn hash_tag(key: &[u8]) -> &[u8] {
     let tag = memchr::memchr(b'{', key).and_then(|open| {
@@ -65,7 +67,8 @@ pub fn hash_tag(key: &[u8]) -> &[u8] {
     }
 }
 
-/// The partition of a slot in a stream of `partitions` (1 to 16384): contiguous ranges, as even as can be.
+/// The partition of a slot in a stream of `partitions` (1 to 16384): contiguous ranges, as even as
+/// can be.
 #[must_use]
 pub fn partition_of(slot: Slot, partitions: u32) -> u32 {
     let partition = u64::from(slot.0) * u64::from(partitions) / u64::from(Slot::COUNT);

@@ -1,7 +1,9 @@
-//! What to make of a command that the table does not know: the answer of a server to `COMMAND INFO <name>`.
+//! What to make of a command that the table does not know: the answer of a server to `COMMAND INFO
+//! <name>`.
 //!
-//! The spec that comes of it assumes the worst: relative, not to be repeated, all keys read and written. What
-//! a server does not say clearly is refused, because a write to an unknown key cannot be put in order.
+//! The spec that comes of it assumes the worst: relative, not to be repeated, all keys read and
+//! written. What a server does not say clearly is refused, because a write to an unknown key cannot
+//! be put in order.
 
 use std::borrow::Cow;
 

@@ -1,15 +1,16 @@
 //! What the table leaves to a command's options.
 //!
-//! Every answer is on the safe side: what is not known to converge does not, and what is not known to be a
-//! whole state is none.
+//! Every answer is on the safe side: what is not known to converge does not, and what is not known
+//! to be a whole state is none.
 
 use super::{CommandSpec, Overlap};
 use crate::args::{Args, is_word};
 
-/// Whether applying a suffix of the stream again from this command on converges as far as it is concerned.
+/// Whether applying a suffix of the stream again from this command on converges as far as it is
+/// concerned.
 ///
-/// The errors that such a repetition provokes (`BUSYGROUP`, an id that is too small, …) are for the caller to
-/// tolerate.
+/// The errors that such a repetition provokes (`BUSYGROUP`, an id that is too small, …) are for the
+/// caller to tolerate.
 #[must_use]
 pub fn overlap_safe<A: Args + ?Sized>(spec: &CommandSpec, args: &A) -> bool {
     match spec.overlap {
@@ -19,7 +20,8 @@ pub fn overlap_safe<A: Args + ?Sized>(spec: &CommandSpec, args: &A) -> bool {
     }
 }
 
-/// Whether the command leaves every key it writes in a state that depends on nothing but its arguments.
+/// Whether the command leaves every key it writes in a state that depends on nothing but its
+/// arguments.
 #[must_use]
 pub fn is_whole_state<A: Args + ?Sized>(spec: &CommandSpec, args: &A) -> bool {
     let keeps_ttl = |options| contains(args, options, "KEEPTTL");
@@ -35,9 +37,11 @@ fn conditions_hold<A: Args + ?Sized>(spec: &CommandSpec, args: &A) -> bool {
     match spec.name.as_ref() {
         // SET and GET are absolute, INCRBY is not.
         "BITFIELD" => !contains(args, 2, "INCRBY"),
-        // A flag on several members may have held back some of them: which ones depends on the state.
+        // A flag on several members may have held back some of them: which ones depends on the
+        // state.
         "ZADD" => !["NX", "XX", "GT", "LT", "INCR"].iter().any(|flag| contains(args, 2, flag)),
-        // Trimming to a length cuts a later, longer state too short; a smallest id cuts what is gone anyway.
+        // Trimming to a length cuts a later, longer state too short; a smallest id cuts what is
+        // gone anyway.
         "XADD" | "XTRIM" => !contains(args, 2, "MAXLEN"),
         // A new deadline may be past already, and deletes then; a condition depends on the state.
         "HSETEX" => !["EX", "PX", "EXAT", "PXAT", "FNX", "FXX"]
@@ -53,8 +57,8 @@ fn conditions_hold<A: Args + ?Sized>(spec: &CommandSpec, args: &A) -> bool {
     }
 }
 
-/// Whether one of the arguments from `first` on is `word`. Data that happens to be the word counts too: then
-/// the answer is only more careful, or the word is one that data cannot stand in for.
+/// Whether one of the arguments from `first` on is `word`. Data that happens to be the word counts
+/// too: then the answer is only more careful, or the word is one that data cannot stand in for.
 fn contains<A: Args + ?Sized>(args: &A, first: usize, word: &str) -> bool {
     (first..args.len()).any(|index| is_word(args, index, word))
 }

@@ -1,7 +1,7 @@
 //! Which arguments of a command are keys, and which of them it reads and writes.
 //!
-//! Nothing is allocated: keys are given as a few runs of equally spaced arguments. In the table the runs are
-//! written as
+//! Nothing is allocated: keys are given as a few runs of equally spaced arguments. In the table the
+//! runs are written as
 //!
 //! | text | meaning |
 //! |---|---|

@@ -1,10 +1,11 @@
-//! What a command of a replication stream has to become so that it means the same later and elsewhere.
+//! What a command of a replication stream has to become so that it means the same later and
+//! elsewhere.
 //!
-//! A command stands in the stream because it succeeded and changed something at the source. So conditions
-//! (`NX`, `GT`, `IFEQ`, the `NX` in a name) are dropped where they would only be asked again, commands that
-//! fail on an existing key are told to replace it, and times relative to the moment of execution become
-//! absolute against the moment at which our receiver got the bytes. Servers from 7.0 on do most of that
-//! themselves; older ones do not. The functions here are pure.
+//! A command stands in the stream because it succeeded and changed something at the source. So
+//! conditions (`NX`, `GT`, `IFEQ`, the `NX` in a name) are dropped where they would only be asked
+//! again, commands that fail on an existing key are told to replace it, and times relative to the
+//! moment of execution become absolute against the moment at which our receiver got the bytes.
+//! Servers from 7.0 on do most of that themselves; older ones do not. The functions here are pure.
 
 mod expiry;
 mod stream;
@@ -142,8 +143,8 @@ pub(crate) enum Rewrite {
 /// Judges one command of a stream, and rewrites it where needed.
 ///
 /// # Errors
-/// When the arguments are not those of the command, or what it says cannot be made independent of time and
-/// place.
+/// When the arguments are not those of the command, or what it says cannot be made independent of
+/// time and place.
 pub fn normalise<A: Args + ?Sized>(
     spec: &CommandSpec,
     args: &A,

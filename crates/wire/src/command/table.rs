@@ -11,7 +11,8 @@ use super::{CommandSpec, Effect, Overlap, Replaces, Split};
 use crate::args::Args;
 
 const SOURCE: &str = include_str!("commands.tsv");
-/// Places of the hash index: five times the names, so that most are found where they are looked for.
+/// Places of the hash index: five times the names, so that most are found where they are looked
+/// for.
 const INDEX_SIZE: usize = 1024;
 /// No name is longer.
 const MAX_NAME_BYTES: usize = 32;
@@ -113,7 +114,8 @@ impl Table {
     }
 }
 
-/// The places of a name in the index, in the order in which they are tried (FNV-1a over lower case).
+/// The places of a name in the index, in the order in which they are tried (FNV-1a over lower
+/// case).
 fn probe(name: &[u8]) -> impl Iterator<Item = usize> {
     let hash = name.iter().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193)

@@ -1,7 +1,7 @@
 //! Writing commands: RESP arrays of bulk strings into a buffer that is used again and again.
 //!
-//! The count of arguments always matches what follows it, because it is taken from the same iterator; a wrong
-//! one would shift every later reply on the connection.
+//! The count of arguments always matches what follows it, because it is taken from the same
+//! iterator; a wrong one would shift every later reply on the connection.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -34,7 +34,8 @@ fn write_length(out: &mut BytesMut, marker: u8, length: usize) {
     out.put_slice(b"\r\n");
 }
 
-/// Commands on their way to a connection, with their number, so that as many replies can be awaited.
+/// Commands on their way to a connection, with their number, so that as many replies can be
+/// awaited.
 #[derive(Debug, Default)]
 pub struct CommandWriter {
     buffer: BytesMut,
@@ -85,8 +86,8 @@ impl CommandWriter {
         self.buffer.is_empty()
     }
 
-    /// The bytes written, for the socket; the writer is empty again. The memory comes back to it once the
-    /// bytes are dropped.
+    /// The bytes written, for the socket; the writer is empty again. The memory comes back to it
+    /// once the bytes are dropped.
     #[must_use]
     pub fn take(&mut self) -> Bytes {
         self.commands = 0;

@@ -1,9 +1,9 @@
 //! Reading what a server answers (RESP2).
 //!
-//! The decoder finds the end of a reply first, in one pass whose state survives between reads, and only then
-//! has `redis-protocol` decode the whole frame: so a large reply costs linear time however it arrives, and the
-//! limits on depth and size hold before anything recurses or is allocated. Texts in a [`Reply`] share the
-//! memory they were read into.
+//! The decoder finds the end of a reply first, in one pass whose state survives between reads, and
+//! only then has `redis-protocol` decode the whole frame: so a large reply costs linear time
+//! however it arrives, and the limits on depth and size hold before anything recurses or is
+//! allocated. Texts in a [`Reply`] share the memory they were read into.
 
 mod boundary;
 #[cfg(test)]
@@ -109,8 +109,8 @@ impl ReplyDecoder {
     /// The next whole reply, or `None` until more bytes are there.
     ///
     /// # Errors
-    /// When the bytes are no reply, or one beyond the limits. The connection is lost then: every later call
-    /// gives the same error.
+    /// When the bytes are no reply, or one beyond the limits. The connection is lost then: every
+    /// later call gives the same error.
     pub fn next_reply(&mut self) -> Result<Option<Reply>, ReplyError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());

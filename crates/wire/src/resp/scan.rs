@@ -1,16 +1,17 @@
 //! The scanner of a replication stream: raw bytes in, whole commands out.
 //!
 //! It guarantees that
-//! - the frames it yields, concatenated, are exactly the bytes it was fed, so a frame's length is the distance
-//!   that the replication offset moves, also for bare newlines and inline commands;
-//! - the work is linear in the bytes, however they are cut into chunks, because its state survives between
-//!   calls and a byte once understood is not looked at again;
-//! - a command that lies within one chunk is not copied at all, and one that spans chunks is copied once.
+//! - the frames it yields, concatenated, are exactly the bytes it was fed, so a frame's length is
+//!   the distance that the replication offset moves, also for bare newlines and inline commands;
+//! - the work is linear in the bytes, however they are cut into chunks, because its state survives
+//!   between calls and a byte once understood is not looked at again;
+//! - a command that lies within one chunk is not copied at all, and one that spans chunks is moved
+//!   together once, apart from what a growing buffer costs.
 //!
-//! It is written by hand although `redis-protocol` decodes the same bytes: that decoder keeps no state and
-//! starts over from the first byte of an incomplete frame, which is quadratic for a command of a million
-//! arguments arriving in socket reads, and it builds a tree of frames where offsets are all that is needed.
-//! The tests hold the two against each other.
+//! It is written by hand although `redis-protocol` decodes the same bytes: that decoder keeps no
+//! state and starts over from the first byte of an incomplete frame, which is quadratic for a
+//! command of a million arguments arriving in socket reads, and it builds a tree of frames where
+//! offsets are all that is needed. The tests hold the two against each other.
 
 mod frame;
 #[cfg(test)]
@@ -37,9 +38,10 @@ pub struct ScanLimits {
 
 /// The default `proto-max-bulk-len` of every server.
 const DEFAULT_MAX_BULK_BYTES: usize = 512 << 20;
-/// Servers from 7.0 on take any count that fits in 31 bits; this many empty arguments are already 384 MiB.
+/// Servers from 7.0 on take any count that fits in 31 bits; this many empty arguments are already
+/// 384 MiB.
 const DEFAULT_MAX_ARGS: usize = 1 << 26;
-/// Four of the largest arguments; argument ranges are 32 bits wide.
+/// Nearly four of the largest arguments; argument ranges are 32 bits wide.
 const DEFAULT_MAX_FRAME_BYTES: usize = 2 << 30;
 
 impl Default for ScanLimits {
@@ -54,8 +56,8 @@ impl Default for ScanLimits {
 
 /// One command as it stood in the stream.
 ///
-/// A bare newline and an empty array are commands without arguments: there is nothing to do for them, but
-/// their frame counts in the offset.
+/// A bare newline and an empty array are commands without arguments: there is nothing to do for
+/// them, but their frame counts in the offset.
 #[derive(Debug, Clone)]
 pub struct RawCommand {
     frame: Bytes,
@@ -190,8 +192,8 @@ impl StreamScanner {
     /// The next whole command, or `None` until more bytes are fed.
     ///
     /// # Errors
-    /// When the bytes are no command, or one beyond the limits. The stream is lost then: every later call
-    /// gives the same error.
+    /// When the bytes are no command, or one beyond the limits. The stream is lost then: every
+    /// later call gives the same error.
     pub fn next_command(&mut self) -> Result<Option<RawCommand>, ScanError> {
         if let Some(error) = self.failed {
             return Err(error);

@@ -1,7 +1,7 @@
 //! For every slot the first short text that hashes to it.
 //!
-//! The texts are tried in a fixed order: by length, then by [`ALPHABET`]. The order is frozen, because the
-//! names of bookkeeping keys at destinations are made of the result.
+//! The texts are tried in a fixed order: by length, then by [`ALPHABET`]. The order is frozen,
+//! because the names of bookkeeping keys at destinations are made of the result.
 
 use std::sync::OnceLock;
 

@@ -16,15 +16,15 @@ pub(super) fn expire<A: Args + ?Sized>(args: &A, context: &Context, time: Time) 
     Words::of(args).text("PEXPIREAT").copy(1)?.number(deadline_ms).finish()
 }
 
-/// `H[P]EXPIRE[AT] key time [NX|XX|GT|LT] FIELDS n field …`. A condition stays: it may have held for some of
-/// the fields only.
+/// `H[P]EXPIRE[AT] key time [NX|XX|GT|LT] FIELDS n field …`. A condition stays: it may have held
+/// for some of the fields only.
 pub(super) fn hexpire<A: Args + ?Sized>(args: &A, context: &Context, time: Time) -> Outcome {
     let deadline_ms = time.deadline_ms(args, 2, context)?;
     Words::of(args).text("HPEXPIREAT").copy(1)?.number(deadline_ms).copy_from(3)?.finish()
 }
 
-/// `HSETEX key [FNX|FXX] [EX s|PX ms|EXAT s|PXAT ms|KEEPTTL] FIELDS n field value …`, in any order. A
-/// condition holds for all fields or the command does nothing, so it held.
+/// `HSETEX key [FNX|FXX] [EX s|PX ms|EXAT s|PXAT ms|KEEPTTL] FIELDS n field value …`, in any order.
+/// A condition holds for all fields or the command does nothing, so it held.
 pub(super) fn hsetex<A: Args + ?Sized>(args: &A, context: &Context) -> Outcome {
     let mut words = Words::of(args).text("HSETEX").copy(1)?;
     let mut verbatim = true;
@@ -129,8 +129,8 @@ pub(super) fn mvcc_restore<A: Args + ?Sized>(args: &A) -> Outcome {
     words.finish()
 }
 
-/// A payload whose checksum was left out, with its checksum. Servers from Redis 8.4 on send such payloads
-/// while slots move, and only they accept them.
+/// A payload whose checksum was left out, with its checksum. Servers from Redis 8.4 on send such
+/// payloads while slots move, and only they accept them.
 fn missing_checksum(payload: &[u8]) -> Option<Bytes> {
     let (value, checksum) = payload.split_last_chunk::<CHECKSUM_BYTES>()?;
     if payload.len() < MIN_PAYLOAD_BYTES || *checksum != [0; CHECKSUM_BYTES] {

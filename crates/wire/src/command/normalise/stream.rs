@@ -1,7 +1,7 @@
 //! Rules for streams: explicit ids, exact trimming, and no `LIMIT`.
 //!
-//! A source that trimmed approximately replicates the exact result, `= n LIMIT m`, which servers accept from
-//! their primary only.
+//! A source that trimmed approximately replicates the exact result, `= n LIMIT m`, which servers
+//! accept from their primary only.
 
 use super::{NormaliseProblem, Normalised, Outcome, Words};
 use crate::args::{Args, is_word};

@@ -1,4 +1,5 @@
-//! Rules for strings: what was set is set, whatever the conditions were, and its deadline is absolute.
+//! Rules for strings: what was set is set, whatever the conditions were, and its deadline is
+//! absolute.
 
 use super::{Context, NormaliseProblem, Normalised, Outcome, Time, Words, number};
 use crate::args::{Args, is_word};

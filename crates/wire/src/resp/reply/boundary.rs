@@ -21,8 +21,8 @@ pub(super) struct Boundary {
 // === impl Boundary ===
 
 impl Boundary {
-    /// The length of the reply at the start of `buffer`, or `None` while it is incomplete. After a length the
-    /// next call is about the next reply.
+    /// The length of the reply at the start of `buffer`, or `None` while it is incomplete. After a
+    /// length the next call is about the next reply.
     pub(super) fn find(
         &mut self,
         buffer: &[u8],

@@ -1,6 +1,7 @@
 //! The state machine of one frame: where each argument begins and ends, as far as the bytes go.
 //!
-//! It owns no bytes. Each call sees the frame from its first byte, and goes on where the last one stopped.
+//! It owns no bytes. Each call sees the frame from its first byte, and goes on where the last one
+//! stopped.
 
 use super::{ScanErrorKind, ScanLimits};
 
@@ -195,8 +196,8 @@ impl FrameScan {
     }
 }
 
-/// Reads `<marker><number>\r\n` at `start`: the number and the position after it, or `None` while the line
-/// has no end yet.
+/// Reads `<marker><number>\r\n` at `start`: the number and the position after it, or `None` while
+/// the line has no end yet.
 #[inline]
 fn length_line(
     frame: &[u8],
