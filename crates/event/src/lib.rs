@@ -18,6 +18,7 @@ mod schema;
 mod stamp;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
+pub mod text;
 
 pub use change::{Body, Change, Command, Effect, Event, Group, GroupedChange, KeyArgs};
 pub use position::{Position, Shard};
