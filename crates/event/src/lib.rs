@@ -9,6 +9,7 @@ pub mod checkpoint;
 pub mod codec;
 pub mod control;
 pub mod fragment;
+pub mod fuzzing;
 pub mod group;
 pub mod image;
 pub mod limits;

@@ -1,0 +1,118 @@
+//! What fuzz targets run, and what must hold whatever the bytes are.
+//!
+//! The targets under `tests/fuzz` are one line each over these functions. The same functions run over the targets'
+//! seeds as ordinary tests, so that a seed that once found something stays found.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::fragment::Assembler;
+use crate::{Body, Event, codec, text};
+
+/// Bytes decoded as an event: what there is can be encoded, decodes to the same, and can be shown.
+///
+/// # Panics
+/// When that does not hold.
+pub fn event(data: &[u8]) {
+    let Ok(event) = codec::decode(Bytes::copy_from_slice(data)) else { return };
+    let again = encode(&event);
+    let twice = codec::decode(again.clone()).expect("what was encoded");
+    // Compared by encoding: a score that is no number does not equal itself.
+    assert_eq!(encode(&twice), again);
+    assert!(text::line(&event, 80).chars().count() <= 80);
+    assert!(text::json(&event).starts_with('{'));
+    if let Body::Fragment(fragment) = event.body {
+        const BUDGET_BYTES: usize = 1 << 20;
+        let total_bytes = fragment.total_bytes;
+        let whole = Assembler::new(BUDGET_BYTES).push(fragment, event.position);
+        assert!(whole.ok().flatten().is_none_or(|whole| whole.len() as u64 == total_bytes));
+    }
+}
+
+/// Bytes decoded as a checkpoint: what there is can be encoded, and decodes to the same.
+///
+/// # Panics
+/// When that does not hold.
+pub fn checkpoint(data: &[u8]) {
+    let Ok(checkpoint) = codec::checkpoint::decode(data) else { return };
+    let mut again = BytesMut::new();
+    codec::checkpoint::encode(&checkpoint, &mut again).expect("what was decoded");
+    assert_eq!(codec::checkpoint::decode(&again), Ok(checkpoint));
+}
+
+fn encode(event: &Event) -> Bytes {
+    let mut buf = BytesMut::new();
+    codec::encode(event, &mut buf).expect("what was decoded");
+    buf.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::{any, proptest};
+
+    use super::*;
+    use crate::testing;
+
+    /// Runs a target over its seeds.
+    fn run_seeds(name: &str, target: fn(&[u8])) {
+        let seeds =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/corpus").join(name);
+        let mut count = 0;
+        for entry in std::fs::read_dir(&seeds).expect("a folder of seeds") {
+            let path = entry.expect("readable").path();
+            target(&std::fs::read(&path).expect("readable"));
+            count += 1;
+        }
+        assert!(count > 0, "no seeds in {}", seeds.display());
+    }
+
+    #[test]
+    fn events_survive_their_seeds() {
+        run_seeds("event", event);
+    }
+
+    #[test]
+    fn checkpoints_survive_their_seeds() {
+        run_seeds("checkpoint", checkpoint);
+    }
+
+    proptest! {
+        #[test]
+        fn events_survive_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            event(&bytes);
+            checkpoint(&bytes);
+        }
+
+        #[test]
+        fn events_survive_a_flipped_bit_and_a_cut(
+            original in testing::event(),
+            at in any::<proptest::sample::Index>(),
+            bit in 0..8u8,
+            cut in any::<proptest::sample::Index>(),
+        ) {
+            let mut bytes = encode(&original).to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            event(&bytes);
+            bytes.truncate(cut.index(bytes.len()));
+            event(&bytes);
+        }
+
+        #[test]
+        fn checkpoints_survive_a_flipped_bit_and_a_cut(
+            original in testing::checkpoint(),
+            at in any::<proptest::sample::Index>(),
+            bit in 0..8u8,
+            cut in any::<proptest::sample::Index>(),
+        ) {
+            let mut bytes = BytesMut::new();
+            codec::checkpoint::encode(&original, &mut bytes).unwrap();
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            checkpoint(&bytes);
+            bytes.truncate(cut.index(bytes.len()));
+            checkpoint(&bytes);
+        }
+    }
+}
