@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
@@ -46,11 +47,17 @@ pub struct ManualClock {
 pub struct Elapsed(pub Duration);
 
 /// Runs `future` for at most `limit` on `clock`; the future wins a tie. Cancel-safe if it is.
+/// A future that is ready at once costs no timer.
 pub async fn timeout<F: Future>(
     clock: &dyn Clock,
     limit: Duration,
     future: F,
 ) -> Result<F::Output, Elapsed> {
+    let mut future = std::pin::pin!(future);
+    let first = std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx)));
+    if let Poll::Ready(output) = first.await {
+        return Ok(output);
+    }
     let sleep = clock.sleep(limit);
     tokio::select! {
         biased;
@@ -255,8 +262,8 @@ mod tests {
     /// Polls once.
     async fn futures_poll(sleep: &mut Sleep) -> Option<()> {
         std::future::poll_fn(|cx| match sleep.as_mut().poll(cx) {
-            std::task::Poll::Ready(()) => std::task::Poll::Ready(Some(())),
-            std::task::Poll::Pending => std::task::Poll::Ready(None),
+            Poll::Ready(()) => Poll::Ready(Some(())),
+            Poll::Pending => Poll::Ready(None),
         })
         .await
     }
