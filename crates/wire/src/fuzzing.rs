@@ -149,4 +149,18 @@ mod tests {
     fn the_rewrites_survive_their_seeds() {
         run_seeds("command_normalise", normalise);
     }
+    #[test]
+    fn the_file_parser_survives_its_seeds() {
+        run_seeds("rdb", crate::rdb::fuzzing::file);
+    }
+
+    #[test]
+    fn the_value_decoders_survive_their_seeds() {
+        run_seeds("rdb_value", crate::rdb::fuzzing::whole_value);
+    }
+
+    #[test]
+    fn payloads_survive_their_seeds() {
+        run_seeds("dump", crate::rdb::fuzzing::payload);
+    }
 }

@@ -15,6 +15,9 @@ pub mod dump;
 mod element;
 pub mod encode;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod kind;
 mod large;
 mod packed;

@@ -63,6 +63,12 @@ pub enum Fault {
         /// The limit.
         limit: u64,
     },
+    /// Values of a module that belong to no key and are too many to be held.
+    #[error("module data without a key is above the limit of {limit} bytes")]
+    ModuleData {
+        /// The limit.
+        limit: usize,
+    },
     /// A number that does not fit where it stands.
     #[error("{what} of {number} is out of range")]
     OutOfRange {

@@ -25,8 +25,17 @@ pub(super) enum Large {
 pub(super) enum TextStream {
     Head,
     Plain { left: usize },
-    Packed { left: usize, inflater: Inflater },
+    Packed { packed: PackedText, inflater: Inflater },
     Short(Bytes),
+}
+
+/// The compressed bytes of a string.
+#[derive(Debug)]
+pub(super) struct PackedText {
+    /// Where the string begins in the file.
+    at: u64,
+    /// Compressed bytes that were not read yet.
+    left: usize,
 }
 
 /// What reading on came to.
@@ -108,8 +117,8 @@ impl TextStream {
                     *left -= len;
                     return Ok(LargeStep::Part(Part::Str(buffer.take(len))));
                 }
-                Self::Packed { left, inflater } => {
-                    return inflate(buffer, left, inflater, part_bytes);
+                Self::Packed { packed, inflater } => {
+                    return inflate(buffer, packed, inflater, part_bytes);
                 }
                 Self::Short(digits) => {
                     let part = Part::Str(std::mem::take(digits));
@@ -125,13 +134,15 @@ impl TextStream {
             let mut reader = Reader::new(buffer.front(), 0, buffer.offset(), max_string_bytes);
             match reader.text_head() {
                 Ok(text) => {
+                    let at = buffer.offset();
                     let len = reader.position();
                     buffer.take(len);
                     return Ok(Some(match text {
                         Text::Plain { len, .. } => Self::Plain { left: len },
                         Text::Int(number) => Self::Short(Bytes::from(number.to_string())),
                         Text::Lzf { compressed, plain, .. } => {
-                            Self::Packed { left: compressed, inflater: Inflater::new(plain) }
+                            let packed = PackedText { at, left: compressed };
+                            Self::Packed { packed, inflater: Inflater::new(plain) }
                         }
                     }));
                 }
@@ -143,34 +154,34 @@ impl TextStream {
     }
 }
 
-/// The next part of a compressed string of which `left` bytes were not read yet.
+/// The next part of a compressed string.
 fn inflate(
     buffer: &mut Buffer,
-    left: &mut usize,
+    packed: &mut PackedText,
     inflater: &mut Inflater,
     part_bytes: usize,
 ) -> Result<LargeStep, Error> {
+    let broken = || Fault::Lzf.at(packed.at);
     loop {
         if inflater.ready() >= part_bytes || (inflater.complete() && inflater.ready() > 0) {
             return Ok(LargeStep::Part(Part::Str(inflater.take(part_bytes))));
         }
-        let broken = Fault::Lzf.at(buffer.offset());
         if inflater.complete() {
-            return if *left == 0 { Ok(LargeStep::End) } else { Err(broken) };
+            return if packed.left == 0 { Ok(LargeStep::End) } else { Err(broken()) };
         }
-        let input = buffer.front().get(..*left).unwrap_or(buffer.front());
-        let used = inflater.run(input, part_bytes).map_err(|lzf::Broken| broken.clone())?;
+        let input = buffer.front().get(..packed.left).unwrap_or(buffer.front());
+        let used = inflater.run(input, part_bytes).map_err(|lzf::Broken| broken())?;
         if used == 0 {
             // An instruction is cut off: by the chunk, or by the end of the string.
-            let enough = (*left).min(Inflater::instruction_bytes());
+            let enough = packed.left.min(Inflater::instruction_bytes());
             if input.len() >= enough {
-                return Err(broken);
+                return Err(broken());
             }
             if !buffer.require(enough) {
                 return Ok(LargeStep::NeedMore);
             }
         }
-        *left -= used;
+        packed.left -= used;
         buffer.take(used);
     }
 }

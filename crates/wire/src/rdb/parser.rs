@@ -262,31 +262,22 @@ impl Parser {
         let State::Value { target, walk, walked } = &mut self.state else { return Ok(Step::Again) };
         let (base, most) = (self.buffer.offset(), self.limits.max_string_bytes);
         let whole_bytes = target.whole_bytes(&self.limits);
-        let stop = loop {
+        loop {
             let mut reader = Reader::new(self.buffer.front(), *walked, base, most);
-            let stop = loop {
-                match walk.next(&mut reader) {
-                    Ok(Some(_)) if reader.position() > whole_bytes => {
-                        break Some(Stop::More(reader.position()));
-                    }
-                    Ok(Some(_)) => *walked = reader.position(),
-                    Ok(None) => break None,
-                    Err(stop) => break Some(stop),
-                }
-            };
-            match stop {
-                Some(Stop::More(total)) if total <= whole_bytes => {
-                    if !self.buffer.require(total) {
-                        return Ok(Step::NeedMore);
-                    }
-                }
-                other => break other,
+            let read = walk.next(&mut reader);
+            // Also when what lies beyond is wrong: whether a value is large depends on its size
+            // only, not on how much of it has arrived.
+            if reader.position() > whole_bytes {
+                return self.begin_large();
             }
-        };
-        match stop {
-            None => Ok(self.take_whole()),
-            Some(Stop::Bad(error)) => Err(error),
-            Some(Stop::More(total)) => self.begin_large(total),
+            match read {
+                Ok(Some(_)) => *walked = reader.position(),
+                Ok(None) => return Ok(self.take_whole()),
+                Err(Stop::Bad(error)) => return Err(error),
+                Err(Stop::More(total)) if total > whole_bytes => return self.begin_large(),
+                Err(Stop::More(total)) if !self.buffer.require(total) => return Ok(Step::NeedMore),
+                Err(Stop::More(_)) => {}
+            }
         }
     }
 
@@ -302,17 +293,16 @@ impl Parser {
         })
     }
 
-    /// The value has at least `total` bytes and will not be held whole.
-    fn begin_large(&mut self, total: usize) -> Result<Step, Error> {
+    /// The value is above the limit and will not be held whole.
+    fn begin_large(&mut self) -> Result<Step, Error> {
         match std::mem::replace(&mut self.state, State::Record) {
             State::Value { target: Target::Key(head), .. } => {
                 self.state = State::Large(Large::new(head.kind));
                 Ok(Step::Item(Item::LargeBegin(head)))
             }
             _ => {
-                let (promised, limit) = (total as u64, self.limits.max_string_bytes as u64);
-                let fault = Fault::TooLong { what: "module data", promised, limit };
-                Err(fault.at(self.buffer.offset()))
+                let limit = self.limits.max_string_bytes;
+                Err(Fault::ModuleData { limit }.at(self.buffer.offset()))
             }
         }
     }

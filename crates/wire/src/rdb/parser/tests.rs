@@ -291,7 +291,7 @@ fn module_data_without_a_key_is_held_whole_up_to_the_limit_of_strings() {
     assert_eq!(parse(&file, &[50; 9], limits).unwrap().len(), 2);
     let limits = Limits { max_string_bytes: 100, ..limits };
     let error = parse(&file, &[], limits).unwrap_err();
-    assert!(matches!(error.fault, Fault::TooLong { what: "module data", .. }), "{error}");
+    assert_eq!(error.fault, Fault::ModuleData { limit: 100 });
 }
 
 #[test]
