@@ -40,6 +40,12 @@ pub enum OpenError {
         /// Which property differs and how.
         what: String,
     },
+    /// The settings cannot be used.
+    #[error("settings of the journal: {what}")]
+    Settings {
+        /// What is wrong with them.
+        what: String,
+    },
     /// The file system refused.
     #[error("{what} {}", path.display())]
     Io {
@@ -140,6 +146,7 @@ impl Classified for OpenError {
             Self::Mismatch { .. } => {
                 "use the properties the stream was made with, or another stream name".into()
             }
+            Self::Settings { .. } => "correct the settings".into(),
             Self::Io { .. } => "check that the directory exists, is writable and has room".into(),
         }
     }

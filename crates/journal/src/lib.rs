@@ -21,6 +21,7 @@
 pub mod conformance;
 mod error;
 mod journal;
+pub mod local;
 mod memory;
 mod record;
 

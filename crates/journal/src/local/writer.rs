@@ -1,0 +1,299 @@
+//! The one thread that writes: packs blocks into frames, writes, syncs, seals, rolls.
+//!
+//! Guarantees: a record becomes visible after it is in the file, durable after the sync that the
+//! policy asks for; a failed sync is final, since nobody knows what it dropped; a full disk is
+//! waited for, with the text in the health; what a failed write left is cut off or written over,
+//! so nothing is lost and nothing doubled.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use runtime::Clock;
+
+use super::block::Block;
+use super::catalogue::{Active, Segment};
+use super::disk::{DiskFile, is_full, to_u64, write_all};
+use super::files::create_segment;
+use super::frame::Packer;
+use super::intake::{Batch, Intake};
+use super::log::{Log, Written};
+use super::retention::Keeper;
+use super::segment::{Footer, Mark, SegmentHeader};
+use super::{SyncPolicy, WriterSettings};
+use crate::Health;
+
+/// A full disk is tried again this often: quick enough for an operator who watches.
+const RETRY_FULL_DISK: Duration = Duration::from_millis(500);
+
+/// How often the age of records is looked at when nothing else happens.
+const HOUSEKEEPING: Duration = Duration::from_secs(10);
+
+/// Packed frames are written when they have come to this, or when there are no more.
+const WRITE_BYTES: usize = 1024 * 1024;
+
+/// Owns the file of the active segment.
+pub(super) struct Writer {
+    pub(super) log: Arc<Log>,
+    pub(super) intake: Arc<Intake>,
+    pub(super) keeper: Arc<Keeper>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) settings: WriterSettings,
+    pub(super) packer: Packer,
+    pub(super) out: Output,
+    pub(super) durability: Durability,
+}
+
+/// The active segment's file, and what waits to be written to it.
+pub(super) struct Output {
+    file: Arc<dyn DiskFile>,
+    /// Where the frames that are in the file end.
+    end: Mark,
+    buffer: Vec<u8>,
+    /// What the buffer holds.
+    packed: Vec<Written>,
+}
+
+/// What has been reported durable.
+pub(super) struct Durability {
+    seq: u64,
+    synced_at: Duration,
+}
+
+/// Why the writer leaves before it is asked to.
+enum Stop {
+    /// For good; the text is for the appender.
+    Failed(String),
+    /// The journal is being closed while the disk is full.
+    Closed,
+}
+
+// === impl Writer ===
+
+impl Writer {
+    /// Runs until the intake is closed and empty, or something fails for good.
+    pub(super) fn run(mut self) {
+        match self.write_all_batches() {
+            Ok(()) | Err(Stop::Closed) => {}
+            Err(Stop::Failed(why)) => self.intake.fail(why),
+        }
+        self.intake.closed();
+        self.log.close();
+    }
+
+    fn write_all_batches(&mut self) -> Result<(), Stop> {
+        loop {
+            let batch = self.intake.take(self.patience());
+            let (flush, last, timed_out) = (batch.flush, batch.last, batch.timed_out);
+            self.write(batch)?;
+            if last {
+                return self.sync();
+            }
+            if self.is_dirty() && (flush || self.sync_is_due(timed_out)) {
+                self.make_durable()?;
+            }
+            if timed_out {
+                self.keep_house();
+            }
+        }
+    }
+
+    fn is_dirty(&self) -> bool {
+        self.durability.seq < self.out.end.seq
+    }
+
+    /// How long to wait for work.
+    fn patience(&self) -> Duration {
+        match self.settings.sync {
+            SyncPolicy::Interval(every) if self.is_dirty() => {
+                let waited = self.clock.monotonic().saturating_sub(self.durability.synced_at);
+                every.saturating_sub(waited)
+            }
+            _ => HOUSEKEEPING,
+        }
+    }
+
+    /// A wait that ran out counts as due, whatever the clock says: a test may have stopped it.
+    fn sync_is_due(&self, timed_out: bool) -> bool {
+        match self.settings.sync {
+            SyncPolicy::Interval(_) => timed_out || self.patience().is_zero(),
+            SyncPolicy::EachBatch | SyncPolicy::Os => true,
+        }
+    }
+
+    /// Reports as durable what is in the file, after the disk has confirmed it if that is asked for.
+    fn make_durable(&mut self) -> Result<(), Stop> {
+        match self.settings.sync {
+            SyncPolicy::Os => {
+                self.report_durable();
+                Ok(())
+            }
+            SyncPolicy::Interval(_) | SyncPolicy::EachBatch => self.sync(),
+        }
+    }
+
+    fn sync(&mut self) -> Result<(), Stop> {
+        self.out.file.sync().map_err(|error| self.failed("sync", &error))?;
+        self.report_durable();
+        Ok(())
+    }
+
+    fn report_durable(&mut self) {
+        let Mark { seq, next, .. } = &self.out.end;
+        self.durability = Durability { seq: *seq, synced_at: self.clock.monotonic() };
+        *self.log.durable.lock() = Arc::clone(next);
+        self.intake.durable(*seq);
+    }
+
+    fn write(&mut self, batch: Batch) -> Result<(), Stop> {
+        let mut blocks = batch.blocks.into_iter().peekable();
+        while let Some(block) = blocks.next() {
+            let next = blocks.peek().map_or(&batch.end, |block| &block.start);
+            self.pack(block, Arc::clone(next));
+            let is_full = self.out.packed_end() >= self.settings.segment_bytes;
+            if is_full || self.out.buffer.len() >= WRITE_BYTES {
+                self.write_out()?;
+            }
+            if is_full {
+                self.roll()?;
+            }
+        }
+        self.write_out()
+    }
+
+    fn pack(&mut self, block: Block, next: Arc<[u64]>) {
+        let header = self.packer.pack(&block, self.durability.seq, &mut self.out.buffer);
+        let max_ms = self.out.packed.last().map_or(&self.out.end, |written| &written.end).max_ms;
+        let end = Mark {
+            position: self.out.packed_end(),
+            seq: header.end_seq(),
+            max_ms: max_ms.max(header.max_ms),
+            next,
+        };
+        self.out.packed.push(Written { block, end });
+    }
+
+    /// Writes what is packed and shows it to readers.
+    fn write_out(&mut self) -> Result<(), Stop> {
+        let Some(end) = self.out.packed.last().map(|written| written.end.clone()) else {
+            return Ok(());
+        };
+        self.until_there_is_room(|writer| {
+            write_all(&*writer.out.file, &writer.out.buffer, writer.out.end.position)
+        })?;
+        self.out.end = end;
+        self.out.buffer.clear();
+        let bytes = self.out.packed.iter().map(|written| written.block.bytes.len()).sum();
+        self.log.publish(self.out.packed.drain(..));
+        self.intake.written(bytes);
+        Ok(())
+    }
+
+    /// Seals the active segment and begins the next one.
+    fn roll(&mut self) -> Result<(), Stop> {
+        let Active { end, min_ms, marks, .. } = self.log.catalogue.lock().active().clone();
+        let footer = Footer::encode(&end, min_ms, &marks, self.log.salt);
+        let file_bytes = end.position + to_u64(footer.len());
+        self.until_there_is_room(|writer| {
+            write_all(&*writer.out.file, &footer, end.position)?;
+            // A write that failed half-way may have reached further.
+            writer.out.file.set_bytes(file_bytes)
+        })?;
+        self.sync()?;
+        let header = SegmentHeader {
+            incarnation: self.log.incarnation,
+            base_seq: end.seq,
+            created_ms: self.clock.now_ms(),
+            base: end.next,
+        };
+        let segment = Segment::new(&self.log.dir, header);
+        let file = self.until_there_is_room(|writer| {
+            create_segment(&*writer.log.disk, &segment.path, &segment.header)
+        })?;
+        let next = Active::new(segment);
+        self.out.file = file;
+        self.out.end = next.end.clone();
+        self.log.roll(file_bytes, next);
+        self.keep_house();
+        Ok(())
+    }
+
+    /// Does it again and again while the disk is full.
+    fn until_there_is_room<T>(
+        &mut self,
+        mut attempt: impl FnMut(&Self) -> io::Result<T>,
+    ) -> Result<T, Stop> {
+        let mut stalled = false;
+        loop {
+            let error = match attempt(self) {
+                Ok(value) => {
+                    if stalled {
+                        self.intake.health().send_replace(Health::Accepting);
+                    }
+                    return Ok(value);
+                }
+                Err(error) if is_full(&error) => error,
+                Err(error) => return Err(self.failed("write", &error)),
+            };
+            if !stalled {
+                stalled = true;
+                self.begin_stall(&error)?;
+            }
+            if self.intake.wait_while_stalled(RETRY_FULL_DISK) {
+                return Err(Stop::Closed);
+            }
+        }
+    }
+
+    fn begin_stall(&mut self, error: &io::Error) -> Result<(), Stop> {
+        match self.out.file.set_bytes(self.out.end.position) {
+            Ok(()) => {}
+            // Some file systems need room to cut; then the rest is written over, or cut at the
+            // next start.
+            Err(error) if is_full(&error) => {}
+            Err(error) => return Err(self.failed("cut", &error)),
+        }
+        let text = format!(
+            "no room for the journal in {} ({error}): free some space; writing goes on by itself",
+            self.log.dir.display()
+        );
+        self.intake.health().send_replace(Health::Stalled(text));
+        // What is in the file need not wait for room.
+        if self.is_dirty() { self.make_durable() } else { Ok(()) }
+    }
+
+    fn keep_house(&self) {
+        if let Err(error) = self.keeper.retain(self.clock.now_ms()) {
+            let dir = self.log.dir.display();
+            tracing::warn!(%dir, error = %error, "could not remove old segments");
+        }
+    }
+
+    fn failed(&self, what: &str, error: &io::Error) -> Stop {
+        let path = Arc::clone(&self.log.catalogue.lock().active().segment.path);
+        Stop::Failed(format!("{what} {}: {error}", path.display()))
+    }
+}
+
+// === impl Output ===
+
+impl Output {
+    /// The file of the active segment, whose frames end at `end`.
+    pub(super) fn new(file: Arc<dyn DiskFile>, end: Mark) -> Self {
+        Self { file, end, buffer: Vec::new(), packed: Vec::new() }
+    }
+
+    /// Where the frames end when the buffer is written.
+    fn packed_end(&self) -> u64 {
+        self.end.position + to_u64(self.buffer.len())
+    }
+}
+
+// === impl Durability ===
+
+impl Durability {
+    /// Everything up to `seq` is durable.
+    pub(super) fn new(seq: u64, now: Duration) -> Self {
+        Self { seq, synced_at: now }
+    }
+}
