@@ -1,0 +1,30 @@
+//! Keys that live for seconds and that nobody touches again: at the end there must be none of them
+//! on either side, although they travelled while they lived.
+
+use anyhow::Result;
+
+use super::Loader;
+use crate::data::Data;
+use crate::keys;
+use crate::words::words;
+
+/// How many there are.
+pub(crate) const SHORT_LIVED: usize = 6000;
+/// How long they live: some are gone before the bridge starts, some die in the snapshot, some later.
+const LIFE_MS: std::ops::Range<u64> = 2_000..20_000;
+
+pub(super) fn fleeting(loader: &mut Loader, data: &Data) -> Result<()> {
+    for (n, name) in data.surnames.iter().take(SHORT_LIVED).enumerate() {
+        let key = keys::seen(&name.name);
+        loader.put(match n % 5 {
+            0 => words!["SET", key, name.percent],
+            1 => words!["RPUSH", key, name.name, name.percent],
+            2 => words!["HSET", key, "name", name.name, "percent", name.percent],
+            3 => words!["SADD", key, name.name, name.percent],
+            _ => words!["ZADD", key, name.percent, name.name],
+        })?;
+        let at = loader.started_ms + loader.chance.u64(LIFE_MS);
+        loader.put(words!["PEXPIREAT", key, at])?;
+    }
+    Ok(())
+}
