@@ -36,10 +36,8 @@ enum Since {
 type Table = (Since, &'static [&'static str]);
 
 /// Write commands (as COMMAND names them) for which there is no example, and why.
-pub const WITHOUT_EXAMPLE: &[(&str, &str)] = &[
-    ("migrate", "needs a second server"),
-    ("cluster|flushslot", "needs a cluster"),
-];
+pub const WITHOUT_EXAMPLE: &[(&str, &str)] =
+    &[("migrate", "needs a second server"), ("cluster|flushslot", "needs a cluster")];
 
 /// All examples for a server, in an order in which they may run one after the other.
 pub fn every_command(kind: Kind) -> Vec<Example> {
