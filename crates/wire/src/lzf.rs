@@ -6,9 +6,6 @@ use bytes::Bytes;
 /// The longest distance that a back reference can name: 13 bits plus one.
 const WINDOW_BYTES: usize = 8192;
 
-/// The longest instruction: a control byte and 32 literals.
-const INSTRUCTION_BYTES: usize = 33;
-
 /// A three-byte instruction makes at most 264 bytes, so no valid input expands by more than this.
 const EXPANSION_MAX: u64 = 88;
 
@@ -87,11 +84,6 @@ impl Inflater {
         self.output.drain(..dead);
         self.fresh -= dead;
         part
-    }
-
-    /// Bytes of input that hold at least one instruction, if so many are left.
-    pub(crate) fn instruction_bytes() -> usize {
-        INSTRUCTION_BYTES
     }
 }
 

@@ -172,11 +172,11 @@ fn inflate(
         let input = buffer.front().get(..packed.left).unwrap_or(buffer.front());
         let used = inflater.run(input, part_bytes).map_err(|lzf::Broken| broken())?;
         if used == 0 {
-            // An instruction is cut off: by the chunk, or by the end of the string.
-            let enough = packed.left.min(Inflater::instruction_bytes());
-            if input.len() >= enough {
+            // An instruction is cut off: by the end of the string, or by that of what arrived.
+            if input.len() >= packed.left {
                 return Err(broken());
             }
+            let enough = input.len() + 1;
             if !buffer.require(enough) {
                 return Ok(LargeStep::NeedMore);
             }
