@@ -1,4 +1,5 @@
-//! What third parties see: events written by keyferry, read by Python's protobuf with code made from the schema alone.
+//! What third parties see: events written by keyferry, read by Python's protobuf with code made
+//! from the schema alone.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +16,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The interpreter that `scripts/python-env` prepares; like there, a relative cache starts at the project's root.
+/// The interpreter that `scripts/python-env` prepares; like there, a relative cache starts at the
+/// project's root.
 fn python() -> Result<PathBuf> {
     let cache = std::env::var_os("KEYFERRY_CACHE").unwrap_or_else(|| ".cache".into());
     let python = root().join(cache).join("python/bin/python");

@@ -2,10 +2,10 @@
 
     read_events.py PROTO_DIR FILE [COPY]
 
-PROTO_DIR is the folder `proto` of keyferry. FILE holds encoded events, each behind its length as a varint: what
-protobuf calls delimited. (A record of Kafka is one event, without a length.) Prints one line of JSON an event, in
-protobuf's own JSON form: bytes as base64, 64-bit integers as text, enums by name. With COPY, writes the events there
-again, as this protobuf encodes them.
+PROTO_DIR is the folder `proto` of keyferry. FILE holds encoded events, each behind its length as a
+varint: what protobuf calls delimited. (A record of Kafka is one event, without a length.) Prints one
+line of JSON an event, in protobuf's own JSON form: bytes as base64, 64-bit integers as text, enums
+by name. With COPY, writes the events there again, as this protobuf encodes them.
 """
 
 import importlib

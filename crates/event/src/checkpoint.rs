@@ -15,7 +15,8 @@ pub struct Checkpoint {
     pub last_partition: u16,
     /// Per shard.
     pub applied: Vec<Applied>,
-    /// Per covered partition, an offset that is durable and not after the first record still needed.
+    /// Per covered partition, an offset that is durable and not after the first record still
+    /// needed.
     pub read_from: Vec<u64>,
     /// Who wrote it.
     pub owner_epoch: u64,

@@ -1,11 +1,12 @@
 //! Domain types to protobuf and back.
 //!
-//! What is encoded decodes to an equal value, and what decodes can be encoded: both sides refuse the same
-//! inconsistencies ([`Invalid`]). Encoding writes straight into the buffer, without building protobuf structs;
-//! decoding copies no byte of a key or a value: they are slices of the input. Neither panics on any input.
+//! What is encoded decodes to an equal value, and what decodes can be encoded: both sides refuse
+//! the same inconsistencies ([`Invalid`]). Encoding writes straight into the buffer, without
+//! building protobuf structs; decoding copies no byte of a key or a value: they are slices of the
+//! input. Neither panics on any input.
 //!
-//! [`encode_command`], [`encode_text_image`] and [`encode_rdb_image`] write what [`encode`] writes for the same
-//! event, from borrowed slices and without an allocation besides the buffer's own.
+//! [`encode_command`], [`encode_text_image`] and [`encode_rdb_image`] write what [`encode`] writes
+//! for the same event, from borrowed slices and without an allocation besides the buffer's own.
 
 pub mod checkpoint;
 

@@ -113,7 +113,8 @@ pub struct Barrier {
 /// A change of the function libraries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionChange {
-    /// `FUNCTION LOAD REPLACE source`, `FUNCTION DELETE name`, `FUNCTION FLUSH` or `FUNCTION RESTORE payload policy`.
+    /// `FUNCTION LOAD REPLACE source`, `FUNCTION DELETE name`, `FUNCTION FLUSH` or `FUNCTION
+    /// RESTORE payload policy`.
     pub args: Vec<Bytes>,
 }
 

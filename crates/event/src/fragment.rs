@@ -1,7 +1,8 @@
 //! Events larger than one record may be: cut into pieces, and put together again.
 //!
-//! No piece is larger than [`limits::MAX_EVENT_BYTES`], whatever the key: pieces do not carry it. What is put
-//! together is what was cut, or an error: order, number, size and checksum are all checked.
+//! No piece is larger than [`limits::MAX_EVENT_BYTES`], whatever the key: pieces do not carry it.
+//! What is put together is what was cut, or an error: order, number, size and checksum are all
+//! checked.
 
 use bytes::{Bytes, BytesMut};
 use thiserror::Error;
@@ -116,8 +117,8 @@ pub fn is_needed(encoded_bytes: usize) -> bool {
     encoded_bytes > limits::MAX_EVENT_BYTES
 }
 
-/// Cuts the encoding of an event into events that each fit a record: slices of it, at the same place in the history,
-/// with an empty key and without `seen`, which are in the encoding.
+/// Cuts the encoding of an event into events that each fit a record: slices of it, at the same
+/// place in the history, with an empty key and without `seen`, which are in the encoding.
 ///
 /// `encoded` is what [`crate::codec::encode`] made of the event that `head` is of.
 pub fn split<'a>(encoded: Bytes, head: &Head<'a>) -> impl Iterator<Item = Event> + use<'a> {
@@ -154,12 +155,14 @@ impl Assembler {
         self.open.is_some()
     }
 
-    /// Takes the next piece, at its event's position; with the last one gives the encoding of the whole event.
+    /// Takes the next piece, at its event's position; with the last one gives the encoding of the
+    /// whole event.
     ///
-    /// Piece 0 always begins anew, also where pieces are missing: a capture that died in between writes them again.
+    /// Piece 0 always begins anew, also where pieces are missing: a capture that died in between
+    /// writes them again.
     ///
     /// # Errors
-    /// When the piece does not go on with those before. They are dropped: only a piece 0 can follow.
+    /// When the piece does not go on with those before. They are dropped: a piece 0 has to follow.
     pub fn push(
         &mut self,
         fragment: Fragment,

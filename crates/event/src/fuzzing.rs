@@ -1,7 +1,7 @@
 //! What fuzz targets run, and what must hold whatever the bytes are.
 //!
-//! The targets under `tests/fuzz` are one line each over these functions. The same functions run over the targets'
-//! seeds as ordinary tests, so that a seed that once found something stays found.
+//! The targets under `tests/fuzz` are one line each over these functions. The same functions run
+//! over the targets' seeds as ordinary tests, so that a seed that once found something stays found.
 
 use bytes::{Bytes, BytesMut};
 

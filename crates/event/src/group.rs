@@ -1,8 +1,8 @@
 //! Groups larger than one record may be: cut into several records.
 //!
-//! Every record stays within [`limits::MAX_EVENT_BYTES`], but for one that holds nothing but a single change of more
-//! than that: it goes by [`crate::fragment`]. The changes of all records in order are those of the group; `number`
-//! counts the records, and only the last has `last`.
+//! Every record stays within [`limits::MAX_EVENT_BYTES`], but for one that holds nothing but a
+//! single change of more than that: it goes by [`crate::fragment`]. The changes of all records in
+//! order are those of the group; `number` counts the records, and only the last has `last`.
 
 use bytes::Bytes;
 use wire::slot::Slot;
@@ -12,9 +12,9 @@ use crate::{Body, Event, Group, GroupedChange, Position, Seen, Stamp, limits};
 
 /// Cuts a group while its changes come, for one that is larger than the memory for it.
 ///
-/// Record `n` stands at index `head.position.index + n`, so that each has a position of its own: a capture that died
-/// between two records goes on with the second. Records after the first go without a key that is longer than
-/// [`limits::RECORD_KEY_BYTES`].
+/// Record `n` stands at index `head.position.index + n`, so that each has a position of its own: a
+/// capture that died between two records goes on with the second. Records after the first go
+/// without a key that is longer than [`limits::RECORD_KEY_BYTES`].
 #[derive(Debug)]
 pub struct Cutter {
     position: Position,

@@ -1,7 +1,8 @@
-//! What a change is: the events that capture writes to a journal and apply reads from it, and their protobuf.
+//! What a change is: the events that capture writes to a journal and apply reads from it, and their
+//! protobuf.
 //!
-//! Pure data, no I/O. The crate guarantees that an encoded event decodes to an equal one, that what it cannot
-//! understand is refused by name instead of guessed, and that no encoded event exceeds
+//! Pure data, no I/O. The crate guarantees that an encoded event decodes to an equal one, that what
+//! it cannot understand is refused by name instead of guessed, and that no encoded event exceeds
 //! [`limits::MAX_EVENT_BYTES`] once it has gone through [`fragment`].
 
 mod change;

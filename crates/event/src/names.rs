@@ -1,7 +1,7 @@
 //! The names of the keys that keyferry itself keeps in servers, and how they are told from data.
 //!
-//! Part of the format: never changed. A key is ours only if it has exactly one of these forms; any other key with
-//! the prefix is data.
+//! Part of the format: never changed. A key is ours only if it has exactly one of these forms; any
+//! other key with the prefix is data.
 
 use bytes::Bytes;
 use wire::slot::Slot;

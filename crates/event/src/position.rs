@@ -6,8 +6,9 @@ use std::cmp::Ordering;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Shard(pub u32);
 
-/// A place in the history of one shard. Ordered by epoch, offset and index; places of different shards do not
-/// compare. Within a shard positions only grow, per slot, so what is not after the last applied one has been applied.
+/// A place in the history of one shard. Ordered by epoch, offset and index; places of different
+/// shards do not compare. Within a shard positions only grow, per slot, so what is not after the
+/// last applied one has been applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Position {
     /// Whose history.

@@ -1,7 +1,8 @@
-//! Proptest strategies for every kind of event and for checkpoints, for the tests of this crate and of others.
+//! Proptest strategies for every kind of event and for checkpoints, for the tests of this crate and
+//! of others.
 //!
-//! What they make is valid: it can be encoded. Numbers prefer the edges, and bytes are of any value, so that what
-//! holds for these events holds for those of a real source.
+//! What they make is valid: it can be encoded. Numbers prefer the edges, and bytes are of any
+//! value, so that what holds for these events holds for those of a real source.
 
 mod control;
 mod image;

@@ -1,7 +1,7 @@
 //! Events for people and for scripts: one line of text, or one line of JSON.
 //!
-//! Both are made of any event and any bytes, and both are safe to show on a terminal. A line of text is abridged
-//! and cannot be read back; JSON says all that the event says.
+//! Both are made of any event and any bytes, and both are safe to show on a terminal. A line of
+//! text is abridged and cannot be read back; JSON says all that the event says.
 
 mod json;
 mod quoted;
@@ -20,8 +20,9 @@ use crate::fragment::Fragment;
 use crate::image::{Elements, Image, ImageHead, ImagePart, ImageValue, StreamPart};
 use crate::{Body, Change, Event, Group};
 
-/// The event as one line of at most `width` characters, all of them printable ASCII but a last `…` where it is
-/// abridged: position, time, database, kind, and what it says, arguments escaped as redis-cli does.
+/// The event as one line of at most `width` characters, all printable ASCII but a last `…` where it
+/// is abridged: position, time, database, kind, and what it says, arguments escaped as redis-cli
+/// does.
 #[must_use]
 pub fn line(event: &Event, width: usize) -> String {
     let mut line = Line { text: String::new(), width };

@@ -1,4 +1,5 @@
-//! Events and checkpoints as earlier versions wrote them: they must be read, and written, the same for ever.
+//! Events and checkpoints as earlier versions wrote them: they must be read, and written, the same
+//! for ever.
 
 #[path = "golden/values.rs"]
 mod values;

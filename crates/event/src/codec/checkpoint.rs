@@ -1,4 +1,5 @@
-//! Checkpoints to protobuf and back: [`crate::checkpoint::Checkpoint`], message `Checkpoint` of `checkpoint.proto`.
+//! Checkpoints to protobuf and back: [`crate::checkpoint::Checkpoint`], message `Checkpoint` of
+//! `checkpoint.proto`.
 
 use bytes::BytesMut;
 use prost::Message as _;

@@ -1,5 +1,5 @@
-//! The event around its body, and the bodies that make up almost all of a stream, read without building protobuf
-//! structs. The others go through the generated types: [`super::convert`].
+//! The event around its body, and the bodies that make up almost all of a stream, read without
+//! building protobuf structs. The others go through the generated types: [`super::convert`].
 
 use bytes::Bytes;
 use prost::Message;
@@ -14,10 +14,11 @@ use crate::{
     Body, Command, Effect, Event, KeyArgs, Position, SCHEMA_VERSION, Seen, Shard, Stamp, schema,
 };
 
-/// Decodes one event. Keys, arguments and values are slices of `bytes`: no byte of them is copied, and `bytes` lives
-/// as long as any of them.
+/// Decodes one event. Keys, arguments and values are slices of `bytes`: no byte of them is copied,
+/// and `bytes` lives as long as any of them.
 ///
-/// Fields that this build does not know are ignored, unless the event says in one of them what happened.
+/// Fields that this build does not know are ignored, unless the event says in one of them what
+/// happened.
 pub fn decode(bytes: Bytes) -> Result<Event, DecodeError> {
     let parts = Parts::of(&bytes).map_err(|reason| DecodeError::malformed(EVENT, reason))?;
     if parts.schema > SCHEMA_VERSION {

@@ -1,4 +1,5 @@
-//! The event around its body, and the two bodies that make up almost all of a stream: commands and images.
+//! The event around its body, and the two bodies that make up almost all of a stream: commands and
+//! images.
 
 use bytes::BytesMut;
 use prost::encoding::WireType;
@@ -49,8 +50,9 @@ pub fn encode(event: &Event, buf: &mut BytesMut) -> Result<(), EncodeError> {
     }
 }
 
-/// Appends the event of one command to `buf`, from slices. `keys` are the indexes of the arguments that are written
-/// and that are only read; none stands for [`KeyArgs::First`]. Leaves `buf` unchanged after an error.
+/// Appends the event of one command to `buf`, from slices. `keys` are the indexes of the arguments
+/// that are written and that are only read; none stands for [`KeyArgs::First`]. Leaves `buf`
+/// unchanged after an error.
 pub fn encode_command<'a>(
     buf: &mut BytesMut,
     head: &Head<'_>,
@@ -62,7 +64,8 @@ pub fn encode_command<'a>(
     record(buf, head, 7, &CommandBody { args, effect, keys })
 }
 
-/// Appends the event of a whole string to `buf`, from slices. Leaves `buf` unchanged after an error.
+/// Appends the event of a whole string to `buf`, from slices. Leaves `buf` unchanged after an
+/// error.
 pub fn encode_text_image(
     buf: &mut BytesMut,
     head: &Head<'_>,
@@ -72,8 +75,8 @@ pub fn encode_text_image(
     record(buf, head, 8, &ImageBody { head: image, number: 2, value: text })
 }
 
-/// Appends the event of a whole value of another type to `buf`, from slices: `rdb` as in [`ImageValue::Rdb`].
-/// Leaves `buf` unchanged after an error.
+/// Appends the event of a whole value of another type to `buf`, from slices: `rdb` as in
+/// [`ImageValue::Rdb`]. Leaves `buf` unchanged after an error.
 pub fn encode_rdb_image(
     buf: &mut BytesMut,
     head: &Head<'_>,
@@ -83,7 +86,8 @@ pub fn encode_rdb_image(
     record(buf, head, 8, &ImageBody { head: image, number: 3, value: rdb })
 }
 
-/// Bytes of an event besides key, body, site and `seen`, at most: nine varints and as many field numbers.
+/// Bytes of an event besides key, body, site and `seen`, at most: nine varints and as many field
+/// numbers.
 const HEAD_BYTES_MAX: usize = 128;
 
 fn record(

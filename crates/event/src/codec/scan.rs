@@ -1,7 +1,7 @@
 //! Reading protobuf field by field, without a schema.
 //!
-//! What stands on the path of every field is inlined always: as calls, with results through memory, decoding an
-//! event costs a third more.
+//! What stands on the path of every field is inlined always: as calls, with results through memory,
+//! decoding an event costs a third more.
 
 use prost::encoding::{WireType, decode_key, decode_varint};
 
@@ -29,8 +29,8 @@ pub(super) struct FieldValue<'a> {
     value: Value<'a>,
 }
 
-/// The error for a message that says nothing known: names the first field that this build does not know and that
-/// could be what the message says, else what is missing.
+/// The error for a message that says nothing known: names the first field that this build does not
+/// know and that could be what the message says, else what is missing.
 pub(super) fn nothing_known(message: &'static str, bytes: &[u8], known: &[u32]) -> DecodeError {
     let mut fields = Fields::of(bytes);
     while let Ok(Some(field)) = fields.next() {
@@ -128,8 +128,8 @@ impl<'a> FieldValue<'a> {
         }
     }
 
-    /// One value of a repeated number, or several where they are packed. As in every protobuf reader what does not
-    /// fit 32 bits loses the rest.
+    /// One value of a repeated number, or several where they are packed. As in every protobuf
+    /// reader what does not fit 32 bits loses the rest.
     pub(super) fn append_to(self, list: &mut Vec<u32>) -> Result<(), Malformed> {
         let mut packed = match self.value {
             Value::Varint(value) => {

@@ -1,7 +1,9 @@
-//! Writing protobuf: each message is described once, and that description both measures and writes it.
+//! Writing protobuf: each message is described once, and that description both measures and writes
+//! it.
 //!
-//! Fields at their default are left out, as proto3 has it; `…_present` methods write them nevertheless, for what
-//! has presence (members of a oneof, `optional`, elements of repeated fields).
+//! Fields at their default are left out, as proto3 has it; `…_present` methods write them
+//! nevertheless, for what has presence (members of a oneof, `optional`, elements of repeated
+//! fields).
 
 use bytes::{BufMut, BytesMut};
 use prost::encoding::{WireType, encoded_len_varint};

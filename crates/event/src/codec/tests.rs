@@ -224,7 +224,8 @@ fn raw(number: u8, body: &[u8]) -> Bytes {
 
 #[test]
 fn names_unknown_kinds_inside_of_bodies() {
-    // Each an unknown field 14 (0x72) of no bytes beside what is known; in a group, in its second change.
+    // Each an unknown field 14 (0x72) of no bytes beside what is known; in a group, in its second
+    // change.
     let flush = [0x0a, 2, 0x2a, 0];
     let cases: [(&str, Bytes); 4] = [
         ("Image", raw(8, &[0x0a, 4, 0x08, 2, 0x10, 1, 0x72, 0])),
@@ -249,10 +250,10 @@ fn names_unknown_values_of_enums() {
     ];
     for (name, bytes) in cases {
         let refused = decode(bytes);
-        assert!(
-            matches!(refused, Err(DecodeError::UnknownValue { name: found, value: 0 | 9 }) if found == name),
-            "{name}: {refused:?}"
-        );
+        let Err(DecodeError::UnknownValue { name: found, value: 0 | 9 }) = refused else {
+            panic!("{name}: {refused:?}")
+        };
+        assert_eq!(found, name);
     }
 }
 

@@ -1,8 +1,8 @@
 //! Events as JSON.
 //!
-//! Bytes are a string where they are UTF-8, else `{"base64": "…"}`. Numbers are numbers, also beyond what a double
-//! holds exactly; scores that JSON has no number for are strings. Every field is always there, null where the event
-//! does not tell.
+//! Bytes are a string where they are UTF-8, else `{"base64": "…"}`. Numbers are numbers, also
+//! beyond what a double holds exactly; scores that JSON has no number for are strings. Every field
+//! is always there, null where the event does not tell.
 
 mod body;
 mod image;

@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Write};
 
-/// Displays bytes in printable ASCII: as they are if they are one plain word, else in double quotes with
-/// `\n \r \t \a \b \" \\` and `\xhh`.
+/// Displays bytes in printable ASCII: as they are if they are one plain word, else in double quotes
+/// with `\n \r \t \a \b \" \\` and `\xhh`.
 pub(super) struct Quoted<'a>(pub(super) &'a [u8]);
 
 // === impl Quoted ===

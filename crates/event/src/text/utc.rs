@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-/// Displays Unix milliseconds as RFC 3339 in UTC: `2026-01-31T23:59:59.999Z`. Years that RFC 3339 does not have come
-/// with their sign and all their digits; 0, which stands for "not known" in events, as `-`.
+/// Displays Unix milliseconds as RFC 3339 in UTC: `2026-01-31T23:59:59.999Z`. Years that RFC 3339
+/// does not have come with their sign and all their digits; 0, which stands for "not known" in
+/// events, as `-`.
 pub(super) struct Utc(pub(super) i64);
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -30,8 +31,8 @@ impl fmt::Display for Utc {
     }
 }
 
-/// Year, month and day of a day counted from 1970-01-01. Years are counted from March, so that the day that comes and
-/// goes is the last one.
+/// Year, month and day of a day counted from 1970-01-01. Years are counted from March, so that the
+/// day that comes and goes is the last one.
 fn date(days: i64) -> (i64, i64, i64) {
     const DAYS_TO_1970_FROM_0000_03_01: i64 = 719_468;
     let days = days + DAYS_TO_1970_FROM_0000_03_01;
