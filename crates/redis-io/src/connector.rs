@@ -22,6 +22,7 @@ use crate::connection::{Connection, Peer};
 use crate::endpoint::{Address, Endpoint};
 use crate::error::{ConnectKind, Error, PeerName, TLS_HANDSHAKE};
 use crate::greeting::greet;
+use crate::tls::{TlsProblem, TlsSettings};
 use crate::transport::Transport;
 
 /// Silence after which the kernel asks whether the other side still exists.
@@ -77,7 +78,8 @@ impl Default for Settings {
 // === impl Connector ===
 
 impl Connector {
-    /// Checks the endpoint's TLS settings; connects to nothing.
+    /// Checks the endpoint's TLS settings (reading the machine's trusted certificates); connects to
+    /// nothing.
     ///
     /// # Errors
     /// [`Error::TlsSettings`].
@@ -87,16 +89,11 @@ impl Connector {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
         let name: PeerName = endpoint.to_string().into();
-        let tls = match (endpoint.tls(), endpoint.address()) {
-            (Some(tls), Address::Tcp { host, .. }) => {
-                let parts = tls
-                    .build()
-                    .and_then(|config| Ok(Tls { config, server_name: tls.name_for(host)? }));
-                let endpoint = Arc::clone(&name);
-                Some(parts.map_err(|source| Error::TlsSettings { endpoint, source })?)
-            }
-            _ => None,
-        };
+        let tls = endpoint.tls().map(|tls| Tls::new(tls, endpoint.address())).transpose();
+        let tls = tls.map_err(|source| {
+            let endpoint = Arc::clone(&name);
+            Error::TlsSettings { endpoint, source }
+        })?;
         Ok(Self { endpoint: Arc::new(endpoint), name, tls, settings, clock })
     }
 
@@ -194,8 +191,39 @@ impl Connector {
     }
 }
 
+// === impl Tls ===
+
+impl Tls {
+    fn new(settings: &TlsSettings, address: &Address) -> Result<Self, TlsProblem> {
+        match address {
+            Address::Tcp { host, .. } => {
+                Ok(Self { config: settings.build()?, server_name: settings.name_for(host)? })
+            }
+            Address::Unix(_) => Err(TlsProblem::UnixSocket),
+        }
+    }
+}
+
 fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
     SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+#[cfg(test)]
+mod tests {
+    use runtime::ManualClock;
+
+    use super::*;
+
+    #[test]
+    fn tls_settings_that_cannot_work_are_refused_before_connecting() {
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(0));
+        let insecure = TlsSettings { insecure: true, ..TlsSettings::default() };
+        for uri in ["unix:///run/redis.sock", "redis://a_b..c"] {
+            let endpoint = Endpoint::parse(uri).unwrap().with_tls(insecure.clone());
+            let made = Connector::new(endpoint, Settings::default(), Arc::clone(&clock));
+            assert!(matches!(made, Err(Error::TlsSettings { .. })), "{uri}");
+        }
+    }
 }

@@ -72,10 +72,17 @@ impl Endpoint {
         uri::parse(uri)
     }
 
-    /// The same with other credentials, for passwords that do not stand in the URI.
+    /// The same with other credentials.
     #[must_use]
     pub fn with_credentials(self, credentials: Credentials) -> Self {
         Self { credentials: Some(credentials), ..self }
+    }
+
+    /// The same user with this password, for one that is kept apart from the URI.
+    #[must_use]
+    pub fn with_password(self, password: Secret) -> Self {
+        let user = self.credentials.as_ref().and_then(|credentials| credentials.user.clone());
+        self.with_credentials(Credentials { user, password: Some(password) })
     }
 
     /// The same over TLS.

@@ -83,6 +83,9 @@ pub enum TlsProblem {
     /// Neither the machine nor the settings have a certificate to trust.
     #[error("this machine has no trusted certificates and none were given")]
     NoRoots,
+    /// TLS over a Unix socket, which no server offers.
+    #[error("a Unix socket does not speak TLS")]
+    UnixSocket,
     /// Not a name that a certificate could carry.
     #[error("{0:?} is not a name that a certificate can be verified for")]
     BadServerName(String),

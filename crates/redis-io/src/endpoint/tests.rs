@@ -40,6 +40,8 @@ fn reads_credentials_with_percent_decoding() {
     assert_eq!(login(&parse("redis://u@h")), (Some("u"), None));
     assert_eq!(login(&parse("redis://a%40b:p%2F%3a%25%C3%A9@h")), (Some("a@b"), Some("p/:%é")));
     assert_eq!(login(&parse("redis://u:a:b@c@h")), (Some("u"), Some("a:b@c")));
+    let later = parse("redis://u@h").with_password(Secret::new("p"));
+    assert_eq!(login(&later), (Some("u"), Some("p")));
 }
 
 #[test]

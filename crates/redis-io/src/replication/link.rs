@@ -18,7 +18,7 @@ use crate::transport::ReadHalf;
 pub const SMALL_READ_BYTES: usize = 64 << 10;
 /// A buffer for a snapshot or a busy stream: fewer system calls, and no gain beyond.
 pub const LARGE_READ_BYTES: usize = 256 << 10;
-/// Less room than this is not worth a system call: a new buffer is taken.
+/// Less room than this is not worth a system call.
 const MIN_READ_BYTES: usize = 16 << 10;
 
 /// A replication link.
@@ -96,7 +96,8 @@ impl LinkReader {
         const DOING: &str = "replicating";
         if self.buffer.is_empty() {
             if self.buffer.capacity() < MIN_READ_BYTES {
-                self.buffer = BytesMut::with_capacity(self.next_buffer_bytes);
+                // Takes the old buffer again if every chunk of it is gone.
+                self.buffer.reserve(self.next_buffer_bytes);
             }
             let room = self.buffer.capacity();
             let read = self.half.read_buf(&mut self.buffer).await;
