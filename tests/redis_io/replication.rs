@@ -33,9 +33,7 @@ async fn assert_offset_agrees(server: &Server, replica: &mut Replica) -> Result<
     for round in 0..100 {
         let word = format!("round {round}");
         client.cmd(&["PUBLISH", "sync", &word])?;
-        replica.read_until(&format!("PUBLISH sync {word}")).await.or_else(|_| {
-            anyhow::bail!("the stream did not bring {word}: {:?}", replica.commands())
-        })?;
+        replica.read_until(&format!("PUBLISH sync {word}")).await?;
         theirs = client
             .info_field("replication", "master_repl_offset")?
             .context("an offset")?
@@ -128,7 +126,7 @@ async fn a_lost_link_goes_on_at_the_next_byte() -> Result<()> {
             other => anyhow::bail!("{kind}: {other:?}"),
         }
         again.read_until("SET two 2").await?;
-        let first = again.commands().iter().find(|command| *command != "PING");
+        let first = again.commands().iter().find(|command| !command.eq_ignore_ascii_case("ping"));
         assert_eq!(first.map(String::as_str), Some("SET two 2"), "{kind}: no byte lost or twice");
         assert_offset_agrees(&server, &mut again).await?;
     }
