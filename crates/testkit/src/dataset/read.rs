@@ -16,6 +16,9 @@ const DUMP_FOOTER_BYTES: usize = 10;
 /// A count above any vector set's, which makes VRANDMEMBER name every element once.
 const ALL_ELEMENTS: &str = "1000000000";
 
+/// What HPEXPIRETIME says of a field that is not there.
+const NO_FIELD: i64 = -2;
+
 /// What this server can be asked.
 struct Abilities {
     absolute_expiry: bool,
@@ -234,12 +237,18 @@ fn field_deadlines(client: &mut Client, entries: &mut [(&Vec<u8>, Entry)]) -> Re
         .collect();
     let replies = client.all(&questions)?;
     for ((_, hash), reply) in hashes.iter_mut().zip(replies) {
+        // A hash, or a field of it, may expire between two questions; then it is not there.
         if reply == Value::Nil {
+            hash.clear();
             continue;
         }
-        for (field, deadline) in hash.values_mut().zip(reply.array()?) {
-            field.expires_at_ms = u64::try_from(deadline.int()?).ok();
-        }
+        let deadlines = reply.array()?.iter().map(Value::int).collect::<Result<Vec<i64>>>()?;
+        let mut deadlines = deadlines.into_iter();
+        hash.retain(|_, field| {
+            let deadline = deadlines.next().unwrap_or(NO_FIELD);
+            field.expires_at_ms = u64::try_from(deadline).ok();
+            deadline != NO_FIELD
+        });
     }
     Ok(())
 }
