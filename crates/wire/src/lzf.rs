@@ -66,7 +66,7 @@ impl Inflater {
     /// whole instruction is left, and returns how many bytes of the input were used.
     pub(crate) fn run(&mut self, input: &[u8], wanted: usize) -> Result<usize, Broken> {
         let mut rest = input;
-        while self.ready() < wanted {
+        while !self.complete() && self.ready() < wanted {
             let before = self.output.len();
             let Some(used) = instruction(rest, &mut self.output)? else { break };
             self.left = self.left.checked_sub(self.output.len() - before).ok_or(Broken)?;

@@ -114,6 +114,7 @@ mod tests {
     fn seeds_are_what_their_names_say() {
         let broken = without("rdb", |file| feed(file, 9, LIMITS).1 == Ok(Progress::End));
         let names = [
+            "compressed_string_complete_before_its_end",
             "compressed_string_with_a_broken_end",
             "compressed_string_wrong_before_its_end",
             "field_wrong_beyond_the_limit_of_small_values",
