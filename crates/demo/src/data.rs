@@ -3,6 +3,7 @@
 //! Every record that is here is in its package; nothing is made up. What a package holds and the
 //! demo does not use is left out while reading.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -30,6 +31,8 @@ pub(crate) struct Data {
     pub(crate) languages: Vec<Language>,
     /// English words of the letters a to z.
     pub(crate) words: Vec<String>,
+    /// Words of the same letters: the letters in order, and the words, at least two.
+    pub(crate) anagrams: Vec<(String, Vec<String>)>,
     /// Surnames, the most frequent first.
     pub(crate) surnames: Vec<Name>,
     /// Female first names, the most frequent first.
@@ -64,12 +67,14 @@ impl Data {
         };
         let edits = edits::parse(&text("edits")?);
         let files = edits::files(&edits);
+        let words = words(&text("words")?);
         Ok(Self {
             cities: places::cities(&text("cities.json")?)?,
             countries: places::table(&text("countries.json")?, "3166-1")?,
             subdivisions: places::table(&text("subdivisions.json")?, "3166-2")?,
             languages: places::table(&text("languages.json")?, "639-3")?,
-            words: words(&text("words")?),
+            anagrams: anagrams(&words),
+            words,
             surnames: names::parse(&text("surnames")?)?,
             female: names::parse(&text("female-names")?)?,
             male: names::parse(&text("male-names")?)?,
@@ -92,6 +97,21 @@ impl Data {
 fn words(text: &str) -> Vec<String> {
     let plain = |word: &&str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase());
     text.lines().filter(plain).map(str::to_owned).collect()
+}
+
+/// The letters of a word in alphabetical order.
+pub(crate) fn sorted_letters(word: &str) -> String {
+    let mut letters: Vec<char> = word.chars().collect();
+    letters.sort_unstable();
+    letters.into_iter().collect()
+}
+
+fn anagrams(words: &[String]) -> Vec<(String, Vec<String>)> {
+    let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for word in words {
+        all.entry(sorted_letters(word)).or_default().push(word.clone());
+    }
+    all.into_iter().filter(|(_, words)| words.len() > 1).collect()
 }
 
 fn versions(text: &str) -> Vec<(String, String)> {

@@ -6,33 +6,31 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::{Loader, add_all};
-use crate::data::Data;
+use crate::data::{Data, sorted_letters};
 use crate::keys;
 use crate::words::{Word, words as command};
 
 /// Longer words are in the collections only.
-pub(crate) const WORD_BYTES_MAX: usize = 8;
+const WORD_BYTES_MAX: usize = 8;
 /// Every fourth word has a deadline.
 const WORD_DEADLINE_ONE_IN: u32 = 4;
 /// Every fifth character has one.
 const CHARACTER_DEADLINE_ONE_IN: u32 = 5;
 
 pub(super) fn words(loader: &mut Loader, data: &Data) -> Result<()> {
-    let mut anagrams: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     let mut prefixes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for word in &data.words {
-        let letters = sorted_letters(word);
         if word.len() <= WORD_BYTES_MAX {
+            let letters = sorted_letters(word);
             let key = keys::word(word);
             let json = json!({ "word": word, "letters": letters, "length": word.len() });
             loader.put(command!["SET", key, json.to_string()])?;
             loader.expire_some(&key, WORD_DEADLINE_ONE_IN)?;
         }
-        anagrams.entry(letters).or_default().push(word);
         prefixes.entry(word.get(..2).unwrap_or(word)).or_default().push(word);
     }
-    for (letters, words) in anagrams.into_iter().filter(|(_, words)| words.len() > 1) {
-        add_all(loader, "SADD", &keys::anagrams(letters), &members(&words))?;
+    for (letters, words) in &data.anagrams {
+        add_all(loader, "SADD", &keys::anagrams(letters), &members(words))?;
     }
     for (prefix, words) in &prefixes {
         add_all(loader, "RPUSH", &keys::prefix(prefix), &members(words))?;
@@ -88,12 +86,6 @@ pub(super) fn characters(loader: &mut Loader, data: &Data) -> Result<()> {
     Ok(())
 }
 
-fn sorted_letters(word: &str) -> String {
-    let mut letters: Vec<char> = word.chars().collect();
-    letters.sort_unstable();
-    letters.into_iter().collect()
-}
-
-fn members(words: &[&str]) -> Vec<Vec<Vec<u8>>> {
+fn members<W: Word>(words: &[W]) -> Vec<Vec<Vec<u8>>> {
     words.iter().map(|word| vec![word.word()]).collect()
 }

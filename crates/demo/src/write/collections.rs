@@ -58,20 +58,32 @@ fn prefixes(dice: &mut Dice) -> Act {
 }
 
 pub(super) fn sets(dice: &mut Dice) -> Act {
+    if dice.case(3) == 0 {
+        return operations(dice);
+    }
     let (city, other) = (dice.city(), dice.city());
     let (zone, to) = (keys::timezone(&city.timezone), keys::timezone(&other.timezone));
-    let stored = keys::stored(format!("set:{}", dice.case(200)));
-    let command = match dice.case(8) {
+    let command = match dice.case(6) {
         0 => words!["SREM", zone, city.id],
         1 => words!["SMOVE", zone, to, city.id],
         2 => words!["SPOP", zone],
         3 => words!["SPOP", zone, 2_u32],
-        4 => words!["SUNIONSTORE", stored, zone, to],
-        5 => words!["SINTERSTORE", stored, zone, to],
-        6 => words!["SDIFFSTORE", stored, to, zone],
         _ => words!["SADD", zone, city.id, other.id, dice.surname()],
     };
     Act::one(PLACES, command)
+}
+
+/// What is stored of several sets; of small ones, which is as true and takes less time.
+fn operations(dice: &mut Dice) -> Act {
+    let (a, b) = (keys::anagrams(dice.anagrams()), keys::anagrams(dice.anagrams()));
+    let stored = keys::stored(format!("set:{}", dice.case(200)));
+    let command = match dice.case(4) {
+        0 => words!["SUNIONSTORE", stored, a, b],
+        1 => words!["SINTERSTORE", stored, a, stored],
+        2 => words!["SDIFFSTORE", stored, stored, b],
+        _ => words!["SADD", a, dice.surname()],
+    };
+    Act::one(WORDS, command)
 }
 
 pub(super) fn hashes(dice: &mut Dice) -> Act {

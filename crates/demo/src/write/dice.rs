@@ -82,9 +82,25 @@ impl Dice {
         city.clone()
     }
 
-    /// The code of a country that has cities.
+    /// The code of a country that has cities; one that has many comes more often.
     pub(super) fn country(&mut self) -> String {
         self.city().country
+    }
+
+    /// The code of a country, each as often as another.
+    pub(super) fn any_country(&mut self) -> String {
+        let Some(country) = self.chance.choice(&self.data.countries) else {
+            unreachable_without_data()
+        };
+        country.code.clone()
+    }
+
+    /// The letters of several words.
+    pub(super) fn anagrams(&mut self) -> String {
+        let Some((letters, _)) = self.chance.choice(&self.data.anagrams) else {
+            unreachable_without_data()
+        };
+        letters.clone()
     }
 
     pub(super) fn word(&mut self) -> String {

@@ -46,10 +46,10 @@ fn copy(dice: &mut Dice) -> Act {
 }
 
 fn sort(dice: &mut Dice) -> Act {
-    let zone = keys::timezone(dice.city().timezone);
+    let from = keys::anagrams(dice.anagrams());
     let stored = keys::stored(format!("sorted:{}", dice.case(200)));
-    let command = words!["SORT", zone, "ALPHA", "LIMIT", 0_u32, 20_u32, "STORE", stored];
-    Act::one(PLACES, command)
+    let command = words!["SORT", from, "ALPHA", "LIMIT", 0_u32, 20_u32, "STORE", stored];
+    Act::one(WORDS, command)
 }
 
 /// A key of its own that nobody touches again.

@@ -11,16 +11,17 @@ pub(super) fn sorted_sets(dice: &mut Dice) -> Act {
     }
     let city = dice.city();
     let people = keys::population(&city.country);
-    let other = keys::population(dice.country());
+    let (one, other) = (dice.any_country(), dice.any_country());
+    let (one, other) = (keys::population(one), keys::population(other));
     let stored = keys::stored(format!("top:{}", dice.case(200)));
     let command = match dice.case(9) {
         0 => words!["ZREM", people, city.id],
         1 => words!["ZPOPMIN", people],
         2 => words!["ZPOPMAX", people, 2_u32],
         3 => words!["ZADD", people, "GT", "CH", dice.number(..5_000_000), city.id],
-        4 => words!["ZRANGESTORE", stored, people, 0_u32, 9_u32, "REV"],
-        5 => words!["ZUNIONSTORE", stored, 2_u32, people, other, "WEIGHTS", 1_u32, "0.5"],
-        6 => words!["ZINTERSTORE", stored, 2_u32, people, other, "AGGREGATE", "MAX"],
+        4 => words!["ZRANGESTORE", stored, one, 0_u32, 9_u32, "REV"],
+        5 => words!["ZUNIONSTORE", stored, 2_u32, one, other, "WEIGHTS", 1_u32, "0.5"],
+        6 => words!["ZINTERSTORE", stored, 2_u32, one, stored, "AGGREGATE", "MAX"],
         7 if dice.abilities.seven => words!["ZMPOP", 2_u32, people, other, "MIN"],
         7 => words!["ZREMRANGEBYRANK", people, 0_u32, 1_u32],
         _ => words!["ZADD", people, city.population, city.id, dice.number(..900), dice.serial()],
