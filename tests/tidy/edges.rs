@@ -35,6 +35,9 @@ const MAY_TEST_WITH: &[(&str, &[&str])] = &[
     ("cli", &["testkit"]),
 ];
 
+/// Packages that hold only tests and benchmarks: they may use everything.
+const OTHERS: [&str; 2] = ["tests/Cargo.toml", "benches/Cargo.toml"];
+
 pub(crate) fn forbidden(tree: &Tree) -> Vec<String> {
     let mut found = Vec::new();
     for manifest in tree.manifests() {
@@ -59,7 +62,7 @@ pub(crate) fn forbidden(tree: &Tree) -> Vec<String> {
 pub(crate) fn without_lints(tree: &Tree) -> Vec<String> {
     let members = tree
         .manifests()
-        .filter(|file| crate_of(&file.path).is_some() || matches!(&*file.path, "tests/Cargo.toml"));
+        .filter(|file| crate_of(&file.path).is_some() || OTHERS.contains(&file.path.as_str()));
     let bare = members.filter(|file| {
         let manifest: Table = file.text.parse().expect("a manifest in TOML");
         let inherited = manifest.get("lints").and_then(|lints| lints.get("workspace"));
