@@ -97,7 +97,7 @@ pub enum Item {
     LargeBegin(EntryHead),
     /// The next part of the large value.
     LargePart(Part),
-    /// The large value is complete.
+    /// The large value is complete. An empty one has no parts.
     LargeEnd,
 }
 
@@ -118,7 +118,8 @@ pub struct EntryHead {
     pub key_meta: Option<Bytes>,
 }
 
-/// A key with its whole value.
+/// A key with its whole value. Both are slices of the chunk that was fed, wherever it held all of
+/// them, and keep it alive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The key and what stands before it.

@@ -133,16 +133,21 @@ impl Buffer {
         all.freeze()
     }
 
-    /// Copies bytes of the queue behind the front, at least one and about `missing` of them.
+    /// Copies bytes of the queue behind the front, at least one and about `missing` of them, which
+    /// are all there.
     fn join(&mut self, missing: usize) {
         self.settle();
         let Some(chunk) = self.queue.front() else { return };
-        let end = chunk.len().min(self.overlap.saturating_add(missing.max(JOIN_BYTES)));
+        let wanted = missing.max(JOIN_BYTES);
+        let end = chunk.len().min(self.overlap.saturating_add(wanted));
         let more = chunk.get(self.overlap..end).unwrap_or_default();
         match &mut self.front {
-            Front::Joined(bytes) => bytes.extend_from_slice(more),
+            Front::Joined(bytes) => {
+                bytes.reserve(wanted);
+                bytes.extend_from_slice(more);
+            }
             Front::Chunk(bytes) => {
-                let mut joined = BytesMut::with_capacity(bytes.len() + more.len());
+                let mut joined = BytesMut::with_capacity(bytes.len() + wanted);
                 joined.extend_from_slice(bytes);
                 joined.extend_from_slice(more);
                 self.unsummed.clear();

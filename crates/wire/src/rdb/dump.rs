@@ -40,13 +40,14 @@ pub struct Payload {
 /// The payload of a value.
 #[must_use]
 pub fn payload(kind: u8, raw: &[u8], version: u16) -> Bytes {
-    let mut payload = BytesMut::with_capacity(1 + raw.len() + FOOTER_BYTES);
-    payload.put_u8(kind);
-    payload.put_slice(raw);
-    payload.put_u16_le(version);
-    let checksum = crc64(&payload);
-    payload.put_u64_le(checksum);
-    payload.freeze()
+    seal(&[&[kind], raw], version)
+}
+
+/// The payload of a value whose key has metadata of modules; `key_meta` are the exact bytes after
+/// the opcode. Only Redis 8.6 and later, under a version that has it, take such a payload.
+#[must_use]
+pub fn payload_with_meta(key_meta: &[u8], kind: u8, raw: &[u8], version: u16) -> Bytes {
+    seal(&[&[KEY_META], key_meta, &[kind], raw], version)
 }
 
 /// Takes a payload apart, after a look at its length and checksum; the value is not decoded.
@@ -102,6 +103,16 @@ impl Payload {
         }
         Ok(self)
     }
+}
+
+fn seal(body: &[&[u8]], version: u16) -> Bytes {
+    let len: usize = body.iter().map(|part| part.len()).sum();
+    let mut payload = BytesMut::with_capacity(len + FOOTER_BYTES);
+    body.iter().for_each(|part| payload.put_slice(part));
+    payload.put_u16_le(version);
+    let checksum = crc64(&payload);
+    payload.put_u64_le(checksum);
+    payload.freeze()
 }
 
 /// Where metadata of modules stands, if any, and where the type byte follows.

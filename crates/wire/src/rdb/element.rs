@@ -168,7 +168,7 @@ impl Node {
         // How many entries are in the node, and how many are deleted.
         entries.must()?.int()?;
         entries.must()?.int()?;
-        let count = entries.must()?.int()?;
+        let count = count(&mut entries)?;
         let mut fields = Vec::new();
         for _ in 0..count {
             fields.push(entries.must()?.into_bytes());
@@ -201,13 +201,19 @@ impl Node {
             let pair = |field: &Bytes| Ok((field.clone(), entries.must()?.into_bytes()));
             return self.fields.iter().map(pair).collect();
         }
-        let count = self.entries.must()?.int()?;
+        let count = count(&mut self.entries)?;
         let mut fields = Vec::new();
         for _ in 0..count {
             fields.push((self.entries.must()?.into_bytes(), self.entries.must()?.into_bytes()));
         }
         Ok(fields)
     }
+}
+
+/// How many fields follow; nothing is allocated for a promise.
+fn count(entries: &mut Listpack) -> Result<u64, Fault> {
+    let count = entries.must()?.int()?;
+    u64::try_from(count).map_err(|_| Fault::Stream("a number of fields is negative"))
 }
 
 // === impl Collector ===

@@ -6,8 +6,16 @@ use bytes::Bytes;
 use serde_json::Value as Json;
 use wire::rdb::{Entry, EntryHead, Error, Item, Limits, Parser, Part, Progress};
 
-/// Servers whose files are kept.
-pub(crate) const SERVERS: [&str; 4] = ["redis-6.2", "redis-7.0", "redis-8.2", "valkey-9.1"];
+/// Servers whose files are kept, and the RDB version of each.
+pub(crate) const SERVERS: [(&str, u16); 7] = [
+    ("redis-2.8", 6),
+    ("redis-5.0", 9),
+    ("redis-6.2", 9),
+    ("redis-7.0", 10),
+    ("valkey-9.1-older", 11),
+    ("redis-8.2", 12),
+    ("valkey-9.1", 80),
+];
 
 /// Every value is large, and parts are tiny.
 pub(crate) const ALL_LARGE: Limits =

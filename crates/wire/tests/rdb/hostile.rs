@@ -1,7 +1,7 @@
 //! Damaged files and values end in an error or in other items, never in a panic.
 
 use bytes::Bytes;
-use wire::rdb::{Limits, ValueType, dump, value};
+use wire::rdb::{Limits, Progress, ValueType, dump, value};
 
 use crate::fixture::{ALL_LARGE, SERVERS, entries, feed, load};
 
@@ -34,27 +34,26 @@ impl Chance {
 }
 
 #[test]
-fn damaged_files_do_not_panic() {
+fn damaged_files_are_refused_or_incomplete() {
     let mut chance = Chance(1);
-    let mut refused = 0;
-    for server in SERVERS {
+    for (server, _) in SERVERS {
         let file = load(server).file;
         for round in 0..300 {
             let damaged = chance.damage(&file);
             let limits = if round % 2 == 0 { Limits::default() } else { ALL_LARGE };
             let chunk = [damaged.len(), 1 + chance.below(5000)][chance.below(2)];
-            refused += usize::from(feed(&damaged, chunk, limits, drop).is_err());
+            let complete = feed(&damaged, chunk, limits, drop) == Ok(Progress::End);
+            // Where the damage lies behind the end, or wrote what stood there.
+            assert!(!complete || damaged.starts_with(&file), "{server} round {round}");
         }
     }
-    // The others promise more than there is, or lie behind the end.
-    assert!(refused > 1000, "only {refused} of 1200 damaged files were refused");
 }
 
 #[test]
 fn damaged_values_do_not_panic() {
     let mut chance = Chance(2);
     let mut refused = 0;
-    for server in SERVERS {
+    for (server, _) in SERVERS {
         for (_, entry) in entries(&load(server).file) {
             for _ in 0..60 {
                 let damaged = chance.damage(&entry.raw);
@@ -67,7 +66,7 @@ fn damaged_values_do_not_panic() {
 
 #[test]
 fn values_of_another_type_do_not_panic() {
-    for server in SERVERS {
+    for (server, _) in SERVERS {
         for (_, entry) in entries(&load(server).file) {
             for byte in 0..=26 {
                 for flavour in [wire::rdb::Flavour::Redis, wire::rdb::Flavour::Valkey] {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Payload, parse, payload};
+use super::{Payload, parse, payload, payload_with_meta};
 use crate::crc64::crc64;
 use crate::rdb::sample::{len, text};
 use crate::rdb::{Fault, ValueType};
@@ -58,6 +58,7 @@ fn finds_the_type_behind_metadata() {
     let meta = [&len(1)[..], b"spec", &len(2), &len(5), &len(0)].concat();
     let body = [&[243][..], &meta, &[0], &text("v")].concat();
     let parsed = parse(&seal(&body, 13)).unwrap();
+    assert_eq!(payload_with_meta(&meta, 0, b"\x01v", 13), seal(&body, 13));
     assert_eq!((parsed.key_meta, parsed.kind), (Some(meta.into()), 0));
     assert_eq!(parsed.raw, "\x01v");
     let fault = parse(&seal(&body[..4], 13)).unwrap_err().fault;

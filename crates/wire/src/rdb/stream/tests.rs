@@ -126,6 +126,8 @@ fn nodes_that_contradict_themselves() {
         value::decode(ValueType::Stream1, &raw).unwrap_err().fault
     };
     assert!(matches!(decode(&text("short id")), Fault::Stream(_)));
+    let negative = [text([0; 16]), text(listpack(&[&[1], &[0], &[0xdf, 0xff]]))].concat();
+    assert!(matches!(decode(&negative), Fault::Stream(_)));
     let broken: [&[&[u8]]; 4] = [
         &[&[1], &[0]],
         &[&[1], &[0], &[9], b"\x81a"],
