@@ -16,6 +16,7 @@ pub mod image;
 pub mod limits;
 pub mod names;
 mod position;
+pub mod quarantine;
 mod schema;
 mod stamp;
 #[cfg(any(test, feature = "test-util"))]

@@ -129,6 +129,14 @@ impl Connection {
         self.reader.recv().await
     }
 
+    /// The next reply, if it has been read already.
+    ///
+    /// # Errors
+    /// When what came is not a reply.
+    pub fn try_recv(&mut self) -> Result<Option<Reply>, Error> {
+        self.reader.try_recv()
+    }
+
     /// Separates the halves, for two tasks.
     #[must_use]
     pub fn split(self) -> (Reader, Writer) {
@@ -189,15 +197,22 @@ impl Reader {
     /// is not a reply.
     pub async fn recv(&mut self) -> Result<Reply, Error> {
         loop {
-            let next = self.decoder.next_reply().map_err(|source| {
-                let endpoint = Arc::clone(&self.peer.name);
-                Error::Protocol { endpoint, source }
-            })?;
-            match next {
+            match self.try_recv()? {
                 Some(reply) => return Ok(reply),
                 None => self.fill("waiting for a reply").await?,
             }
         }
+    }
+
+    /// The next reply, if it has been read already.
+    ///
+    /// # Errors
+    /// When what came is not a reply.
+    pub fn try_recv(&mut self) -> Result<Option<Reply>, Error> {
+        self.decoder.next_reply().map_err(|source| {
+            let endpoint = Arc::clone(&self.peer.name);
+            Error::Protocol { endpoint, source }
+        })
     }
 
     /// Changes the longest wait for a byte, for commands that block at the server.

@@ -112,6 +112,12 @@ impl Backoff {
         self.attempt
     }
 
+    /// Time waited and charged since the beginning or the last reset.
+    #[must_use]
+    pub fn spent(&self) -> Duration {
+        self.spent
+    }
+
     fn full_wait(&self) -> Duration {
         let exponent = i32::try_from(self.attempt).unwrap_or(i32::MAX);
         let seconds = self.settings.first.as_secs_f64() * self.settings.factor.powi(exponent);

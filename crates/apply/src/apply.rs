@@ -1,0 +1,133 @@
+//! The apply service of one destination: built, run, drained.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use journal::Journal;
+use redis_io::{Connector, Settings};
+use runtime::{Clock, OnFailure, Random, StatusNode, Tasks};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::error::{BuildError, Error};
+use crate::lane::{Lane, Link, Scope, Stopped, Tools};
+use crate::quarantine::letters::Letters;
+use crate::{checkpoint, existing, limits};
+
+/// What an apply service is made of, besides its settings.
+pub struct Parts {
+    /// The stream to apply.
+    pub journal: Arc<dyn Journal>,
+    /// Where dead letters go: a stream of its own with at least one partition. The service becomes its writer.
+    pub letters: Arc<dyn Journal>,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where chance comes from.
+    pub random: Random,
+    /// What the service says about itself.
+    pub status: StatusNode,
+}
+
+/// The apply service of one destination.
+pub struct Apply {
+    lanes: Vec<Lane>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Where a service stopped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Each lane.
+    pub lanes: Vec<Stopped>,
+}
+
+/// How long lanes may take to finish what is under way when one of several has failed.
+const GRACE: Duration = Duration::from_secs(30);
+
+// === impl Apply ===
+
+impl Apply {
+    /// Connects and checks; starts nothing and writes nothing at the destination.
+    ///
+    /// # Errors
+    /// Settings that cannot be, a destination or a journal that cannot be used, data that is there already.
+    pub async fn build(config: Config, parts: Parts) -> Result<Self, BuildError> {
+        let problems = config.validate();
+        if !problems.is_empty() {
+            return Err(BuildError::Settings(problems));
+        }
+        let Parts { journal, letters, clock, mut random, status } = parts;
+        let settings = Settings {
+            connect_timeout: limits::CONNECT_TIMEOUT,
+            patience: config.reply_timeout,
+            ..Settings::default()
+        };
+        let connector = Connector::new(config.destination.clone(), settings, Arc::clone(&clock))
+            .map_err(Error::from)?;
+        let description = journal.describe().await.map_err(Error::from)?;
+        let scopes = Scope::lanes(&description);
+        check_destination(&connector, &config, &scopes).await?;
+        status.set("destination", config.name.clone());
+        status.set("stream", description.stream.clone());
+        let letters = Arc::new(Letters::open(&*letters).await?);
+        let config = Arc::new(config);
+        let tools = Tools { config, connector, journal, letters, clock: Arc::clone(&clock) };
+        let lanes = scopes
+            .into_iter()
+            .map(|scope| Lane::new(scope, tools.clone(), random.fork(), &status))
+            .collect();
+        Ok(Self { lanes, clock })
+    }
+
+    /// Applies until `stop` is cancelled, then finishes the batches under way and says where it stopped.
+    ///
+    /// # Errors
+    /// What no lane can wait for: the first that failed. The others are stopped in good order.
+    pub async fn run(self, stop: CancellationToken) -> Result<Summary, Error> {
+        let tasks = Tasks::under(Arc::clone(&self.clock), &stop);
+        let (results, mut ended) = tokio::sync::mpsc::channel(self.lanes.len().max(1));
+        for lane in self.lanes {
+            let (results, stop) = (results.clone(), tasks.stop_token());
+            tasks.spawn(lane.name(), OnFailure::StopAll, async move {
+                let result = lane.run(stop).await;
+                let failed = result.is_err();
+                // The receiver lives until every lane has ended.
+                results.send(result).await.ok();
+                if failed { Err("the lane has failed".into()) } else { Ok(()) }
+            });
+        }
+        drop(results);
+        let outcome = tasks.join(GRACE).await;
+        let (mut summary, mut first) = (Summary::default(), None);
+        while let Some(result) = ended.recv().await {
+            match result {
+                Ok(stopped) => summary.lanes.push(stopped),
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        if let Some(panicked) = outcome.first.filter(|_| first.is_none()) {
+            return Err(Error::Lane { what: panicked.to_string() });
+        }
+        match first {
+            Some(error) => Err(error),
+            None => Ok(summary),
+        }
+    }
+}
+
+/// Looks whether every lane could begin.
+async fn check_destination(
+    connector: &Connector,
+    config: &Config,
+    scopes: &[Scope],
+) -> Result<(), Error> {
+    let mut link = Link::open(connector, config).await?;
+    for scope in scopes {
+        let names = scope.names();
+        let known = checkpoint::usable(&mut link.connection, scope, &names, config).await?;
+        if known.is_none() {
+            existing::check(&mut link, config, &names).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,278 @@
+//! One atomic step towards the destination: what is written, and what is expected in answer. Pure data.
+//!
+//! ```text
+//! MULTI  [SELECT n] command…   SELECT c  our own keys…  SET <checkpoint>  EXEC
+//! └──────── body ──────────┘   └───────────────── tail ──────────────────────┘
+//! ```
+//! The body may be sent before the batch ahead of it has been judged, the tail only after. For every command between
+//! MULTI and EXEC there is one [`Sent`], in the same order as the replies.
+
+use bytes::{Bytes, BytesMut};
+use event::Shard;
+use wire::resp::encode::{Decimal, write_command};
+
+use crate::config::BatchLimits;
+use crate::progress::Progress;
+use crate::quarantine::set::Change;
+
+/// A batch that is being put together, or is under way.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    out: BytesMut,
+    /// Bytes of the body in all, also after they were sent.
+    bytes: usize,
+    /// What is selected after the commands so far.
+    db: u32,
+    checkpoint_db: u32,
+    sent: Vec<Sent>,
+    records: Vec<Bytes>,
+    /// Where the lane stands once it is executed.
+    pub(crate) after: Progress,
+    /// Shards of which changes were still in doubt when it was planned.
+    pub(crate) in_doubt: Vec<Shard>,
+    /// What it does to the set of quarantined keys.
+    pub(crate) changes: Vec<Change>,
+    /// What is set aside in it: to be durable before it is executed.
+    pub(crate) letters: Vec<crate::quarantine::Draft>,
+    /// Events that it carries, those without a command included.
+    pub(crate) events: u64,
+    /// Whether the checkpoint has to be written even without commands.
+    pub(crate) urgent: bool,
+    /// Whether it removes our own keys, which have to be written again.
+    pub(crate) loses_own: bool,
+}
+
+/// One command between MULTI and EXEC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    /// Index of the event's record in the batch.
+    pub(crate) record: u32,
+    /// Which change of a group it is; 0 otherwise.
+    pub(crate) change: u32,
+    /// How its reply is judged.
+    pub(crate) judge: Judge,
+}
+
+/// How a reply is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judge {
+    /// A command of ours: an error means that something is wrong with the destination.
+    Ours,
+    /// A change of the source: an error concerns its keys.
+    Data,
+    /// A change that takes the whole value of a key, which may have expired at the destination a moment before. It says
+    /// so by an error or by 0, and the key it writes must not be there then.
+    Takes,
+    /// A change that takes an element of a key, which may have expired likewise. It says so by 0 or by nothing, and the
+    /// key it writes lacks the element then.
+    Pops,
+    /// A step that may have been made before: a group of a stream that exists.
+    Repeats,
+}
+
+/// First size of the buffer of a batch.
+const CAPACITY_BYTES: usize = 64 << 10;
+
+// === impl Batch ===
+
+impl Batch {
+    /// An empty batch for a connection on which `checkpoint_db` is selected.
+    pub(crate) fn new(checkpoint_db: u32) -> Self {
+        let mut batch = Self {
+            out: BytesMut::with_capacity(CAPACITY_BYTES),
+            bytes: 0,
+            db: checkpoint_db,
+            checkpoint_db,
+            sent: Vec::new(),
+            records: Vec::new(),
+            after: Progress::default(),
+            in_doubt: Vec::new(),
+            changes: Vec::new(),
+            letters: Vec::new(),
+            events: 0,
+            urgent: false,
+            loses_own: false,
+        };
+        batch.reset();
+        batch
+    }
+
+    /// Makes it as new, keeping its memory.
+    pub(crate) fn reset(&mut self) {
+        self.out.clear();
+        self.sent.clear();
+        self.records.clear();
+        self.changes.clear();
+        self.letters.clear();
+        self.db = self.checkpoint_db;
+        self.events = 0;
+        self.urgent = false;
+        self.loses_own = false;
+        write_command(&mut self.out, ["MULTI"]);
+        self.bytes = self.out.len();
+    }
+
+    /// The commands that follow belong to this record. Gives its index.
+    pub(crate) fn begin(&mut self, payload: &Bytes) -> u32 {
+        self.records.push(payload.clone());
+        u32::try_from(self.records.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    /// Adds a command for a database.
+    pub(crate) fn command<I>(&mut self, db: u32, sent: Sent, args: I)
+    where
+        I: IntoIterator<IntoIter: Clone>,
+        I::Item: AsRef<[u8]>,
+    {
+        self.select(db);
+        let before = self.out.len();
+        write_command(&mut self.out, args);
+        self.bytes += self.out.len() - before;
+        self.sent.push(sent);
+    }
+
+    /// Adds a command of ours in the database of the checkpoint.
+    pub(crate) fn own<I>(&mut self, args: I)
+    where
+        I: IntoIterator<IntoIter: Clone>,
+        I::Item: AsRef<[u8]>,
+    {
+        self.command(self.checkpoint_db, Sent::OURS, args);
+    }
+
+    /// Empties a database.
+    pub(crate) fn flush(&mut self, db: u32, sent: Sent) {
+        self.command(db, sent, ["FLUSHDB"]);
+        self.loses_own |= db == self.checkpoint_db;
+    }
+
+    /// Exchanges two databases. Our own keys, of these names, do not go along.
+    pub(crate) fn swap(&mut self, (first, second): (u32, u32), own: [&[u8]; 4], sent: Sent) {
+        let (one, other) = (Decimal::from(u64::from(first)), Decimal::from(u64::from(second)));
+        self.command(
+            self.checkpoint_db,
+            sent,
+            [b"SWAPDB".as_slice(), one.as_ref(), other.as_ref()],
+        );
+        let now_in = match self.checkpoint_db {
+            db if db == first => second,
+            db if db == second => first,
+            _ => return,
+        };
+        self.command(now_in, Sent::OURS, std::iter::once(b"DEL".as_slice()).chain(own));
+        self.loses_own = true;
+    }
+
+    /// Ends it: the checkpoint, written under `key`, and EXEC.
+    pub(crate) fn finish(&mut self, key: &[u8], checkpoint: &[u8]) {
+        self.own([b"SET".as_slice(), key, checkpoint]);
+        write_command(&mut self.out, ["EXEC"]);
+    }
+
+    /// What is to be sent now; afterwards it counts as sent.
+    pub(crate) fn unsent(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// Notes that everything written so far has been sent.
+    pub(crate) fn mark_sent(&mut self) {
+        self.out.clear();
+    }
+
+    /// The commands between MULTI and EXEC.
+    pub(crate) fn sent(&self) -> &[Sent] {
+        &self.sent
+    }
+
+    /// The record with that index.
+    pub(crate) fn record(&self, index: u32) -> Option<&Bytes> {
+        self.records.get(usize::try_from(index).ok()?)
+    }
+
+    /// Whether it does something besides moving the checkpoint.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.sent.is_empty() || !self.changes.is_empty() || !self.letters.is_empty()
+    }
+
+    /// Whether nothing more should be added.
+    pub(crate) fn is_full(&self, limits: BatchLimits) -> bool {
+        // A record without commands keeps its payload too, so records count as well.
+        self.sent.len().max(self.records.len()) >= limits.commands || self.bytes >= limits.bytes
+    }
+
+    /// Bytes of its commands.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn select(&mut self, db: u32) {
+        if self.db != db {
+            let before = self.out.len();
+            let number = Decimal::from(u64::from(db));
+            write_command(&mut self.out, [b"SELECT".as_slice(), number.as_ref()]);
+            self.bytes += self.out.len() - before;
+            self.sent.push(Sent::OURS);
+            self.db = db;
+        }
+    }
+}
+
+// === impl Sent ===
+
+impl Sent {
+    /// A command of ours.
+    pub(crate) const OURS: Self = Self { record: u32::MAX, change: 0, judge: Judge::Ours };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DATA: Sent = Sent { record: 0, change: 0, judge: Judge::Data };
+
+    fn text(batch: &Batch) -> String {
+        let text = String::from_utf8_lossy(batch.unsent()).into_owned();
+        text.split("\r\n")
+            .filter(|line| !line.starts_with(['*', '$']))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    #[test]
+    fn selects_only_where_the_database_changes() {
+        let mut batch = Batch::new(0);
+        assert!(!batch.has_work());
+        batch.command(0, DATA, ["SET", "a", "1"]);
+        batch.command(3, DATA, ["SET", "b", "1"]);
+        batch.command(3, DATA, ["SET", "c", "1"]);
+        batch.finish(b"ck", b"v");
+        assert_eq!(text(&batch), "MULTI SET a 1 SELECT 3 SET b 1 SET c 1 SELECT 0 SET ck v EXEC ");
+        let judges: Vec<_> = batch.sent().iter().map(|sent| sent.judge).collect();
+        let (data, ours) = (Judge::Data, Judge::Ours);
+        assert_eq!(judges, [data, ours, data, data, ours, ours]);
+    }
+
+    #[test]
+    fn the_tail_follows_a_body_that_was_sent_before() {
+        let mut batch = Batch::new(2);
+        batch.command(2, DATA, ["DEL", "a"]);
+        batch.mark_sent();
+        batch.finish(b"ck", b"v");
+        assert_eq!(text(&batch), "SET ck v EXEC ");
+        batch.reset();
+        assert!(!batch.has_work() && text(&batch) == "MULTI ");
+    }
+
+    #[test]
+    fn is_full_by_commands_or_by_bytes() {
+        let limits = BatchLimits { commands: 2, bytes: 1_000 };
+        let mut batch = Batch::new(0);
+        batch.command(0, DATA, ["SET", "a", "1"]);
+        assert!(!batch.is_full(limits));
+        batch.command(0, DATA, ["SET", "a", "1"]);
+        assert!(batch.is_full(limits));
+        let mut batch = Batch::new(0);
+        batch.command(0, DATA, ["SET", "a", &"x".repeat(1_000)]);
+        assert!(batch.is_full(limits));
+    }
+}

@@ -1,0 +1,190 @@
+//! Settings of one destination: plain data with defaults, and their check.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use redis_io::Endpoint;
+
+use crate::filter::Filters;
+use crate::limits;
+use crate::mapping::DbMapping;
+
+/// Settings of one destination.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to write.
+    pub destination: Endpoint,
+    /// What the destination is called towards the journal, which keeps records until it has them. Default: the
+    /// endpoint without its credentials.
+    pub name: String,
+    /// What to do about data that is there before the first sync. Default: refuse it.
+    pub existing: Existing,
+    /// Database of the checkpoint. Default: 0.
+    pub checkpoint_db: u32,
+    /// What of the stream to take. Default: all.
+    pub filters: Filters,
+    /// Where databases go. Default: where they are.
+    pub mapping: DbMapping,
+    /// How much one step may hold.
+    pub batch: BatchLimits,
+    /// Added to every absolute expiry. Default: 0.
+    pub extend_expiry: Duration,
+    /// What to do about a flush or an exchange of databases that cannot be done exactly. Default: refuse it.
+    pub inexact: Inexact,
+    /// For how long to try again.
+    pub windows: Windows,
+    /// Longest wait for a reply. Default: [`limits::REPLY_TIMEOUT`].
+    pub reply_timeout: Duration,
+    /// Where a resync keeps its marks when memory does not hold them. Default: the system's directory for
+    /// temporary files.
+    pub spill_dir: PathBuf,
+}
+
+/// What to do about data that a destination holds before it is first synced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Existing {
+    /// Refuse to start.
+    #[default]
+    Fail,
+    /// Leave it, and write over it.
+    Overwrite,
+    /// Write over it, and remove at the end of the snapshot what the source does not have.
+    Sweep,
+}
+
+/// What to do about FLUSHALL, FLUSHDB and SWAPDB where filters, mappings or other people's data make them inexact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Inexact {
+    /// Stop and say so.
+    #[default]
+    Refuse,
+    /// Leave it out, with a warning: the destination then keeps what the source has removed.
+    Skip,
+}
+
+/// How much one atomic step may hold. A transaction of the source is never cut because of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Commands. Default: [`limits::BATCH_COMMANDS`].
+    pub commands: usize,
+    /// Bytes. Default: [`limits::BATCH_BYTES`].
+    pub bytes: usize,
+}
+
+/// For how long to try again before giving up. Time without progress counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windows {
+    /// While the destination cannot be reached. Default: [`limits::CONNECTION_WINDOW`].
+    pub connection: Duration,
+    /// While it refuses commands. Default: [`limits::REFUSED_WINDOW`].
+    pub refused: Duration,
+}
+
+/// A setting that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Which.
+    pub setting: &'static str,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// The defaults for a destination.
+    #[must_use]
+    pub fn new(destination: Endpoint) -> Self {
+        Self {
+            name: destination.to_string(),
+            destination,
+            existing: Existing::default(),
+            checkpoint_db: 0,
+            filters: Filters::default(),
+            mapping: DbMapping::default(),
+            batch: BatchLimits::default(),
+            extend_expiry: Duration::ZERO,
+            inexact: Inexact::default(),
+            windows: Windows::default(),
+            reply_timeout: limits::REPLY_TIMEOUT,
+            spill_dir: std::env::temp_dir(),
+        }
+    }
+
+    /// Everything that is wrong with the settings.
+    #[must_use]
+    pub fn validate(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut check = |bad: bool, setting, what: &str| {
+            if bad {
+                problems.push(Problem { setting, what: what.to_owned() });
+            }
+        };
+        check(self.name.is_empty(), "name", "must not be empty");
+        check(self.batch.commands == 0, "batch.commands", "must be at least 1");
+        check(self.batch.bytes == 0, "batch.bytes", "must be at least 1");
+        check(
+            self.batch.bytes > limits::GROUP_BYTES,
+            "batch.bytes",
+            &format!("must be at most {} bytes", limits::GROUP_BYTES),
+        );
+        check(self.reply_timeout.is_zero(), "reply_timeout", "must not be 0");
+        check(
+            self.destination.db() != 0,
+            "destination",
+            "names a database: say by the mapping of databases where they go",
+        );
+        problems
+    }
+}
+
+// === impl BatchLimits ===
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self { commands: limits::BATCH_COMMANDS, bytes: limits::BATCH_BYTES }
+    }
+}
+
+// === impl Windows ===
+
+impl Default for Windows {
+    fn default() -> Self {
+        Self { connection: limits::CONNECTION_WINDOW, refused: limits::REFUSED_WINDOW }
+    }
+}
+
+// === impl Problem ===
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.setting, self.what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(uri: &str) -> Config {
+        Config::new(Endpoint::parse(uri).unwrap())
+    }
+
+    #[test]
+    fn the_defaults_are_valid_and_name_no_secret() {
+        let config = config("redis://user:hidden@db.example:6380");
+        assert_eq!(config.validate(), []);
+        assert!(!config.name.contains("hidden"), "{}", config.name);
+    }
+
+    #[test]
+    fn reports_every_problem_at_once() {
+        let mut config = config("redis://h/3");
+        config.batch = BatchLimits { commands: 0, bytes: usize::MAX };
+        config.name.clear();
+        let settings: Vec<_> =
+            config.validate().into_iter().map(|problem| problem.setting).collect();
+        assert_eq!(settings, ["name", "batch.commands", "batch.bytes", "destination"]);
+    }
+}

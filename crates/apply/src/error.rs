@@ -1,0 +1,300 @@
+//! What can go wrong with a destination, each error classified once, with a sentence for its operator.
+
+use std::time::Duration;
+
+use event::codec::DecodeError;
+use event::{Position, Shard};
+use journal::{AppendError, OpenError, ReadError};
+use redis_io::{Code, Refusal};
+use runtime::{Class, Classified};
+
+use crate::config::Problem;
+
+/// Why an apply service could not be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The settings cannot be.
+    #[error("the settings of the destination are wrong: {}", listed(.0))]
+    Settings(Vec<Problem>),
+    /// The destination or the journal cannot be used as they are.
+    #[error(transparent)]
+    Start(#[from] Error),
+}
+
+/// Why an apply service stopped, or has to wait.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The connection was not made, or was lost, or a command of ours was refused.
+    #[error(transparent)]
+    Connection(#[from] redis_io::Error),
+    /// The destination refuses the commands of a batch; none of them was executed.
+    #[error("{endpoint} refuses writes: {refusal}")]
+    Refused {
+        /// Where.
+        endpoint: String,
+        /// What it said.
+        refusal: Refusal,
+    },
+    /// The endpoint is not one that can be written.
+    #[error("{endpoint} {what}")]
+    Unfit {
+        /// Where.
+        endpoint: String,
+        /// What it is instead.
+        what: &'static str,
+    },
+    /// The destination holds data and nothing says what to do about it.
+    #[error("database {db} of {endpoint} already holds {keys} keys")]
+    Existing {
+        /// Where.
+        endpoint: String,
+        /// Which database.
+        db: u32,
+        /// How many, without ours.
+        keys: u64,
+    },
+    /// The checkpoint there does not fit the journal.
+    #[error("the checkpoint at {endpoint} is of another history: {what}")]
+    Foreign {
+        /// Where.
+        endpoint: String,
+        /// What differs.
+        what: String,
+    },
+    /// The checkpoint that was there a moment ago is gone.
+    #[error("the checkpoint at {endpoint} is gone: somebody has removed data there")]
+    CheckpointGone {
+        /// Where.
+        endpoint: String,
+    },
+    /// A later worker has taken over.
+    #[error("another process has taken over writing stream {stream} to {endpoint}")]
+    Fenced {
+        /// Where.
+        endpoint: String,
+        /// Which stream.
+        stream: String,
+    },
+    /// The journal has no snapshot to begin with.
+    #[error("stream {stream} holds no snapshot of shard {} to begin with", shard.0)]
+    NoSnapshot {
+        /// Which stream.
+        stream: String,
+        /// Whose.
+        shard: Shard,
+    },
+    /// The destination has what the new history of the source never had.
+    #[error(
+        "the destination is at {applied}, past offset {branch_offset} where the source's history begins anew"
+    )]
+    ResyncNeeded {
+        /// Where the destination is.
+        applied: Position,
+        /// Where the histories part.
+        branch_offset: u64,
+    },
+    /// An event needs what this version does not do.
+    #[error("{what} at {position}")]
+    Unsupported {
+        /// What.
+        what: &'static str,
+        /// Where in the source's history.
+        position: Position,
+    },
+    /// A flush or an exchange of databases would touch what it should not.
+    #[error("{command} at {position} cannot be done exactly at the destination: {why}")]
+    Inexact {
+        /// Which command.
+        command: &'static str,
+        /// Where in the source's history.
+        position: Position,
+        /// Why not.
+        why: &'static str,
+    },
+    /// Too many keys are set aside.
+    #[error("{keys} keys are in quarantine, the most that there may be")]
+    QuarantineFull {
+        /// How many.
+        keys: usize,
+    },
+    /// The checkpoint of a batch could not be written although the batch was executed.
+    #[error("{endpoint} executed a batch without its checkpoint: {said}")]
+    Torn {
+        /// Where.
+        endpoint: String,
+        /// What it said to the checkpoint.
+        said: String,
+    },
+    /// The journal could not be read.
+    #[error(transparent)]
+    Journal(#[from] ReadError),
+    /// The journal of dead letters could not be opened.
+    #[error("open the journal of dead letters")]
+    Letters(#[source] OpenError),
+    /// A dead letter could not be stored.
+    #[error("store a dead letter")]
+    Letter(#[source] AppendError),
+    /// A record is not an event that this version understands.
+    #[error("record {offset} of partition {partition} is no event")]
+    Record {
+        /// Which partition.
+        partition: u16,
+        /// Which record.
+        offset: u64,
+        /// Why not.
+        #[source]
+        source: DecodeError,
+    },
+    /// The records of the journal contradict one another.
+    #[error("the journal contradicts itself at {position}: {what}")]
+    Contradiction {
+        /// Where in the source's history.
+        position: Position,
+        /// How.
+        what: String,
+    },
+    /// The marks of a resync could not be kept.
+    #[error("keep the marks of a resync in {}", dir.display())]
+    Marks {
+        /// Where.
+        dir: std::path::PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A lane ended in a way that it should not.
+    #[error("{what}")]
+    Lane {
+        /// How.
+        what: String,
+    },
+    /// Tried again for as long as is allowed.
+    #[error("gave up after {}", runtime::units::duration::format(*after))]
+    GaveUp {
+        /// How long.
+        after: Duration,
+        /// What went wrong the last time.
+        #[source]
+        last: Box<Error>,
+    },
+}
+
+fn listed(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+// === impl BuildError ===
+
+impl Classified for BuildError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Settings(_) => Class::Operator,
+            Self::Start(error) => error.class(),
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::Settings(_) => "correct the settings and start again".to_owned(),
+            Self::Start(error) => error.advice(),
+        }
+    }
+}
+
+// === impl Error ===
+
+impl Classified for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::Connection(error) => error.class(),
+            Self::Refused { refusal, .. } => match refusal.code {
+                // An ACL is often corrected while everything runs, so it is waited for.
+                Code::NoPermission | Code::NoAuth => Class::Retry,
+                _ => refusal.class(),
+            },
+            Self::Unfit { .. } => Class::Retry,
+            Self::Journal(error) => error.class(),
+            Self::Letters(error) => error.class(),
+            Self::Letter(error) => error.class(),
+            Self::Fenced { .. }
+            | Self::Contradiction { .. }
+            | Self::Record { .. }
+            | Self::Lane { .. } => Class::Fatal,
+            Self::Existing { .. }
+            | Self::Foreign { .. }
+            | Self::CheckpointGone { .. }
+            | Self::NoSnapshot { .. }
+            | Self::ResyncNeeded { .. }
+            | Self::Unsupported { .. }
+            | Self::Inexact { .. }
+            | Self::QuarantineFull { .. }
+            | Self::Torn { .. }
+            | Self::Marks { .. }
+            | Self::GaveUp { .. } => Class::Operator,
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::Connection(error) => error.advice(),
+            Self::Refused { refusal, .. } => refusal.advice(),
+            Self::Journal(error) => error.advice(),
+            Self::Letters(error) => error.advice(),
+            Self::Letter(error) => error.advice(),
+            Self::GaveUp { last, .. } => last.advice(),
+            other => other.plain_advice().to_owned(),
+        }
+    }
+}
+
+impl Error {
+    fn plain_advice(&self) -> &'static str {
+        match self {
+            Self::Unfit { .. } => "Name the primary, or wait until the failover is over.",
+            Self::Existing { .. } => {
+                "Empty the destination, or say what to do with its data: --existing overwrite keeps \
+                 other keys, --existing sweep removes what the source does not have."
+            }
+            Self::Foreign { .. } => {
+                "If its data may be replaced, start with --existing sweep (or overwrite)."
+            }
+            Self::CheckpointGone { .. } => {
+                "Find out who flushed the destination; then start again with --existing sweep."
+            }
+            Self::Fenced { .. } => "Run one apply process per stream and destination.",
+            Self::NoSnapshot { .. } => {
+                "The journal begins in the middle of the source's history: order a new snapshot \
+                 (keyferry resnapshot), or start capture with a new stream."
+            }
+            Self::ResyncNeeded { .. } => {
+                "The source failed over and lost writes that the destination has: order a new \
+                 snapshot (keyferry resnapshot)."
+            }
+            Self::Unsupported { .. } => "Use a journal on one machine for this source.",
+            Self::Inexact { .. } => {
+                "Repeat it at the destination by hand where it is wanted, then start with flushes \
+                 that cannot be exact left out; or give the stream a destination of its own."
+            }
+            Self::QuarantineFull { .. } => {
+                "Look at what they have in common (keyferry quarantine list): a module or a \
+                 permission may be missing at the destination."
+            }
+            Self::Torn { .. } => "Check the user's ACL for the keys keyferry:*; then run verify.",
+            Self::Record { .. } => {
+                "Use the version of keyferry that wrote the journal, or a later one."
+            }
+            Self::Contradiction { .. } | Self::Lane { .. } => {
+                "This is a defect of keyferry: please report it."
+            }
+            Self::Marks { .. } => "Check that the directory exists, is writable and has room.",
+            Self::Connection(_)
+            | Self::Refused { .. }
+            | Self::Journal(_)
+            | Self::Letters(_)
+            | Self::Letter(_)
+            | Self::GaveUp { .. } => "",
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! One lane: a set of partitions in one order, one connection, one checkpoint.
+//!
+//! [`Lane::run`] opens sessions one after the other. A session claims the lane, reads its checkpoint and pumps records
+//! until it is asked to stop or something fails; what fails is classified once, waited for, or given up. Whatever was
+//! under way when a session ended is decided by the checkpoint that the next one reads.
+
+mod barrier;
+pub(crate) mod begin;
+pub(crate) mod claim;
+mod judge;
+mod pump;
+mod session;
+mod status;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use event::Position;
+use journal::{Description, Journal};
+use redis_io::Connector;
+use runtime::{Class, Classified, Clock, Random, StatusNode};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::session::Link;
+pub(crate) use self::status::LaneStatus;
+use crate::config::Config;
+use crate::error::Error;
+use crate::marks::Marks;
+use crate::names::Names;
+use crate::policy;
+use crate::progress::Progress;
+use crate::quarantine::letters::Letters;
+
+/// What a lane is of its stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scope {
+    /// The stream's name.
+    pub(crate) stream: String,
+    /// The number drawn when the stream was made.
+    pub(crate) incarnation: u64,
+    /// Its first partition.
+    pub(crate) first: u16,
+    /// Its last partition.
+    pub(crate) last: u16,
+    /// Partitions of the stream.
+    pub(crate) partitions: u32,
+    /// Whether records of all partitions of the stream come in one order.
+    pub(crate) one_order: bool,
+}
+
+/// What a lane works with, shared by all of an apply service.
+#[derive(Clone)]
+pub(crate) struct Tools {
+    /// The settings.
+    pub(crate) config: Arc<Config>,
+    /// Opens connections to the destination.
+    pub(crate) connector: Connector,
+    /// Where the events are.
+    pub(crate) journal: Arc<dyn Journal>,
+    /// Where dead letters go.
+    pub(crate) letters: Arc<Letters>,
+    /// Where the time comes from.
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// One lane.
+pub(crate) struct Lane {
+    scope: Scope,
+    names: Names,
+    tools: Tools,
+    random: Random,
+    status: LaneStatus,
+    memory: Memory,
+}
+
+/// What a lane keeps from one session to the next.
+#[derive(Default)]
+pub(crate) struct Memory {
+    /// The number that it had as a worker.
+    owner: Option<u64>,
+    /// Where it stood, and where it may stand if a batch under way was executed.
+    stood: Vec<Progress>,
+    /// Marks of the snapshot under way.
+    marks: Option<Marks>,
+    /// Changes that the destination refused to queue.
+    refused: HashMap<(Position, u32), String>,
+    /// Whether there was a checkpoint before.
+    had_checkpoint: bool,
+}
+
+/// Where a lane stood when it stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// First and last partition.
+    pub partitions: (u16, u16),
+    /// Per shard, the last event applied.
+    pub applied: Vec<Position>,
+}
+
+// === impl Scope ===
+
+impl Scope {
+    /// The lanes of a stream: one, where one reader sees all partitions in one order, else one per partition.
+    pub(crate) fn lanes(description: &Description) -> Vec<Self> {
+        let count = u16::try_from(description.partitions.len()).unwrap_or(u16::MAX).max(1);
+        let lane = |first, last| Self {
+            stream: description.stream.clone(),
+            incarnation: description.incarnation,
+            first,
+            last,
+            partitions: u32::from(count),
+            one_order: description.totally_ordered,
+        };
+        match description.totally_ordered {
+            true => vec![lane(0, count - 1)],
+            false => (0..count).map(|number| lane(number, number)).collect(),
+        }
+    }
+
+    /// The names of its keys.
+    pub(crate) fn names(&self) -> Names {
+        Names::new(&self.stream, (self.first, self.last), self.partitions)
+    }
+}
+
+// === impl Lane ===
+
+impl Lane {
+    /// A lane that has not begun.
+    pub(crate) fn new(scope: Scope, tools: Tools, random: Random, status: &StatusNode) -> Self {
+        let names = scope.names();
+        let status = LaneStatus::new(status, &scope, Arc::clone(&tools.clock));
+        Self { scope, names, tools, random, status, memory: Memory::default() }
+    }
+
+    /// What its task is called.
+    pub(crate) fn name(&self) -> String {
+        format!("apply {}-{}", self.scope.first, self.scope.last)
+    }
+
+    /// Applies until `stop` is cancelled, then finishes what is under way.
+    ///
+    /// # Errors
+    /// What cannot be waited for, or was waited for in vain.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<Stopped, Error> {
+        let mut backoff = policy::backoff();
+        loop {
+            let started = self.tools.clock.monotonic();
+            let ended = self.session(&stop).await;
+            let error = match ended {
+                Ok(progress) => return Ok(self.stopped(&progress)),
+                Err(error) if stop.is_cancelled() && error.class() == Class::Retry => {
+                    tracing::warn!(error = %error, "stopped while waiting for the destination");
+                    let progress = self.memory.stood.first().cloned().unwrap_or_default();
+                    return Ok(self.stopped(&progress));
+                }
+                Err(error) => error,
+            };
+            if self.status.take_progressed() {
+                backoff.reset();
+            }
+            backoff.charge(self.tools.clock.monotonic().saturating_sub(started).min(TRY));
+            let wait =
+                policy::wait(&error, &self.tools.config.windows, &mut backoff, &mut self.random);
+            let Some(wait) = wait else {
+                self.status.ended(&error);
+                return Err(policy::given_up(error, &backoff));
+            };
+            self.status.waits(&error);
+            tracing::warn!(
+                error = %error, advice = error.advice(), again_in = ?wait,
+                "the destination does not take writes",
+            );
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = self.tools.clock.sleep(wait) => {}
+            }
+        }
+    }
+
+    fn stopped(&self, progress: &Progress) -> Stopped {
+        Stopped {
+            partitions: (self.scope.first, self.scope.last),
+            applied: progress.applied.clone(),
+        }
+    }
+}
+
+/// Of a session that failed, this much counts as time spent trying.
+const TRY: Duration = Duration::from_secs(10);

@@ -1,0 +1,176 @@
+//! What needs a look at the destination once everything before it is done: sweeps, flushes, exchanges of databases.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use event::names;
+use wire::slot::{Slot, partition_of};
+
+use super::pump::Pump;
+use super::status::Phase;
+use crate::config::{Existing, Inexact};
+use crate::error::Error;
+use crate::existing::{Scan, select};
+use crate::limits;
+use crate::marks::{Mark, Marks, mark};
+use crate::plan::{Barrier, Need};
+
+// === impl Pump ===
+
+impl Pump<'_> {
+    /// Passes a barrier, before which everything has been executed.
+    pub(super) async fn pass(&mut self, barrier: Barrier) -> Result<(), Error> {
+        match barrier.need {
+            Need::Sweep => {
+                self.status.phase(Phase::Sweep);
+                self.sweep(&barrier).await?;
+            }
+            Need::Alone => {
+                if let Err(error) = self.require_alone(&barrier).await {
+                    if self.tools.config.inexact == Inexact::Refuse {
+                        return Err(error);
+                    }
+                    tracing::warn!(error = %error, "left it out, as the settings say");
+                    self.planner.done(barrier.event.position, &mut self.open);
+                    return Ok(());
+                }
+            }
+        }
+        self.planner.plan_barrier(&barrier, &mut self.open)
+    }
+
+    /// Removes every key that the snapshot did not name.
+    async fn sweep(&mut self, barrier: &Barrier) -> Result<(), Error> {
+        let position = barrier.event.position;
+        let Some(marks) = self.planner.marks.take() else {
+            let what = "a snapshot ends whose keys nobody has counted".to_owned();
+            return Err(Error::Contradiction { position, what });
+        };
+        let dir = marks.dir().to_owned();
+        let failed = |source| Error::Marks { dir: dir.clone(), source };
+        let removed = if marks.in_memory() {
+            self.planner.held.release_where(|spot| !marks.has(mark(spot.db, &spot.key)));
+            self.remove(position.epoch, |mark| !marks.has(mark)).await?
+        } else {
+            self.sweep_by_file(position.epoch, marks, failed).await?
+        };
+        self.status.removed(removed);
+        tracing::info!(keys = removed, "removed keys that the source does not have");
+        Ok(())
+    }
+
+    /// The same with more marks than memory holds: first find out which keys have to go, then remove them.
+    async fn sweep_by_file(
+        &mut self,
+        epoch: u64,
+        marks: Marks,
+        failed: impl Fn(std::io::Error) -> Error,
+    ) -> Result<u64, Error> {
+        let Some(mut census) = marks.census().map_err(&failed)? else { return Ok(0) };
+        for db in 0..self.planner.rules.databases {
+            if !self.planner.is_target(db) {
+                continue;
+            }
+            select(&mut self.connection, db).await?;
+            let mut scan = Scan::default();
+            while let Some(keys) = scan.next(&mut self.connection).await? {
+                for key in keys {
+                    census.add(mark(db, &key)).map_err(&failed)?;
+                }
+            }
+        }
+        // A held key that is not at the destination would else never be compared.
+        let held: Vec<Mark> =
+            self.planner.held.iter().map(|(spot, _)| mark(spot.db, &spot.key)).collect();
+        for mark in held {
+            census.add(mark).map_err(&failed)?;
+        }
+        let mut removed = 0;
+        while let Some(strangers) = census.strangers().map_err(&failed)? {
+            self.planner.held.release_where(|spot| strangers.contains(&mark(spot.db, &spot.key)));
+            removed += self.remove(epoch, |mark| strangers.contains(&mark)).await?;
+        }
+        Ok(removed)
+    }
+
+    /// Removes the keys of the lane's scope whose marks `goes` names, and temporary keys of earlier epochs.
+    async fn remove(&mut self, epoch: u64, goes: impl Fn(Mark) -> bool) -> Result<u64, Error> {
+        let mut removed = 0;
+        for db in 0..self.planner.rules.databases {
+            if !self.planner.is_target(db) {
+                continue;
+            }
+            select(&mut self.connection, db).await?;
+            let mut scan = Scan::default();
+            while let Some(keys) = scan.next(&mut self.connection).await? {
+                let mut gone: HashSet<Bytes> = HashSet::new();
+                for key in keys {
+                    let staged = self.names.stage_epoch(&key);
+                    let leftover = staged.is_some_and(|of| of < epoch);
+                    let stranger =
+                        !names::is_ours(&key) && self.covers(db, &key) && goes(mark(db, &key));
+                    if leftover || stranger {
+                        gone.insert(key);
+                    }
+                }
+                let gone: Vec<Bytes> = gone.into_iter().collect();
+                for some in gone.chunks(limits::SWEEP_KEYS) {
+                    let mut args: Vec<&[u8]> = vec![b"DEL"];
+                    args.extend(some.iter().map(|key| &key[..]));
+                    let reply = self.connection.call(args).await?;
+                    removed +=
+                        reply.as_int().and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
+                }
+            }
+        }
+        select(&mut self.connection, self.tools.config.checkpoint_db).await?;
+        Ok(removed)
+    }
+
+    /// Whether a key of the destination can come from this lane: its partition, and a database and a name that are taken.
+    fn covers(&self, db: u32, key: &[u8]) -> bool {
+        let partition = partition_of(Slot::of_key(key), self.scope.partitions);
+        let rules = &self.planner.rules;
+        let lane = u32::from(self.scope.first)..=u32::from(self.scope.last);
+        lane.contains(&partition)
+            && rules.filters.key(key)
+            && rules.mapping.sources(db, |source| rules.filters.db(source)).next().is_some()
+    }
+
+    /// Whether nothing but this stream's keys lives where databases are to be emptied or exchanged.
+    async fn require_alone(&mut self, barrier: &Barrier) -> Result<(), Error> {
+        let position = barrier.event.position;
+        let inexact = |why| Error::Inexact { command: barrier.command(), position, why };
+        let config = &self.tools.config;
+        if config.existing == Existing::Overwrite {
+            return Err(inexact("other data may live there, as the settings allow"));
+        }
+        if config.filters.split_databases() {
+            return Err(inexact("filters take only some of the keys"));
+        }
+        if barrier.names_single_databases() && !config.mapping.keeps_apart() {
+            return Err(inexact("databases of the source are mixed in one"));
+        }
+        if !config.filters.dbs.is_empty() && barrier.exchanges() {
+            return Err(inexact("filters take only some of the databases"));
+        }
+        for db in 0..self.planner.rules.databases {
+            if self.planner.is_target(db) && self.others_live_in(db).await? {
+                return Err(inexact("another stream keeps its checkpoint there"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a database holds keys of other streams of ours.
+    async fn others_live_in(&mut self, db: u32) -> Result<bool, Error> {
+        select(&mut self.connection, db).await?;
+        let mut scan = Scan::matching(b"keyferry:{*}:*");
+        let mut found = false;
+        while let Some(keys) = scan.next(&mut self.connection).await? {
+            found |= keys.iter().any(|key| names::is_ours(key) && !self.names.is_own(key));
+        }
+        select(&mut self.connection, self.tools.config.checkpoint_db).await?;
+        Ok(found)
+    }
+}

@@ -1,0 +1,182 @@
+//! What the replies to one batch mean. Pure.
+
+use redis_io::{Code, Refusal};
+use wire::resp::reply::Reply;
+
+use crate::batch::{Batch, Judge, Sent};
+
+/// One command of an executed batch that did not do what it did at the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// Which.
+    pub(crate) sent: Sent,
+    /// What the destination said; none: there was nothing to take.
+    pub(crate) said: Option<String>,
+}
+
+/// What became of a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It was executed with its checkpoint.
+    Executed(Vec<Failure>),
+    /// Nothing of it was executed, since the destination does not take writes now.
+    Refused(Refusal),
+    /// Nothing of it was executed, since it cannot take these commands, ever.
+    Rejected(Vec<Failure>),
+    /// It was executed and the checkpoint was not written.
+    Torn(String),
+}
+
+/// Judges the reply to EXEC; `refused` are the commands that were not queued.
+pub(crate) fn judge(batch: &Batch, refused: &[(Option<Sent>, Refusal)], exec: &Reply) -> Verdict {
+    match exec {
+        Reply::Array(items) => executed(batch, items),
+        Reply::Error(text) => not_executed(refused, text),
+        other => Verdict::Torn(format!("EXEC was answered with {other:?}")),
+    }
+}
+
+fn executed(batch: &Batch, items: &[Reply]) -> Verdict {
+    let sent = batch.sent();
+    let (Some(last), true) = (items.last(), items.len() == sent.len()) else {
+        return Verdict::Torn(format!("{} replies to {} commands", items.len(), sent.len()));
+    };
+    if let Reply::Error(text) = last {
+        let refusal = Refusal::read(text);
+        // Old servers ask for room and role only while they execute: then every write was refused alike.
+        let alike = items.iter().all(|item| matches!(item, Reply::Error(_)) || item.is_ok());
+        let wrote = items
+            .iter()
+            .zip(sent)
+            .any(|(item, sent)| !matches!(item, Reply::Error(_)) && *sent != Sent::OURS);
+        return match alike && !wrote {
+            true => Verdict::Refused(refusal),
+            false => Verdict::Torn(refusal.text),
+        };
+    }
+    let ours = items
+        .iter()
+        .zip(sent)
+        .find(|(item, sent)| matches!(item, Reply::Error(_)) && sent.judge == Judge::Ours);
+    if let Some((Reply::Error(text), _)) = ours {
+        return Verdict::Torn(String::from_utf8_lossy(text).into_owned());
+    }
+    let failures = items.iter().zip(sent).filter_map(|(item, sent)| failure(item, *sent));
+    Verdict::Executed(failures.collect())
+}
+
+fn failure(item: &Reply, sent: Sent) -> Option<Failure> {
+    let said = match (item, sent.judge) {
+        (Reply::Error(text), Judge::Repeats) if text.starts_with(b"BUSYGROUP") => return None,
+        (Reply::Error(text), Judge::Takes) if text.eq_ignore_ascii_case(b"ERR no such key") => None,
+        (Reply::Error(text), _) => Some(String::from_utf8_lossy(text).into_owned()),
+        (Reply::Integer(0) | Reply::Null, Judge::Takes | Judge::Pops) => None,
+        _ => return None,
+    };
+    Some(Failure { sent, said })
+}
+
+fn not_executed(refused: &[(Option<Sent>, Refusal)], text: &[u8]) -> Verdict {
+    let concerns_all = |(sent, refusal): &&(Option<Sent>, Refusal)| {
+        sent.is_none_or(|sent| sent.judge == Judge::Ours) || !is_about_the_command(refusal.code)
+    };
+    if let Some((_, refusal)) = refused.iter().find(concerns_all) {
+        return Verdict::Refused(refusal.clone());
+    }
+    let rejected = refused.iter().filter_map(|(sent, refusal)| {
+        Some(Failure { sent: (*sent)?, said: Some(refusal.text.clone()) })
+    });
+    let rejected: Vec<Failure> = rejected.collect();
+    if !rejected.is_empty() {
+        return Verdict::Rejected(rejected);
+    }
+    // `EXECABORT Transaction discarded because of: OOM …`: the reason is what matters.
+    const BECAUSE: &[u8] = b"because of: ";
+    let at = text.windows(BECAUSE.len()).position(|window| window == BECAUSE);
+    let reason = at.and_then(|at| text.get(at + BECAUSE.len()..)).unwrap_or(text);
+    Verdict::Refused(Refusal::read(reason))
+}
+
+/// Whether a refusal to queue a command says something about the command, and nothing about the destination's state.
+fn is_about_the_command(code: Code) -> bool {
+    matches!(code, Code::UnknownCommand | Code::Other | Code::CrossSlot)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    const DATA: Sent = Sent { record: 0, change: 0, judge: Judge::Data };
+    const TAKES: Sent = Sent { record: 1, change: 0, judge: Judge::Takes };
+    const POPS: Sent = Sent { record: 2, change: 0, judge: Judge::Pops };
+
+    fn batch() -> Batch {
+        let mut batch = Batch::new(0);
+        batch.command(0, DATA, ["INCR", "a"]);
+        batch.command(0, TAKES, ["RENAME", "a", "b"]);
+        batch.command(0, POPS, ["LMOVE", "a", "b", "LEFT", "LEFT"]);
+        batch.finish(b"ck", b"v");
+        batch
+    }
+
+    fn error(text: &'static str) -> Reply {
+        Reply::Error(Bytes::from_static(text.as_bytes()))
+    }
+
+    fn ok() -> Reply {
+        Reply::Simple(Bytes::from_static(b"OK"))
+    }
+
+    fn judged(items: Vec<Reply>) -> Verdict {
+        judge(&batch(), &[], &Reply::Array(items))
+    }
+
+    #[test]
+    fn good_replies_leave_nothing_to_do() {
+        let items = vec![Reply::Integer(1), ok(), Reply::Bulk(Bytes::new()), ok()];
+        assert_eq!(judged(items), Verdict::Executed(Vec::new()));
+    }
+
+    #[test]
+    fn errors_and_what_found_nothing_to_take_are_named() {
+        let items = vec![error("WRONGTYPE x"), error("ERR no such key"), Reply::Null, ok()];
+        let expected = vec![
+            Failure { sent: DATA, said: Some("WRONGTYPE x".into()) },
+            Failure { sent: TAKES, said: None },
+            Failure { sent: POPS, said: None },
+        ];
+        assert_eq!(judged(items), Verdict::Executed(expected));
+    }
+
+    #[test]
+    fn a_refused_checkpoint_is_a_tear_unless_everything_was_refused() {
+        let read_only = || error("READONLY You can't write against a read only replica.");
+        let all = vec![read_only(), read_only(), read_only(), read_only()];
+        assert!(matches!(judged(all), Verdict::Refused(refusal) if refusal.code == Code::ReadOnly));
+        let some = vec![Reply::Integer(1), read_only(), read_only(), read_only()];
+        assert!(matches!(judged(some), Verdict::Torn(_)));
+        assert!(matches!(judged(vec![ok()]), Verdict::Torn(_)));
+    }
+
+    #[test]
+    fn a_command_that_is_not_known_is_rejected_alone() {
+        let abort = error("EXECABORT Transaction discarded because of previous errors.");
+        let refused = [(Some(DATA), Refusal::read(b"ERR unknown command 'NOPE'"))];
+        let expected = Failure { sent: DATA, said: Some("ERR unknown command 'NOPE'".into()) };
+        assert_eq!(judge(&batch(), &refused, &abort), Verdict::Rejected(vec![expected]));
+        let oom = (Some(DATA), Refusal::read(b"OOM command not allowed"));
+        let both = [refused[0].clone(), oom.clone()];
+        assert_eq!(judge(&batch(), &both, &abort), Verdict::Refused(oom.1));
+        let ours = [(Some(Sent::OURS), Refusal::read(b"ERR unknown command 'SELECT'"))];
+        assert!(matches!(judge(&batch(), &ours, &abort), Verdict::Refused(_)));
+    }
+
+    #[test]
+    fn the_reason_of_an_abort_is_taken_out_of_it() {
+        let abort = error("EXECABORT Transaction discarded because of: OOM command not allowed");
+        let verdict = judge(&batch(), &[], &abort);
+        assert!(matches!(verdict, Verdict::Refused(refusal) if refusal.code == Code::OutOfMemory));
+    }
+}

@@ -1,0 +1,268 @@
+//! The beginning of a session: connect, look who is there, take over, find out where to go on.
+
+use std::collections::HashMap;
+
+use event::{Position, Shard};
+use journal::{Description, Offset, Partition, ReadError, Reader};
+use redis_io::facts::Role;
+use redis_io::{Connection, ServerFacts};
+use tokio_util::sync::CancellationToken;
+use wire::resp::encode::Decimal;
+use wire::resp::reply::Reply;
+
+use super::pump::{Pump, Standing};
+use super::status::Phase;
+use super::{Lane, Memory, Scope, begin, claim};
+use crate::checkpoint;
+use crate::config::Config;
+use crate::doubt::Doubt;
+use crate::error::Error;
+use crate::existing;
+use crate::names::Names;
+use crate::plan::{Planner, Rules};
+use crate::progress::Progress;
+use crate::quarantine::set::Spot;
+
+/// A connection that may be written, and who is at the other end.
+pub(crate) struct Link {
+    /// The connection, in the database of the checkpoint.
+    pub(crate) connection: Connection,
+    /// Facts about the server.
+    pub(crate) facts: ServerFacts,
+}
+
+/// Where a session begins.
+struct Start {
+    progress: Progress,
+    judged: Vec<Position>,
+    doubt: Doubt,
+    floor: HashMap<Shard, Position>,
+    /// Whether there is no checkpoint of this history.
+    fresh: bool,
+}
+
+// === impl Link ===
+
+impl Link {
+    /// Connects and checks that the server takes writes.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub(crate) async fn open(
+        connector: &redis_io::Connector,
+        config: &Config,
+    ) -> Result<Self, Error> {
+        let mut connection = connector.connect().await?;
+        let mut facts = ServerFacts::gather(&mut connection).await?;
+        let unfit = |what| Error::Unfit { endpoint: connector.endpoint().to_string(), what };
+        match &facts.role {
+            Some(Role::Replica { .. }) => return Err(unfit("is a replica")),
+            Some(Role::Sentinel) => return Err(unfit("is a sentinel")),
+            Some(Role::Primary { .. }) | None => {}
+        }
+        if facts.cluster_enabled == Some(true) {
+            return Err(unfit("is a node of a cluster, which this version does not write to"));
+        }
+        if facts.databases.is_none() {
+            facts.databases = Some(count_databases(&mut connection).await?);
+        }
+        let db = Decimal::from(u64::from(config.checkpoint_db));
+        connection.call([b"SELECT".as_slice(), db.as_ref()]).await?;
+        Ok(Self { connection, facts })
+    }
+}
+
+/// How many databases a server has that does not tell: the first that it refuses, by bisection.
+async fn count_databases(connection: &mut Connection) -> Result<u32, Error> {
+    let (mut exists, mut refused) = (0_u32, 1_u32 << 16);
+    while refused - exists > 1 {
+        let middle = exists + (refused - exists) / 2;
+        let db = Decimal::from(u64::from(middle));
+        match connection.ask([b"SELECT".as_slice(), db.as_ref()]).await? {
+            Reply::Error(_) => refused = middle,
+            _ => exists = middle,
+        }
+    }
+    Ok(refused)
+}
+
+// === impl Lane ===
+
+impl Lane {
+    /// One session: from connecting to stopping, or to what makes it fail.
+    pub(super) async fn session(&mut self, stop: &CancellationToken) -> Result<Progress, Error> {
+        self.status.phase(Phase::Starting);
+        let opened = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(self.memory.stood.first().cloned().unwrap_or_default()),
+            opened = self.open() => opened?,
+        };
+        let Self { scope, names, tools, status, memory, .. } = self;
+        Pump::new(scope, names, tools, status, (memory, opened)).run(stop).await
+    }
+
+    async fn open(&mut self) -> Result<Standing, Error> {
+        let Self { scope, names, tools, memory, .. } = self;
+        let mut link = Link::open(&tools.connector, &tools.config).await?;
+        let before = checkpoint::usable(&mut link.connection, scope, names, &tools.config).await?;
+        if before.is_none() {
+            if memory.had_checkpoint {
+                let endpoint = link.connection.endpoint().to_string();
+                return Err(Error::CheckpointGone { endpoint });
+            }
+            existing::check(&mut link, &tools.config, names).await?;
+        }
+        let claimed = (scope.stream.as_str(), memory.owner);
+        let owner = claim::claim(&mut link.connection, names, claimed).await?;
+        memory.owner = Some(owner);
+        let checkpoint =
+            checkpoint::usable(&mut link.connection, scope, names, &tools.config).await?;
+        let description = tools.journal.describe().await?;
+        let start = match &checkpoint {
+            Some(checkpoint) => resume(checkpoint, scope, memory),
+            None => fresh(&*tools.journal, &description, scope).await?,
+        };
+        let mut planner = self.planner(&link, &start);
+        if checkpoint.is_some() {
+            planner.held.load(load_held(&mut link.connection, &self.names).await?);
+        }
+        let reader = self.reader(&mut planner, &description).await?;
+        self.memory.had_checkpoint |= checkpoint.is_some();
+        Ok(Standing {
+            connection: link.connection,
+            owner,
+            executed: planner.progress.clone(),
+            planner,
+            reader,
+            judged: start.judged,
+            anew: start.fresh,
+            durable: durable(&description, &self.scope),
+        })
+    }
+
+    fn planner(&mut self, link: &Link, start: &Start) -> Planner {
+        let config = &self.tools.config;
+        let rules = Rules::new(config, self.names.clone(), &link.facts);
+        let marks = self.memory.marks.take();
+        let mut planner = Planner::new(rules, &self.scope, start.progress.clone(), marks);
+        planner.floor.clone_from(&start.floor);
+        planner.doubt = start.doubt.clone();
+        planner.refused = std::mem::take(&mut self.memory.refused);
+        if start.fresh {
+            planner.expect_existing(config.existing);
+        }
+        planner
+    }
+
+    /// Opens the journal where the session begins; at its newest snapshot, if what is needed has left it.
+    async fn reader(
+        &self,
+        planner: &mut Planner,
+        description: &Description,
+    ) -> Result<Box<dyn Reader>, Error> {
+        let journal = &*self.tools.journal;
+        match journal.reader(offsets(&self.scope, &planner.progress.needed)).await {
+            Ok(reader) => Ok(reader),
+            Err(lost @ ReadError::OutOfRetention { .. })
+                if !planner.progress.applied.is_empty() =>
+            {
+                let begin = begin::find(journal, description, &self.scope).await.ok();
+                let newer = |begin: &begin::Begin| {
+                    planner.progress.applied.iter().all(|applied| {
+                        let snapshot = begin.snapshots.get(&applied.shard);
+                        snapshot.is_some_and(|snapshot| snapshot.is_after(applied))
+                    })
+                };
+                let Some(begin) = begin.filter(newer) else { return Err(lost.into()) };
+                tracing::warn!(
+                    "needed records have left the journal: resync from its newest snapshot"
+                );
+                planner.skip_to(begin.offsets);
+                Ok(journal.reader(offsets(&self.scope, &planner.progress.needed)).await?)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Goes on where a checkpoint ends, or where this process knows it to be.
+fn resume(checkpoint: &event::checkpoint::Checkpoint, scope: &Scope, memory: &mut Memory) -> Start {
+    let stored = checkpoint::progress(checkpoint, scope);
+    let same =
+        |known: &Progress| (&known.applied, known.resync) == (&stored.applied, stored.resync);
+    let known = memory.stood.iter().position(same);
+    let stood = std::mem::take(&mut memory.stood);
+    let mut stood = stood.into_iter();
+    match (known, stood.next(), stood.next()) {
+        (Some(0), Some(judged), _) => {
+            let applied = judged.applied.clone();
+            Start::at(judged, applied)
+        }
+        // The batch that was under way has been executed, and its replies are lost.
+        (Some(1), Some(judged), Some(executed)) => {
+            let progress = Progress { needed: judged.needed, ..executed };
+            Start::at(progress, judged.applied)
+        }
+        _ => {
+            memory.marks = None;
+            let judged = checkpoint.applied.iter().map(|applied| applied.judged).collect();
+            Start::at(stored, judged)
+        }
+    }
+}
+
+async fn fresh(
+    journal: &dyn journal::Journal,
+    description: &Description,
+    scope: &Scope,
+) -> Result<Start, Error> {
+    let begin = begin::find(journal, description, scope).await?;
+    let progress = Progress { needed: begin.offsets, ..Progress::default() };
+    let mut start = Start::at(progress, Vec::new());
+    (start.floor, start.fresh) = (begin.snapshots, true);
+    Ok(start)
+}
+
+async fn load_held(
+    connection: &mut Connection,
+    names: &Names,
+) -> Result<Vec<(Spot, bytes::Bytes)>, Error> {
+    let reply = connection.call([b"HGETALL".as_slice(), &names.quarantine]).await?;
+    let pairs = reply.as_array().unwrap_or_default().chunks_exact(2);
+    let spots = pairs.filter_map(|pair| match pair {
+        [Reply::Bulk(field), Reply::Bulk(why)] => Some((Spot::parse(field)?, why.clone())),
+        _ => None,
+    });
+    Ok(spots.collect())
+}
+
+/// Per partition of the lane, up to where records survive a crash.
+pub(super) fn durable(description: &Description, scope: &Scope) -> Vec<u64> {
+    let range = |number: u16| description.partitions.get(usize::from(number));
+    (scope.first..=scope.last)
+        .map(|number| range(number).map_or(0, |range| range.durable.0))
+        .collect()
+}
+
+/// The offsets to open a reader with.
+pub(super) fn offsets(scope: &Scope, needed: &[u64]) -> Vec<(Partition, Offset)> {
+    (scope.first..=scope.last)
+        .enumerate()
+        .map(|(index, number)| {
+            (Partition(number), Offset(needed.get(index).copied().unwrap_or_default()))
+        })
+        .collect()
+}
+
+// === impl Start ===
+
+impl Start {
+    fn at(progress: Progress, judged: Vec<Position>) -> Self {
+        let pairs = progress.applied.iter().map(|applied| {
+            let judged = judged.iter().find(|judged| judged.shard == applied.shard);
+            (judged.copied().unwrap_or_default(), *applied)
+        });
+        let doubt = Doubt::new(pairs, progress.needed.clone());
+        Self { progress, judged, doubt, floor: HashMap::new(), fresh: false }
+    }
+}

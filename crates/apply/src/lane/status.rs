@@ -1,0 +1,200 @@
+//! What a lane says about itself: phase, positions, lag, what was set aside.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use runtime::status::{Counter, Gauge, Value};
+use runtime::{Classified, Clock, RateMeter, StatusNode};
+
+use super::Scope;
+use crate::error::Error;
+use crate::plan::Counts;
+use crate::progress::Progress;
+
+/// What a lane does at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It reads the checkpoint and takes over.
+    Starting,
+    /// It applies a snapshot.
+    Snapshot,
+    /// It removes what the snapshot did not name.
+    Sweep,
+    /// It follows the stream.
+    Stream,
+    /// It waits for the destination.
+    Waiting,
+    /// It has stopped.
+    Stopped,
+}
+
+/// The status node of one lane, with its meters.
+#[derive(Debug)]
+pub(crate) struct LaneStatus {
+    node: StatusNode,
+    events: Arc<RateMeter>,
+    commands: Counter,
+    bytes: Counter,
+    batches: Counter,
+    letters: Counter,
+    repeated: Counter,
+    filtered: Counter,
+    suspects: Counter,
+    removed: Counter,
+    quarantined: Gauge,
+    lag_records: Gauge,
+    /// Stamp of the last event applied, milliseconds since 1970; 0: none yet.
+    applied_stamp_ms: Arc<AtomicI64>,
+    progressed: AtomicBool,
+}
+
+/// The rate forgets with this time constant.
+const RATE_MEMORY: Duration = Duration::from_secs(5);
+
+// === impl LaneStatus ===
+
+impl LaneStatus {
+    /// A node below `parent`, named after the partitions.
+    pub(crate) fn new(parent: &StatusNode, scope: &Scope, clock: Arc<dyn Clock>) -> Self {
+        let name = match scope.first == scope.last {
+            true => format!("partition-{}", scope.first),
+            false => format!("partitions-{}-{}", scope.first, scope.last),
+        };
+        let node = parent.child(name);
+        let events = Arc::new(RateMeter::new(Arc::clone(&clock), RATE_MEMORY));
+        let meter = Arc::clone(&events);
+        node.computed("events_per_second", move || Value::Float(meter.per_second()));
+        let meter = Arc::clone(&events);
+        node.computed("events", move || Value::Count(meter.total()));
+        let applied_stamp_ms = Arc::new(AtomicI64::new(0));
+        let stamp = Arc::clone(&applied_stamp_ms);
+        node.computed("lag_seconds", move || lag(&*clock, stamp.load(Ordering::Relaxed)));
+        let status = Self {
+            commands: node.counter("commands"),
+            bytes: node.counter("sent_bytes"),
+            batches: node.counter("batches"),
+            letters: node.counter("dead_letters"),
+            repeated: node.counter("repeated_events"),
+            filtered: node.counter("filtered_changes"),
+            suspects: node.counter("suspect_keys"),
+            removed: node.counter("removed_keys"),
+            quarantined: node.gauge("quarantined_keys"),
+            lag_records: node.gauge("lag_records"),
+            node,
+            events,
+            applied_stamp_ms,
+            progressed: AtomicBool::new(false),
+        };
+        status.phase(Phase::Starting);
+        status
+    }
+
+    /// Notes what the lane does now.
+    pub(crate) fn phase(&self, phase: Phase) {
+        self.node.set("phase", phase.name());
+        if phase != Phase::Waiting {
+            self.node.unset("waiting_for");
+            self.node.unset("advice");
+        }
+    }
+
+    /// Notes that the lane waits, and for what.
+    pub(crate) fn waits(&self, error: &Error) {
+        self.phase(Phase::Waiting);
+        self.node.set("waiting_for", error.to_string());
+        self.node.set("advice", error.advice());
+    }
+
+    /// Notes that the lane has ended, and why.
+    pub(crate) fn ended(&self, error: &Error) {
+        self.phase(Phase::Stopped);
+        self.node.set("error", error.to_string());
+        self.node.set("advice", error.advice());
+    }
+
+    /// Counts a batch that was executed.
+    pub(crate) fn executed(&self, counts: Executed) {
+        self.events.mark(counts.events);
+        self.commands.add(counts.commands);
+        self.bytes.add(counts.bytes);
+        self.batches.add(1);
+        self.letters.add(counts.letters);
+        self.progressed.store(true, Ordering::Relaxed);
+    }
+
+    /// Shows how far the lane has come.
+    pub(crate) fn applied(&self, progress: &Progress) {
+        let shown: Vec<String> = progress.applied.iter().map(ToString::to_string).collect();
+        self.node.set("applied", shown.join(" "));
+    }
+
+    /// Notes the stamp of the last event that was applied.
+    pub(crate) fn stamp(&self, stamp_ms: i64) {
+        self.applied_stamp_ms.store(stamp_ms, Ordering::Relaxed);
+    }
+
+    /// Notes what a look around found.
+    pub(crate) fn observed(&self, lag_records: u64, quarantined: usize) {
+        self.lag_records.set(i64::try_from(lag_records).unwrap_or(i64::MAX));
+        self.quarantined.set(i64::try_from(quarantined).unwrap_or(i64::MAX));
+    }
+
+    /// Counts what planning left out, since the last call.
+    pub(crate) fn left_out(&self, counts: &Counts) {
+        self.repeated.add(counts.repeated);
+        self.filtered.add(counts.filtered);
+    }
+
+    /// Counts keys that cannot be judged.
+    pub(crate) fn suspects(&self, keys: u64) {
+        self.suspects.add(keys);
+    }
+
+    /// Counts keys that a sweep removed, or that lost their value early.
+    pub(crate) fn removed(&self, keys: u64) {
+        self.removed.add(keys);
+    }
+
+    /// Whether a batch was executed since the last call.
+    pub(crate) fn take_progressed(&self) -> bool {
+        self.progressed.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// What one batch did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Executed {
+    /// Events.
+    pub(crate) events: u64,
+    /// Commands.
+    pub(crate) commands: u64,
+    /// Bytes.
+    pub(crate) bytes: u64,
+    /// Dead letters.
+    pub(crate) letters: u64,
+}
+
+fn lag(clock: &dyn Clock, stamp_ms: i64) -> Value {
+    #[expect(clippy::cast_precision_loss, reason = "a lag is shown to a millisecond at most")]
+    let seconds = |ms: i64| ms.max(0) as f64 / 1_000.0;
+    match stamp_ms {
+        0 => Value::Text("unknown".to_owned()),
+        stamp_ms => Value::Float(seconds(clock.now_ms().saturating_sub(stamp_ms))),
+    }
+}
+
+// === impl Phase ===
+
+impl Phase {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Snapshot => "snapshot",
+            Self::Sweep => "sweep",
+            Self::Stream => "stream",
+            Self::Waiting => "waiting",
+            Self::Stopped => "stopped",
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Every bound of the crate, in one place, with the relations between them.
+//!
+//! What a configuration may change has its default here; the rest is fixed.
+
+use std::time::Duration;
+
+/// Commands in one batch. Past about a thousand the cost of the checkpoint beside them no longer shows, and a
+/// batch that fails is still planned again in a moment.
+pub const BATCH_COMMANDS: usize = 1_024;
+
+/// Bytes of commands in one batch: as much as a socket buffer takes, so that the next batch can wait at the
+/// destination while this one runs.
+pub const BATCH_BYTES: usize = 1 << 20;
+
+/// A transaction of the source up to this size appears at once. A larger one is written in pieces, and said so.
+pub const GROUP_BYTES: usize = 64 << 20;
+
+/// Memory for events that came in fragments, for groups that came in records, and for values of modules that
+/// came in parts, of one lane: one argument of 512 MiB, the most a server takes, with its frame.
+pub const ASSEMBLY_BYTES: usize = 544 << 20;
+
+/// Records asked from the journal at once.
+pub const READ_RECORDS: usize = 1_024;
+
+/// Bytes asked from the journal at once.
+pub const READ_BYTES: usize = 1 << 20;
+
+/// Keys of one lane that may be set aside. More than this is no longer a matter of single keys.
+pub const QUARANTINED_KEYS: usize = 100_000;
+
+/// Keys that a destination may hold so that they are looked at one by one for names of ours when it should be
+/// empty. More than that are not all ours.
+pub const EXISTING_KEYS_LOOKED_AT: u64 = 10_000;
+
+/// Marks of a snapshot kept in memory before they go to files: 16 bytes each.
+pub const MARKS_IN_MEMORY: usize = 1 << 20;
+
+/// Files that marks are spilled to, by hash: each is small enough to be loaded while the sweep compares.
+pub const MARK_FILES: usize = 256;
+
+/// Keys asked from a destination with one SCAN.
+pub const SCAN_COUNT: usize = 1_000;
+
+/// Keys removed by a sweep in one step.
+pub const SWEEP_KEYS: usize = 512;
+
+/// How often an idle lane looks after itself: its checkpoint, its lag, requests about quarantined keys.
+pub const TICK: Duration = Duration::from_secs(1);
+
+/// How long a connection and its greeting may take.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a reply may take before the destination counts as lost. Above what a large RESTORE, a FLUSHDB or a
+/// blocking script of others costs.
+pub const REPLY_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Window of attempts while the destination cannot be reached.
+pub const CONNECTION_WINDOW: Duration = Duration::from_secs(720 * 60);
+
+/// Window of attempts while the destination refuses commands.
+pub const REFUSED_WINDOW: Duration = Duration::from_secs(10 * 60);
+
+const _: () = assert!(BATCH_BYTES <= GROUP_BYTES && GROUP_BYTES <= ASSEMBLY_BYTES);
+const _: () = assert!(event::limits::MAX_EVENT_BYTES <= READ_BYTES);

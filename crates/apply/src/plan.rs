@@ -1,0 +1,452 @@
+//! From records to commands: what each event means at this destination. Pure: no I/O, no clock.
+//!
+//! The planner keeps how far the lane has come, the keys that are set aside, and what has come of events in several
+//! records. An event is planned wholly into one batch, or not at all. What cannot be planned from here (it needs a
+//! look at the destination) is handed back as a [`Barrier`]: the lane first finishes everything before it.
+
+mod assemble;
+mod change;
+mod control;
+mod fault;
+mod image;
+mod keys;
+mod lower;
+mod part;
+mod rebuild;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use event::control::{Control, EpochCause};
+use event::{Body, Change, Event, Position, Shard};
+use journal::Entry;
+
+use self::assemble::{Assembly, Gathered, Origin};
+pub(crate) use self::fault::Remedy;
+pub(crate) use self::keys::Roles;
+pub(crate) use self::rules::Rules;
+use crate::batch::{Batch, Judge, Sent};
+use crate::doubt::Doubt;
+use crate::error::Error;
+use crate::lane::Scope;
+use crate::marks::Marks;
+use crate::progress::Progress;
+use crate::quarantine::set::Held;
+
+/// Plans the events of one lane.
+#[derive(Debug)]
+pub(crate) struct Planner {
+    /// What it depends on.
+    pub(crate) rules: Rules,
+    /// How far it has come.
+    pub(crate) progress: Progress,
+    /// The keys that are set aside.
+    pub(crate) held: Held,
+    /// Changes that the destination refused to queue, and why: they become letters when they are planned again.
+    pub(crate) refused: HashMap<(Position, u32), String>,
+    /// What the snapshot under way has named, while that is needed.
+    pub(crate) marks: Option<Marks>,
+    /// Changes that were executed and not judged before a crash.
+    pub(crate) doubt: Doubt,
+    /// Keys that such a change may have left wrong: database of the source and key.
+    pub(crate) suspects: Vec<(u32, Bytes)>,
+    /// What was left out and why.
+    pub(crate) counts: Counts,
+    assembly: Assembly,
+    /// First partition of the lane.
+    first_partition: u16,
+    /// Whether records of all partitions come in one order.
+    one_order: bool,
+    /// The next offset per partition.
+    next: Vec<u64>,
+    /// The partition's index and the offset of the record at hand.
+    at: (usize, u64),
+    /// Per shard that nothing has been applied of: where its newest snapshot begins.
+    pub(crate) floor: HashMap<Shard, Position>,
+    /// Whether the first snapshot ends with a sweep.
+    sweeps_first: bool,
+    stream: String,
+}
+
+/// What happened to events, for the status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Events that had been applied before.
+    pub(crate) repeated: u64,
+    /// Changes that a filter left out.
+    pub(crate) filtered: u64,
+    /// Changes of the source to keys of ours.
+    pub(crate) own: u64,
+    /// Changes that became dead letters.
+    pub(crate) letters: u64,
+    /// Transactions of the source that were larger than may appear at once.
+    pub(crate) cut_groups: u64,
+    /// Changes of function libraries that the destination is too old for.
+    pub(crate) functions_left_out: u64,
+}
+
+/// What became of a record.
+#[derive(Debug)]
+pub(crate) enum Planned {
+    /// It is in the batch, as far as it does anything.
+    Done,
+    /// The lane has to finish everything before it first.
+    Barrier(Barrier),
+}
+
+/// An event that needs a look at the destination.
+#[derive(Debug)]
+pub(crate) struct Barrier {
+    /// The event.
+    pub(crate) event: Event,
+    /// Its encoding.
+    pub(crate) record: Bytes,
+    /// What is to be done.
+    pub(crate) need: Need,
+}
+
+/// What a barrier needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// The end of a snapshot: what it did not name goes.
+    Sweep,
+    /// Databases are emptied or exchanged, so nothing else may live there.
+    Alone,
+}
+
+/// One change and where it stands.
+#[derive(Clone, Copy, Debug)]
+struct Place<'a> {
+    position: Position,
+    /// Index in its group.
+    change: u32,
+    /// Database of the source.
+    db: u32,
+    key: &'a Bytes,
+    /// The encoded event.
+    record: &'a Bytes,
+    /// Index of the record in the batch.
+    index: u32,
+}
+
+// === impl Barrier ===
+
+impl Barrier {
+    /// What it does, for messages.
+    pub(crate) fn command(&self) -> &'static str {
+        match &self.event.body {
+            Body::Control(Control::Flush { all: true }) => "FLUSHALL",
+            Body::Control(Control::Flush { all: false }) => "FLUSHDB",
+            Body::Control(Control::SwapDb { .. }) => "SWAPDB",
+            Body::Group(_) => "a transaction with a flush or an exchange of databases",
+            _ => self.event.kind(),
+        }
+    }
+
+    /// Whether it exchanges databases.
+    pub(crate) fn exchanges(&self) -> bool {
+        self.any(|control| matches!(control, Control::SwapDb { .. }))
+    }
+
+    /// Whether it names databases one by one.
+    pub(crate) fn names_single_databases(&self) -> bool {
+        self.any(|control| {
+            matches!(control, Control::SwapDb { .. } | Control::Flush { all: false })
+        })
+    }
+
+    fn any(&self, which: impl Fn(&Control) -> bool) -> bool {
+        match &self.event.body {
+            Body::Control(control) => which(control),
+            Body::Group(group) => group.changes.iter().any(|change| match change.change {
+                Change::Flush { all } => which(&Control::Flush { all }),
+                Change::SwapDb { first, second } => which(&Control::SwapDb { first, second }),
+                Change::Command(_) | Change::Function(_) => false,
+            }),
+            _ => false,
+        }
+    }
+}
+
+// === impl Planner ===
+
+impl Planner {
+    /// A planner that goes on from `progress`, with the marks that are known. Reading begins where its progress then
+    /// says.
+    pub(crate) fn new(
+        rules: Rules,
+        lane: &Scope,
+        progress: Progress,
+        marks: Option<Marks>,
+    ) -> Self {
+        let mut planner = Self {
+            rules,
+            next: progress.needed.clone(),
+            at: (0, 0),
+            floor: HashMap::new(),
+            sweeps_first: false,
+            progress,
+            held: Held::default(),
+            refused: HashMap::new(),
+            marks,
+            doubt: Doubt::default(),
+            suspects: Vec::new(),
+            counts: Counts::default(),
+            assembly: Assembly::default(),
+            first_partition: lane.first,
+            one_order: lane.one_order,
+            stream: lane.stream.clone(),
+        };
+        planner.require_marks();
+        planner
+    }
+
+    /// Goes back to an earlier point, from which the records are read again.
+    pub(crate) fn rewind(&mut self, progress: Progress) {
+        self.next.clone_from(&progress.needed);
+        self.progress = progress;
+        self.assembly = Assembly::default();
+        self.require_marks();
+    }
+
+    /// Plans the next record into `batch`.
+    ///
+    /// # Errors
+    /// When the record is no event, contradicts those before, or needs what cannot be done here.
+    pub(crate) fn plan(&mut self, entry: &Entry, batch: &mut Batch) -> Result<Planned, Error> {
+        let partition = entry.partition.0;
+        let lane_index = usize::from(partition.saturating_sub(self.first_partition));
+        self.at = (lane_index, entry.offset.0);
+        if let Some(next) = self.next.get_mut(lane_index) {
+            *next = entry.offset.0.saturating_add(1);
+        }
+        let decode = |payload: &Bytes| {
+            event::codec::decode(payload.clone()).map_err(|source| Error::Record {
+                partition,
+                offset: entry.offset.0,
+                source,
+            })
+        };
+        let event = decode(&entry.payload)?;
+        if self.settled(&event) {
+            return self.passed(&event, &entry.payload);
+        }
+        if let Some(marks) = &mut self.marks {
+            marks.rebuilding = false;
+        }
+        if self.doubt.concerns(event.position.shard) {
+            self.settle_doubt(event.position.shard, batch)?;
+        }
+        let origin = Origin::of(&event, lane_index, entry.offset.0);
+        match self.assembly.take(event, &entry.payload, origin)? {
+            Gathered::Encoding(record, origin) => {
+                let event = decode(&record)?;
+                let gathered = self.assembly.take(event, &record, origin)?;
+                self.gathered(gathered, &record, batch)
+            }
+            gathered => self.gathered(gathered, &entry.payload, batch),
+        }
+    }
+
+    fn gathered(
+        &mut self,
+        gathered: Gathered,
+        record: &Bytes,
+        batch: &mut Batch,
+    ) -> Result<Planned, Error> {
+        match gathered {
+            Gathered::More | Gathered::Encoding(..) => Ok(Planned::Done),
+            Gathered::Event(event) => self.event(event, record, batch),
+            Gathered::Value(event, record) => self.event(event, &record, batch),
+            Gathered::Group(records) => self.records_of_group(records, batch),
+        }
+    }
+
+    /// Where the lane stands: after everything planned so far.
+    pub(crate) fn now(&self) -> Progress {
+        let mut progress = self.progress.clone();
+        progress.needed.clone_from(&self.next);
+        for (lane_index, offset) in self.assembly.open() {
+            if let Some(needed) = progress.needed.get_mut(lane_index) {
+                *needed = offset.min(*needed);
+            }
+        }
+        progress
+    }
+
+    /// Applies once more what was executed and not judged before a crash, where that is safe.
+    fn settle_doubt(&mut self, shard: Shard, batch: &mut Batch) -> Result<(), Error> {
+        let settled = self.doubt.settle(shard);
+        self.suspects.extend(settled.suspects);
+        batch.urgent = true;
+        for again in settled.again {
+            let Ok(event) = event::codec::decode(again.record.clone()) else { continue };
+            let index = batch.begin(&again.record);
+            let place = Place {
+                position: event.position,
+                change: again.change,
+                db: event.db,
+                key: &event.key,
+                record: &again.record,
+                index,
+            };
+            match &event.body {
+                Body::Command(command) => self.command(&place, command, batch)?,
+                Body::Image(image) => self.image(&place, image, batch)?,
+                Body::Group(group) => {
+                    let number = usize::try_from(again.change).unwrap_or(usize::MAX);
+                    let Some(change) = group.changes.get(number) else { continue };
+                    let Change::Command(command) = &change.change else { continue };
+                    let place = Place { db: change.db, key: &change.key, ..place };
+                    self.command(&place, command, batch)?;
+                }
+                Body::ImagePart(_) | Body::Fragment(_) | Body::Control(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Where to read from in order to meet the record at hand again, and all after it.
+    fn from_here(&self) -> Vec<u64> {
+        let mut needed = self.now().needed;
+        let (lane_index, offset) = self.at;
+        if let Some(here) = needed.get_mut(lane_index) {
+            *here = offset.min(*here);
+        }
+        needed
+    }
+
+    /// Plans an event that is whole.
+    fn event(&mut self, event: Event, record: &Bytes, batch: &mut Batch) -> Result<Planned, Error> {
+        self.check_order(&event)?;
+        let index = batch.begin(record);
+        let place = Place {
+            position: event.position,
+            change: 0,
+            db: event.db,
+            key: &event.key,
+            record,
+            index,
+        };
+        match &event.body {
+            Body::Command(command) => self.command(&place, command, batch)?,
+            Body::Image(image) => self.image(&place, image, batch)?,
+            Body::ImagePart(part) => self.part(&place, part, batch)?,
+            Body::Group(group) => {
+                if Self::empties_databases(group) {
+                    let record = record.clone();
+                    return Ok(Planned::Barrier(Barrier { event, record, need: Need::Alone }));
+                }
+                self.group(&place, group, batch)?;
+            }
+            Body::Control(control) => {
+                if let Some(need) = self.control(&place, control, batch)? {
+                    let record = record.clone();
+                    return Ok(Planned::Barrier(Barrier { event, record, need }));
+                }
+            }
+            Body::Fragment(_) => return Err(Self::contradiction(&event, "a piece of a piece")),
+        }
+        self.done(event.position, batch);
+        Ok(Planned::Done)
+    }
+
+    /// Plans what had to wait until everything before it was done and the destination had been looked at.
+    ///
+    /// # Errors
+    /// As [`Planner::plan`].
+    pub(crate) fn plan_barrier(
+        &mut self,
+        barrier: &Barrier,
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
+        let Barrier { event, record, need } = barrier;
+        let index = batch.begin(record);
+        let place = Place {
+            position: event.position,
+            change: 0,
+            db: event.db,
+            key: &event.key,
+            record,
+            index,
+        };
+        match (&event.body, need) {
+            (Body::Group(group), Need::Alone) => self.group(&place, group, batch)?,
+            (Body::Control(Control::Flush { all }), Need::Alone) => {
+                self.flush(&place, *all, batch)?;
+            }
+            (Body::Control(Control::SwapDb { first, second }), Need::Alone) => {
+                self.swap(&place, (*first, *second), batch)?;
+            }
+            (_, Need::Sweep) => self.end_resync(),
+            (_, Need::Alone) => {}
+        }
+        batch.urgent = true;
+        self.done(event.position, batch);
+        Ok(())
+    }
+
+    /// Notes that an event is in the batch.
+    pub(crate) fn done(&mut self, position: Position, batch: &mut Batch) {
+        self.progress.advance(position);
+        batch.events += 1;
+    }
+
+    /// Whether an event needs nothing any more: it has been applied, or only concerns others.
+    fn settled(&self, event: &Event) -> bool {
+        if matches!(event.body, Body::Control(Control::Barrier(_))) && self.one_order {
+            return true;
+        }
+        let position = &event.position;
+        match self.progress.of(position.shard) {
+            Some(applied) => !position.is_after(applied),
+            None => self.floor.get(&position.shard).is_some_and(|first| first.is_after(position)),
+        }
+    }
+
+    /// An event that has been applied may still have to be looked at: after a crash, and for marks.
+    fn passed(&mut self, event: &Event, record: &Bytes) -> Result<Planned, Error> {
+        self.counts.repeated += 1;
+        self.doubt.note(event, record);
+        if let (Some(resync), Body::Image(_) | Body::ImagePart(_)) =
+            (&self.progress.resync, &event.body)
+            && (event.position.shard, event.position.epoch) == (resync.shard, resync.epoch)
+        {
+            let takes = self.rules.takes(event.db, &event.key);
+            if takes {
+                self.mark_key(event.db, &event.key)?;
+            }
+        }
+        Ok(Planned::Done)
+    }
+
+    /// Whether an event may come next in its shard.
+    fn check_order(&self, event: &Event) -> Result<(), Error> {
+        let shard = event.position.shard;
+        let begins = match &event.body {
+            Body::Control(Control::EpochBegin(begin)) => Some(begin.cause),
+            _ => None,
+        };
+        match (self.progress.of(shard), begins) {
+            (None, Some(EpochCause::FullResync)) | (Some(_), Some(_)) => Ok(()),
+            (None, _) => Err(self.no_snapshot(shard)),
+            (Some(applied), None) if applied.epoch == event.position.epoch => Ok(()),
+            (Some(_), None) => Err(Self::contradiction(event, "its epoch has not begun")),
+        }
+    }
+
+    fn sent(place: &Place<'_>) -> Sent {
+        Sent { record: place.index, change: place.change, judge: Judge::Data }
+    }
+
+    fn no_snapshot(&self, shard: Shard) -> Error {
+        Error::NoSnapshot { stream: self.stream.clone(), shard }
+    }
+
+    fn contradiction(event: &Event, what: &str) -> Error {
+        Error::Contradiction { position: event.position, what: what.to_owned() }
+    }
+}

@@ -1,0 +1,305 @@
+//! Events that come in several records: fragments of one, records of a group, parts of a module's value. Pure.
+//!
+//! Nothing of such an event is planned before its last record has come, unless a group outgrows its bound. An epoch that
+//! begins drops what was open: a capture that died in between writes it again.
+
+use bytes::{Bytes, BytesMut};
+use event::control::Control;
+use event::fragment::Assembler;
+use event::image::{Elements, Image, ImagePart, ImageValue};
+use event::{Body, Event, Group, Position, Shard};
+
+use crate::error::Error;
+use crate::limits;
+
+/// What is open in one lane.
+#[derive(Debug, Default)]
+pub(super) struct Assembly {
+    fragments: Vec<Fragments>,
+    groups: Vec<OpenGroup>,
+    values: Vec<OpenValue>,
+}
+
+/// What a record completes.
+#[derive(Debug)]
+pub(super) enum Gathered {
+    /// Nothing yet.
+    More,
+    /// The event that it is.
+    Event(Event),
+    /// The encoding of an event that came in fragments, and where they began.
+    Encoding(Bytes, Origin),
+    /// A group in several records, in order.
+    Group(Vec<GroupRecord>),
+    /// A value that came in parts, as one image.
+    Value(Event, Bytes),
+}
+
+/// One record of a group.
+#[derive(Debug)]
+pub(super) struct GroupRecord {
+    /// The event, whose body is the group.
+    pub(crate) event: Event,
+    /// Its encoding.
+    pub(crate) record: Bytes,
+}
+
+#[derive(Debug)]
+struct Fragments {
+    origin: Origin,
+    position: Position,
+    assembler: Assembler,
+}
+
+#[derive(Debug)]
+struct OpenGroup {
+    origin: Origin,
+    records: Vec<GroupRecord>,
+    bytes: usize,
+    /// Records that were given out since the whole was too large.
+    given_out: u32,
+}
+
+/// A value that only its module understands, whose parts are good for nothing before the last has come.
+#[derive(Debug)]
+struct OpenValue {
+    origin: Origin,
+    first: Position,
+    parts: Vec<Bytes>,
+    bytes: usize,
+}
+
+/// Where the first record stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Origin {
+    shard: Shard,
+    lane_index: usize,
+    offset: u64,
+}
+
+// === impl Assembly ===
+
+impl Assembly {
+    /// Takes the next event, whose first record stands at `origin`.
+    pub(crate) fn take(
+        &mut self,
+        event: Event,
+        record: &Bytes,
+        origin: Origin,
+    ) -> Result<Gathered, Error> {
+        let shard = event.position.shard;
+        match &event.body {
+            Body::Fragment(_) => self.fragment(event, origin),
+            Body::Group(group) if group.number > 0 || !group.last => {
+                let (number, last) = (group.number, group.last);
+                self.group_record(
+                    GroupRecord { event, record: record.clone() },
+                    origin,
+                    (number, last),
+                )
+            }
+            Body::ImagePart(ImagePart { elements: Elements::Opaque(_), .. }) => {
+                self.part_of_value(event, origin)
+            }
+            Body::Control(Control::EpochBegin(_)) => {
+                self.fragments.retain(|open| open.origin.shard != shard);
+                self.groups.retain(|open| open.origin.shard != shard);
+                self.values.retain(|open| open.origin.shard != shard);
+                Ok(Gathered::Event(event))
+            }
+            _ => {
+                self.refuse_overtaking(&event)?;
+                Ok(Gathered::Event(event))
+            }
+        }
+    }
+
+    /// The first record of everything that is open: partition's index in the lane, and offset.
+    pub(crate) fn open(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        let fragments = self.fragments.iter().map(|open| open.origin);
+        let groups = self.groups.iter().filter(|open| !open.records.is_empty());
+        let values = self.values.iter().map(|open| open.origin);
+        let origins = fragments.chain(groups.map(|open| open.origin)).chain(values);
+        origins.map(|origin| (origin.lane_index, origin.offset))
+    }
+
+    fn fragment(&mut self, event: Event, origin: Origin) -> Result<Gathered, Error> {
+        let position = event.position;
+        let Body::Fragment(fragment) = event.body else { return Ok(Gathered::Event(event)) };
+        let same = |open: &Fragments| open.origin.is_beside(&origin);
+        if fragment.number == 0 {
+            self.fragments.retain(|open| !same(open));
+            let assembler = Assembler::new(limits::ASSEMBLY_BYTES);
+            self.fragments.push(Fragments { origin, position, assembler });
+        }
+        let Some(open) = self.fragments.iter_mut().find(|open| same(open)) else {
+            let what = format!("fragment {} comes without the first", fragment.number);
+            return Err(Error::Contradiction { position, what });
+        };
+        let origin = open.origin;
+        let whole = open
+            .assembler
+            .push(fragment, position)
+            .map_err(|error| Error::Contradiction { position, what: error.to_string() })?;
+        Ok(match whole {
+            None => Gathered::More,
+            Some(encoding) => {
+                self.fragments.retain(|open| !same(open));
+                Gathered::Encoding(encoding, origin)
+            }
+        })
+    }
+
+    fn group_record(
+        &mut self,
+        record: GroupRecord,
+        origin: Origin,
+        (number, last): (u32, bool),
+    ) -> Result<Gathered, Error> {
+        let position = record.event.position;
+        let same = |open: &OpenGroup| open.origin.is_beside(&origin);
+        if number == 0 {
+            self.groups.retain(|open| !same(open));
+            self.groups.push(OpenGroup { origin, records: Vec::new(), bytes: 0, given_out: 0 });
+        }
+        let Some(open) = self.groups.iter_mut().find(|open| same(open)) else {
+            let what = format!("record {number} of a group comes without the first");
+            return Err(Error::Contradiction { position, what });
+        };
+        let here = u32::try_from(open.records.len()).unwrap_or(u32::MAX);
+        let expected = open.given_out.saturating_add(here);
+        if number != expected {
+            let what = format!("record {number} of a group comes where {expected} should");
+            return Err(Error::Contradiction { position, what });
+        }
+        if open.records.is_empty() {
+            open.origin = origin;
+        }
+        open.bytes += record.record.len();
+        open.records.push(record);
+        if last {
+            let records = std::mem::take(&mut open.records);
+            self.groups.retain(|open| !same(open));
+            return Ok(Gathered::Group(records));
+        }
+        if open.bytes < limits::GROUP_BYTES {
+            return Ok(Gathered::More);
+        }
+        open.given_out = number + 1;
+        open.bytes = 0;
+        Ok(Gathered::Group(std::mem::take(&mut open.records)))
+    }
+
+    fn part_of_value(&mut self, mut event: Event, origin: Origin) -> Result<Gathered, Error> {
+        let position = event.position;
+        let Body::ImagePart(part) = event.body else { return Ok(Gathered::More) };
+        let Elements::Opaque(bytes) = part.elements else { return Ok(Gathered::More) };
+        let same = |open: &OpenValue| open.origin.is_beside(&origin);
+        if part.number == 0 {
+            self.values.retain(|open| !same(open));
+            self.values.push(OpenValue { origin, first: position, parts: Vec::new(), bytes: 0 });
+        }
+        let Some(open) = self.values.iter_mut().find(|open| same(open)) else {
+            let what = format!("part {} of a value comes without the first", part.number);
+            return Err(Error::Contradiction { position, what });
+        };
+        open.bytes = open.bytes.saturating_add(bytes.len());
+        open.parts.push(bytes);
+        if open.bytes > limits::ASSEMBLY_BYTES {
+            // No server takes an argument of that size: the empty value in its place is refused, and set aside.
+            open.parts.clear();
+        }
+        if !part.last {
+            return Ok(Gathered::More);
+        }
+        let rdb = Bytes::from(open.parts.concat());
+        self.values.retain(|open| !same(open));
+        event.body = Body::Image(Image { head: part.head, value: ImageValue::Rdb(rdb) });
+        let record = encoded(&event)?;
+        Ok(Gathered::Value(event, record))
+    }
+
+    /// Nothing of a shard may come between the records of one of its events: what was open would be passed over.
+    fn refuse_overtaking(&self, event: &Event) -> Result<(), Error> {
+        let shard = event.position.shard;
+        let overtaken =
+            self.fragments
+                .iter()
+                .map(|open| (open.origin.shard, open.position))
+                .chain(self.groups.iter().filter_map(|open| {
+                    Some((open.origin.shard, open.records.first()?.event.position))
+                }))
+                .chain(self.values.iter().map(|open| (open.origin.shard, open.first)))
+                .find(|(of, position)| *of == shard && event.position.is_after(position));
+        match overtaken {
+            None => Ok(()),
+            Some((_, open)) => {
+                let what = format!("it comes before the rest of the event at {open}");
+                Err(Error::Contradiction { position: event.position, what })
+            }
+        }
+    }
+}
+
+fn encoded(event: &Event) -> Result<Bytes, Error> {
+    let mut record = BytesMut::new();
+    event::codec::encode(event, &mut record).map_err(|error| Error::Contradiction {
+        position: event.position,
+        what: format!("its records cannot be put together: {error}"),
+    })?;
+    Ok(record.freeze())
+}
+
+// === impl Origin ===
+
+impl Origin {
+    /// The place of a record.
+    pub(crate) fn of(event: &Event, lane_index: usize, offset: u64) -> Self {
+        Self { shard: event.position.shard, lane_index, offset }
+    }
+
+    /// Whether records of one event would come from there too.
+    fn is_beside(&self, other: &Self) -> bool {
+        (self.shard, self.lane_index) == (other.shard, other.lane_index)
+    }
+}
+
+// === impl GroupRecord ===
+
+impl GroupRecord {
+    /// The group.
+    pub(crate) fn group(&self) -> Option<&Group> {
+        match &self.event.body {
+            Body::Group(group) => Some(group),
+            _ => None,
+        }
+    }
+
+    /// One record that says what all of them say, at the place of the last.
+    pub(crate) fn join(records: Vec<Self>) -> Result<Option<Self>, Error> {
+        let mut records = records.into_iter();
+        let Some(Self { mut event, .. }) = records.next() else { return Ok(None) };
+        for next in records {
+            let position = next.event.position;
+            if let (Body::Group(whole), Body::Group(more)) = (&mut event.body, next.event.body) {
+                whole.changes.extend(more.changes);
+            }
+            event.position = position;
+        }
+        if let Body::Group(group) = &mut event.body {
+            (group.number, group.last) = (0, true);
+        }
+        let record = encoded(&event)?;
+        Ok(Some(Self { event, record }))
+    }
+
+    /// Whether it is the first of its group.
+    pub(crate) fn is_first(&self) -> bool {
+        self.group().is_some_and(|group| group.number == 0)
+    }
+
+    /// Whether it is the last of its group.
+    pub(crate) fn is_last(&self) -> bool {
+        self.group().is_some_and(|group| group.last)
+    }
+}

@@ -1,0 +1,292 @@
+//! Commands and groups of them: filters, quarantine, and what is written. Pure.
+
+use bytes::Bytes;
+use event::{Change, Command, Effect, Group, KeyArgs};
+use wire::command::{self, Split};
+use wire::resp::encode::Decimal;
+
+use super::assemble::GroupRecord;
+use super::keys::{Role, Roles};
+use super::lower;
+use super::{Place, Planned, Planner};
+use crate::batch::{Batch, Sent};
+use crate::error::Error;
+use crate::quarantine::Draft;
+
+/// Which keys that a command writes are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    /// All of its keys.
+    All,
+    /// None.
+    Nothing,
+    /// Some, or it reads what is not taken.
+    Part,
+}
+
+// === impl Planner ===
+
+impl Planner {
+    /// Plans one command.
+    pub(super) fn command(
+        &mut self,
+        place: &Place<'_>,
+        command: &Command,
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
+        let name = command.args.first().map_or(b"".as_slice(), |name| name);
+        if !self.rules.filters.command(name) {
+            self.counts.filtered += 1;
+            return Ok(());
+        }
+        if matches!(command.keys, KeyArgs::Listed { .. }) || lower::has_other_db(name) {
+            return self.command_of_keys(place, command, batch);
+        }
+        if !self.rules.takes(place.db, place.key) {
+            self.counts.filtered += 1;
+            return Ok(());
+        }
+        if self.rules.is_own(place.key) {
+            self.counts.own += 1;
+            return Ok(());
+        }
+        let db = self.rules.mapping.target(place.db);
+        if let Some(why) = self.refusal(place) {
+            return self.set_aside(place, db, &[place.key], why, batch);
+        }
+        if !self.held.is_empty() {
+            if matches!(command.effect, Effect::Overwrite | Effect::Delete) {
+                self.held.release(db, place.key);
+            } else if self.held.contains(db, place.key) {
+                return self.set_aside(place, db, &[place.key], AFTER_ANOTHER, batch);
+            }
+        }
+        let sent = Self::sent(place);
+        lower::write(&self.rules, batch, db, sent, &command.args)
+            .or_else(|unfit| self.set_aside(place, db, &[place.key], unfit.why(), batch))
+    }
+
+    /// Plans a group that is one record.
+    pub(super) fn group(
+        &mut self,
+        place: &Place<'_>,
+        group: &Group,
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
+        if !self.one_order && !group.partitions.is_empty() {
+            return Err(Error::Unsupported {
+                what: "a transaction over several partitions of a journal without one order",
+                position: place.position,
+            });
+        }
+        for (number, change) in (0u32..).zip(&group.changes) {
+            let place = Place { change: number, db: change.db, key: &change.key, ..*place };
+            match &change.change {
+                Change::Command(command) => self.command(&place, command, batch)?,
+                Change::Function(function) => self.function(&place, function, batch)?,
+                Change::Flush { all } => self.flush(&place, *all, batch)?,
+                Change::SwapDb { first, second } => {
+                    self.swap(&place, (*first, *second), batch)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Plans the records of a group that came in several: all of it, or as much as may be held in memory.
+    pub(super) fn records_of_group(
+        &mut self,
+        records: Vec<GroupRecord>,
+        batch: &mut Batch,
+    ) -> Result<Planned, Error> {
+        let is_end = records.last().is_some_and(GroupRecord::is_last);
+        if is_end && !records.first().is_some_and(GroupRecord::is_first) {
+            self.counts.cut_groups += 1;
+        }
+        match GroupRecord::join(records)? {
+            Some(GroupRecord { event, record }) => self.event(event, &record, batch),
+            None => Ok(Planned::Done),
+        }
+    }
+
+    /// Whether a group empties or exchanges databases.
+    pub(super) fn empties_databases(group: &Group) -> bool {
+        let mut changes = group.changes.iter().map(|change| &change.change);
+        changes.any(|change| matches!(change, Change::Flush { .. } | Change::SwapDb { .. }))
+    }
+
+    /// Plans a command that has several keys, or one in several databases.
+    fn command_of_keys(
+        &mut self,
+        place: &Place<'_>,
+        command: &Command,
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
+        let roles = Roles::of(command, place.db);
+        if roles.keys.iter().any(|role| self.rules.is_own(role.key)) {
+            self.counts.own += 1;
+            return Ok(());
+        }
+        match self.taken(&roles) {
+            Taken::All => {}
+            Taken::Nothing => {
+                self.counts.filtered += 1;
+                return Ok(());
+            }
+            Taken::Part => return self.command_in_part(place, command, &roles, batch),
+        }
+        if let Some(why) = self.refusal(place) {
+            return self.set_aside_written(place, &roles, why, batch);
+        }
+        if !self.held.is_empty() && self.needs_held(&roles) {
+            return self.set_aside_written(place, &roles, AFTER_ANOTHER.into(), batch);
+        }
+        self.release_replaced(&roles);
+        let db = self.rules.mapping.target(place.db);
+        let judge = roles.judge();
+        let sent = Sent { judge, ..Self::sent(place) };
+        match lower::write(&self.rules, batch, db, sent, &command.args) {
+            Ok(()) => Ok(()),
+            Err(unfit) => self.set_aside_written(place, &roles, unfit.why().into(), batch),
+        }
+    }
+
+    /// A command of which only a part is taken.
+    fn command_in_part(
+        &mut self,
+        place: &Place<'_>,
+        command: &Command,
+        roles: &Roles<'_>,
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
+        let taken = |role: &&Role<'_>| self.rules.takes(role.db, role.key);
+        let sent = Self::sent(place);
+        let effect = roles.spec.map(|spec| spec.effect);
+        let mut gone: Vec<(u32, Bytes)> = Vec::new();
+        if effect == Some(command::Effect::Move) && roles.written().filter(taken).all(Role::lends) {
+            // A key that leaves for where nothing is taken is simply gone.
+            let written = roles.written().filter(taken);
+            gone.extend(written.map(|role| (self.rules.mapping.target(role.db), role.key.clone())));
+        } else if effect == Some(command::Effect::Delete) {
+            let written = roles.written().filter(taken);
+            gone.extend(written.map(|role| (self.rules.mapping.target(role.db), role.key.clone())));
+        } else if roles.spec.is_some_and(|spec| spec.split == Split::PerKey && spec.name == "MSET")
+        {
+            let pairs = command.args.get(1..).unwrap_or_default().chunks_exact(2);
+            let pairs: Vec<_> =
+                pairs.filter_map(|pair| Some((pair.first()?, pair.get(1)?))).collect();
+            for (key, value) in pairs {
+                if self.rules.takes(place.db, key) {
+                    let db = self.rules.mapping.target(place.db);
+                    self.held.release(db, key);
+                    batch.command(db, sent, [b"SET".as_slice(), key, value]);
+                }
+            }
+            return Ok(());
+        } else {
+            let why = "it needs a key that the filters leave out";
+            return self.set_aside_written(place, roles, why.into(), batch);
+        }
+        for (db, key) in gone {
+            self.held.release(db, &key);
+            batch.command(db, sent, [b"DEL".as_slice(), &key]);
+        }
+        Ok(())
+    }
+
+    fn taken(&self, roles: &Roles<'_>) -> Taken {
+        let taken = |role: &Role<'_>| self.rules.takes(role.db, role.key);
+        if !roles.written().any(taken) {
+            Taken::Nothing
+        } else if roles.keys.iter().all(taken) {
+            Taken::All
+        } else {
+            Taken::Part
+        }
+    }
+
+    /// Whether a command needs the value of a key that is set aside.
+    fn needs_held(&self, roles: &Roles<'_>) -> bool {
+        roles.keys.iter().any(|role| {
+            !roles.replaces(role)
+                && self.held.contains(self.rules.mapping.target(role.db), role.key)
+        })
+    }
+
+    fn release_replaced(&mut self, roles: &Roles<'_>) {
+        for role in roles.keys.iter().filter(|role| roles.replaces(role)) {
+            self.held.release(self.rules.mapping.target(role.db), role.key);
+        }
+    }
+
+    /// Why the destination refused this very change before, if it did.
+    pub(super) fn refusal(&self, place: &Place<'_>) -> Option<String> {
+        if self.refused.is_empty() {
+            return None;
+        }
+        self.refused.get(&(place.position, place.change)).cloned()
+    }
+
+    fn set_aside_written(
+        &mut self,
+        place: &Place<'_>,
+        roles: &Roles<'_>,
+        why: String,
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
+        let mut dbs: Vec<u32> = roles.written().map(|role| role.db).collect();
+        dbs.sort_unstable();
+        dbs.dedup();
+        for db in dbs {
+            let keys: Vec<&Bytes> = roles
+                .written()
+                .filter(|role| role.db == db && self.rules.takes(db, role.key))
+                .map(|role| role.key)
+                .collect();
+            if !keys.is_empty() {
+                self.set_aside(place, self.rules.mapping.target(db), &keys, why.clone(), batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a change a dead letter; its keys are held from now on.
+    pub(super) fn set_aside(
+        &mut self,
+        place: &Place<'_>,
+        db: u32,
+        keys: &[&Bytes],
+        why: impl Into<String>,
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
+        let draft = Draft {
+            position: place.position,
+            record: place.record.clone(),
+            change: place.change,
+            db,
+            keys: keys.iter().map(|key| Bytes::clone(key)).collect(),
+            why: why.into(),
+        };
+        self.hold(draft, batch)
+    }
+
+    /// Makes a draft a dead letter of the batch; its keys are held from now on.
+    pub(crate) fn hold(&mut self, draft: Draft, batch: &mut Batch) -> Result<(), Error> {
+        let note = draft.note();
+        for key in &draft.keys {
+            self.held.hold(draft.db, key, &note)?;
+        }
+        self.counts.letters += 1;
+        batch.letters.push(draft);
+        Ok(())
+    }
+}
+
+/// Why a later change of a held key is a dead letter.
+pub(super) const AFTER_ANOTHER: &str =
+    "an earlier change of the key, or of one that it needs, is in quarantine";
+
+/// The number of a database as an argument.
+pub(super) fn number(db: u32) -> Decimal {
+    Decimal::from(u64::from(db))
+}

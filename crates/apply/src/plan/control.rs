@@ -1,0 +1,212 @@
+//! Events that are not about one key: epochs, snapshots, flushes, functions. Pure.
+
+use bytes::Bytes;
+use event::checkpoint::Resync;
+use event::control::{Control, EpochBegin, EpochCause, FunctionChange};
+
+use super::{Need, Place, Planner};
+use crate::batch::Batch;
+use crate::config::Existing;
+use crate::doubt::Doubt;
+use crate::error::Error;
+use crate::marks::{Marks, Snapshot};
+use crate::target;
+
+// === impl Planner ===
+
+impl Planner {
+    /// Plans a control event, or says what it needs first.
+    pub(super) fn control(
+        &mut self,
+        place: &Place<'_>,
+        control: &Control,
+        batch: &mut Batch,
+    ) -> Result<Option<Need>, Error> {
+        match control {
+            Control::EpochBegin(begin) => self.epoch(place, begin)?,
+            Control::SnapshotEnd(end) if end.snapshot_id == 0 => {
+                return Ok(self.snapshot_end(place));
+            }
+            Control::Flush { .. } | Control::SwapDb { .. } => {
+                self.require_one_order(place)?;
+                return Ok(Some(Need::Alone));
+            }
+            Control::Function(change) if self.first_partition == 0 => {
+                self.function(place, change, batch)?;
+            }
+            Control::Barrier(_) => self.require_one_order(place)?,
+            Control::SlotHandover(_) => {
+                let what = "a slot that moves between shards";
+                return Err(Error::Unsupported { what, position: place.position });
+            }
+            Control::SnapshotBegin(_)
+            | Control::SnapshotEnd(_)
+            | Control::Function(_)
+            | Control::Heartbeat(_) => {}
+        }
+        Ok(None)
+    }
+
+    /// Plans FLUSHALL, or FLUSHDB of the place's database, once it is known that nothing else lives there.
+    pub(super) fn flush(
+        &mut self,
+        place: &Place<'_>,
+        all: bool,
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
+        let rules = &self.rules;
+        let mut targets: Vec<u32> = match all {
+            true => (0..rules.databases).filter(|db| self.is_target(*db)).collect(),
+            false if rules.filters.db(place.db) => vec![rules.mapping.target(place.db)],
+            false => Vec::new(),
+        };
+        targets.sort_unstable();
+        targets.dedup();
+        for db in targets {
+            batch.flush(db, Self::sent(place));
+            self.held.release_where(|spot| spot.db == db);
+        }
+        Ok(())
+    }
+
+    /// Plans SWAPDB, once it is known that nothing else lives there.
+    pub(super) fn swap(
+        &mut self,
+        place: &Place<'_>,
+        (first, second): (u32, u32),
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
+        let target = |db| self.rules.mapping.target(db);
+        let (first, second) = (target(first), target(second));
+        if first == second {
+            return Ok(());
+        }
+        batch.swap((first, second), self.rules.names.all().map(Bytes::as_ref), Self::sent(place));
+        let swapped = |db: u32| match db {
+            db if db == first => second,
+            db if db == second => first,
+            db => db,
+        };
+        for (spot, why) in self.held.release_where(|spot| swapped(spot.db) != spot.db) {
+            self.held.hold(swapped(spot.db), &spot.key, &why)?;
+        }
+        Ok(())
+    }
+
+    /// Plans a change of the function libraries.
+    pub(super) fn function(
+        &mut self,
+        place: &Place<'_>,
+        change: &FunctionChange,
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
+        if self.rules.target.can(target::SEVEN) {
+            let db = self.rules.mapping.target(place.db);
+            batch.command(db, Self::sent(place), &change.args);
+            return Ok(());
+        }
+        self.counts.functions_left_out += 1;
+        let db = self.rules.mapping.target(place.db);
+        self.set_aside(place, db, &[], "the destination knows no functions", batch)
+    }
+
+    /// Whether databases of the source that are taken go to this one.
+    pub(crate) fn is_target(&self, db: u32) -> bool {
+        self.rules.mapping.sources(db, |source| self.rules.filters.db(source)).next().is_some()
+    }
+
+    /// What a resync does to data that is there before the first one.
+    pub(crate) fn expect_existing(&mut self, existing: Existing) {
+        self.sweeps_first = existing == Existing::Sweep;
+    }
+
+    fn epoch(&mut self, place: &Place<'_>, begin: &EpochBegin) -> Result<(), Error> {
+        let position = place.position;
+        let applied = self.progress.of(position.shard).copied();
+        match begin.cause {
+            EpochCause::FullResync => {
+                let sweep = applied.is_some() || self.sweeps_first;
+                if sweep && self.progress.applied.iter().any(|other| other.shard != position.shard)
+                {
+                    let what = "a new snapshot of one of several shards";
+                    return Err(Error::Unsupported { what, position });
+                }
+                self.begin_resync(place, sweep);
+                Ok(())
+            }
+            EpochCause::Continued => match applied {
+                Some(applied) if applied.offset > begin.branch_offset => {
+                    Err(Error::ResyncNeeded { applied, branch_offset: begin.branch_offset })
+                }
+                _ => Ok(()),
+            },
+            EpochCause::SlotMoved => {
+                let what = "a slot that moves between shards";
+                Err(Error::Unsupported { what, position })
+            }
+        }
+    }
+
+    fn begin_resync(&mut self, place: &Place<'_>, sweep: bool) {
+        let position = place.position;
+        self.progress.resync =
+            Some(Resync { shard: position.shard, epoch: position.epoch, sweep, sweeping: false });
+        self.progress.snapshot_from = sweep.then(|| self.from_here());
+        let of = Snapshot { shard: position.shard, epoch: position.epoch };
+        self.marks = sweep.then(|| Marks::new(of, &self.rules.spill_dir));
+    }
+
+    /// Sees to it that the marks of a snapshot under way are all there, or that reading begins where it does.
+    pub(super) fn require_marks(&mut self) {
+        let (Some(resync), Some(from)) = (self.progress.resync, &self.progress.snapshot_from)
+        else {
+            self.marks = None;
+            return;
+        };
+        let of = Snapshot { shard: resync.shard, epoch: resync.epoch };
+        if self.marks.as_ref().is_some_and(|marks| marks.of == of && !marks.rebuilding) {
+            return;
+        }
+        let mut marks = Marks::new(of, &self.rules.spill_dir);
+        marks.rebuilding = true;
+        self.marks = Some(marks);
+        self.progress.needed.clone_from(from);
+        self.next.clone_from(from);
+    }
+
+    fn snapshot_end(&mut self, place: &Place<'_>) -> Option<Need> {
+        let resync = self.progress.resync?;
+        let position = place.position;
+        if (resync.shard, resync.epoch) != (position.shard, position.epoch) {
+            return None;
+        }
+        if resync.sweep {
+            return Some(Need::Sweep);
+        }
+        self.end_resync();
+        None
+    }
+
+    /// Goes on at a later snapshot, since what is before it cannot be read any more.
+    pub(crate) fn skip_to(&mut self, offsets: Vec<u64>) {
+        self.end_resync();
+        self.doubt = Doubt::default();
+        self.next.clone_from(&offsets);
+        self.progress.needed = offsets;
+    }
+
+    /// The snapshot is whole, and what it did not name is gone.
+    pub(crate) fn end_resync(&mut self) {
+        self.progress.resync = None;
+        self.progress.snapshot_from = None;
+        self.marks = None;
+    }
+
+    fn require_one_order(&self, place: &Place<'_>) -> Result<(), Error> {
+        if self.one_order {
+            return Ok(());
+        }
+        let what = "a change of all partitions of a journal without one order";
+        Err(Error::Unsupported { what, position: place.position })
+    }
+}

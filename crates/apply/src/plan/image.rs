@@ -1,0 +1,224 @@
+//! Whole values: strings by SET, everything else by RESTORE in a form that the destination reads. Pure.
+
+use bytes::Bytes;
+use event::image::{Image, ImageHead, ImageValue};
+use wire::args::integer;
+use wire::rdb::value::Value;
+use wire::rdb::{ValueType, dump, encode, value};
+use wire::resp::encode::Decimal;
+
+use super::lower::Unfit;
+use super::rebuild::{self, Dest};
+use super::rules::Rules;
+use super::{Place, Planner};
+use crate::batch::{Batch, Sent};
+use crate::error::Error;
+use crate::filter::ValueKind;
+use crate::marks::mark;
+use crate::target::{self, Target};
+
+/// The version of payloads with types of Valkey 9's own.
+const VALKEY_NINE_PAYLOAD: u16 = 80;
+
+/// What RESTORE is told of a key besides its value.
+#[derive(Clone, Copy, Debug, Default)]
+struct About {
+    expire_at_ms: Option<i64>,
+    idle_s: Option<u64>,
+    freq: Option<u8>,
+}
+
+/// A value as it stands in an RDB file.
+#[derive(Clone, Copy, Debug)]
+struct Raw<'a> {
+    kind: ValueType,
+    bytes: &'a Bytes,
+}
+
+// === impl Planner ===
+
+impl Planner {
+    /// Plans a whole value.
+    pub(super) fn image(
+        &mut self,
+        place: &Place<'_>,
+        image: &Image,
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
+        if !self.takes_image(place, &image.head)? {
+            return Ok(());
+        }
+        let db = self.rules.mapping.target(place.db);
+        if let Some(why) = self.refusal(place) {
+            return self.set_aside(place, db, &[place.key], why, batch);
+        }
+        self.held.release(db, place.key);
+        let dest = Dest { db, sent: Self::sent(place), key: place.key };
+        match write(&self.rules, batch, dest, image) {
+            Ok(()) => Ok(()),
+            Err(unfit) => self.set_aside(place, db, &[place.key], unfit.why(), batch),
+        }
+    }
+
+    /// Whether an image, or a part of one, is taken. Notes that the snapshot has named the key.
+    pub(super) fn takes_image(
+        &mut self,
+        place: &Place<'_>,
+        head: &ImageHead,
+    ) -> Result<bool, Error> {
+        if head.snapshot_id != 0 {
+            // For whoever starts with that snapshot.
+            return Ok(false);
+        }
+        if self.rules.is_own(place.key) {
+            self.counts.own += 1;
+            return Ok(false);
+        }
+        let kind = ValueKind::of_type_byte(head.type_byte);
+        let takes_kind = kind.is_none_or(|kind| self.rules.filters.kind(kind));
+        if !self.rules.takes(place.db, place.key) || !takes_kind {
+            self.counts.filtered += 1;
+            return Ok(false);
+        }
+        self.mark_key(place.db, place.key)?;
+        Ok(true)
+    }
+
+    /// Notes that the snapshot under way has named a key of the source.
+    pub(super) fn mark_key(&mut self, db: u32, key: &[u8]) -> Result<(), Error> {
+        let Some(marks) = &mut self.marks else { return Ok(()) };
+        let added = marks.add(mark(self.rules.mapping.target(db), key));
+        added.map_err(|source| Error::Marks { dir: marks.dir().to_owned(), source })
+    }
+}
+
+/// Writes an image.
+fn write(rules: &Rules, batch: &mut Batch, dest: Dest<'_>, image: &Image) -> Result<(), Unfit> {
+    let head = &image.head;
+    let about = About {
+        expire_at_ms: head.expire_at_ms.map(|ms| rules.expiry(ms)),
+        idle_s: head.idle_s,
+        freq: head.freq,
+    };
+    match &image.value {
+        ImageValue::Text(text) => {
+            set(rules.target, batch, dest, (text, about.expire_at_ms));
+            Ok(())
+        }
+        ImageValue::Rdb(bytes) => {
+            let kind = ValueType::from_byte(head.type_byte, head.flavour)
+                .map_err(|_| Unfit("a type that this version does not know"))?;
+            restore(rules.target, batch, dest, (Raw { kind, bytes }, about))
+        }
+    }
+}
+
+/// Writes a `RESTORE` of the source: `RESTORE key ms payload [REPLACE] [ABSTTL] [IDLETIME s] [FREQ n]`.
+pub(super) fn restore_command(
+    rules: &Rules,
+    batch: &mut Batch,
+    (db, sent): (u32, Sent),
+    args: &[Bytes],
+) -> Result<(), Unfit> {
+    let [_, key, ms, payload, options @ ..] = args else {
+        return Err(Unfit("a RESTORE without a payload"));
+    };
+    let number = |word: &str| {
+        let at = options.iter().position(|option| option.eq_ignore_ascii_case(word.as_bytes()))?;
+        integer(options.get(at + 1)?)
+    };
+    let about = About {
+        expire_at_ms: integer(ms).filter(|ms| *ms != 0).map(|ms| rules.expiry(ms)),
+        idle_s: number("IDLETIME").and_then(|idle| u64::try_from(idle).ok()),
+        freq: number("FREQ").and_then(|freq| u8::try_from(freq).ok()),
+    };
+    let payload = dump::parse(payload).and_then(dump::Payload::without_notes);
+    let payload = payload.map_err(|_| Unfit("a payload that cannot be read"))?;
+    let kind = payload.value_type().map_err(|_| Unfit("a type that this version does not know"))?;
+    let dest = Dest { db, sent, key };
+    restore(rules.target, batch, dest, (Raw { kind, bytes: &payload.raw }, about))
+}
+
+fn set(target: Target, batch: &mut Batch, dest: Dest<'_>, (text, expire): (&Bytes, Option<i64>)) {
+    let Dest { db, sent, key } = dest;
+    let ms = Decimal::from(expire.unwrap_or_default());
+    match expire {
+        None => batch.command(db, sent, [b"SET".as_slice(), key, text]),
+        Some(_) if target.can(target::PXAT) => {
+            batch.command(db, sent, [b"SET".as_slice(), key, text, b"PXAT", ms.as_ref()]);
+        }
+        Some(_) => {
+            batch.command(db, sent, [b"SET".as_slice(), key, text]);
+            batch.command(db, sent, [b"PEXPIREAT".as_slice(), key, ms.as_ref()]);
+        }
+    }
+}
+
+fn restore(
+    target: Target,
+    batch: &mut Batch,
+    dest: Dest<'_>,
+    (raw, about): (Raw<'_>, About),
+) -> Result<(), Unfit> {
+    if let Some(version) = accepted(target, raw.kind) {
+        let payload = dump::payload(raw.kind.byte(), raw.bytes, version);
+        return send(target, batch, dest, (&payload, about));
+    }
+    let broken = |_| Unfit("a value that cannot be read");
+    let decoded = value::decode(raw.kind, raw.bytes).map_err(broken)?;
+    if let Ok((kind, bytes)) = encode::generic(&decoded) {
+        let version = accepted(target, kind).ok_or(Unfit("a type that it is too old for"))?;
+        let payload = dump::payload(kind.byte(), &bytes, version);
+        return send(target, batch, dest, (&payload, about));
+    }
+    match decoded {
+        Value::Hash(fields) => rebuild::hash(target, batch, dest, fields)?,
+        Value::Stream(stream) => rebuild::stream(target, batch, dest, &stream),
+        _ => return Err(Unfit("a value of a module in a form that it is too old for")),
+    }
+    if let Some(ms) = about.expire_at_ms {
+        let ms = Decimal::from(ms);
+        batch.command(dest.db, dest.sent, [b"PEXPIREAT".as_slice(), dest.key, ms.as_ref()]);
+    }
+    Ok(())
+}
+
+fn send(
+    target: Target,
+    batch: &mut Batch,
+    Dest { db, sent, key }: Dest<'_>,
+    (payload, about): (&Bytes, About),
+) -> Result<(), Unfit> {
+    let ms = Decimal::from(about.expire_at_ms.unwrap_or_default());
+    if !target.can(target::ABSTTL) {
+        batch.command(db, sent, [b"RESTORE".as_slice(), key, b"0", payload, b"REPLACE"]);
+        if about.expire_at_ms.is_some() {
+            batch.command(db, sent, [b"PEXPIREAT".as_slice(), key, ms.as_ref()]);
+        }
+        return Ok(());
+    }
+    let (idle, freq) =
+        (about.idle_s.map(Decimal::from), about.freq.map(|n| Decimal::from(u64::from(n))));
+    let mut args: [&[u8]; 8] =
+        [b"RESTORE", key, ms.as_ref(), payload, b"REPLACE", b"ABSTTL", b"", b""];
+    let mut count = 6;
+    match (&idle, &freq) {
+        (_, Some(freq)) => (args[6], args[7], count) = (b"FREQ", freq.as_ref(), 8),
+        (Some(idle), None) => (args[6], args[7], count) = (b"IDLETIME", idle.as_ref(), 8),
+        (None, None) => {}
+    }
+    batch.command(db, sent, args.into_iter().take(count));
+    Ok(())
+}
+
+/// The version of a payload with that type that the destination accepts, if it knows the type.
+fn accepted(target: Target, kind: ValueType) -> Option<u16> {
+    let version = target.payload_version();
+    match kind {
+        ValueType::HashExpiryValkey => target.is_valkey_nine().then_some(VALKEY_NINE_PAYLOAD),
+        ValueType::HashExpiryRedis | ValueType::HashExpiryListpack | ValueType::Stream4 => {
+            (target.is_redis() && kind.version_first() <= version).then_some(version)
+        }
+        _ => (kind.version_first() <= version).then_some(version),
+    }
+}

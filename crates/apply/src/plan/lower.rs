@@ -1,0 +1,293 @@
+//! Writing a command of the source so that this destination understands it: databases mapped, expiries extended, words
+//! that an older server does not know left out where the meaning stays. Pure.
+
+use bytes::Bytes;
+use wire::args::integer;
+use wire::resp::encode::Decimal;
+
+use super::change::number;
+use super::rules::Rules;
+use crate::batch::{Batch, Judge, Sent};
+use crate::target;
+
+/// Why a change cannot be written to this destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unfit(pub &'static str);
+
+/// Commands that are not simply passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    Set,
+    Deadline,
+    FieldDeadline,
+    HSetEx,
+    MSetEx,
+    Restore,
+    Unlink,
+    Copy,
+    Move,
+    XAdd,
+    XSetId,
+    XGroup,
+}
+
+/// The result of writing a command.
+type Written = Result<(), Unfit>;
+
+/// Whether a command names a second database.
+pub(super) fn has_other_db(name: &[u8]) -> bool {
+    name.len() == 4 && matches!(Kind::of(name), Kind::Copy | Kind::Move)
+}
+
+/// Writes a command of the source into the batch.
+pub(super) fn write(
+    rules: &Rules,
+    batch: &mut Batch,
+    db: u32,
+    sent: Sent,
+    args: &[Bytes],
+) -> Written {
+    let name = args.first().map_or(b"".as_slice(), |name| name);
+    let mut out = Out { rules, batch, db, sent };
+    match Kind::of(name) {
+        Kind::Plain => out.put(args),
+        Kind::Set => out.set(args),
+        Kind::Deadline => out.deadline(args),
+        Kind::FieldDeadline => out.field_deadline(args),
+        Kind::HSetEx => out.hsetex(args),
+        Kind::MSetEx => out.msetex(args),
+        Kind::Restore => out.restore(args),
+        Kind::Unlink => out.unlink(args),
+        Kind::Copy => out.copy(args),
+        Kind::Move => out.move_key(args),
+        Kind::XAdd => out.xadd(args),
+        Kind::XSetId => out.without(args, 3, &["ENTRIESADDED", "MAXDELETEDID"]),
+        Kind::XGroup => out.without(args, 5, &["ENTRIESREAD"]),
+    }
+}
+
+/// Where commands of one change go.
+struct Out<'a> {
+    rules: &'a Rules,
+    batch: &'a mut Batch,
+    db: u32,
+    sent: Sent,
+}
+
+// === impl Unfit ===
+
+impl Unfit {
+    /// The reason, for people.
+    pub(crate) fn why(self) -> String {
+        format!("the destination cannot hold it: {}", self.0)
+    }
+}
+
+// === impl Kind ===
+
+impl Kind {
+    fn of(name: &[u8]) -> Self {
+        let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
+        match name.len() {
+            3 if is("SET") => Self::Set,
+            4 if is("COPY") => Self::Copy,
+            4 if is("MOVE") => Self::Move,
+            4 if is("XADD") => Self::XAdd,
+            6 if is("HSETEX") => Self::HSetEx,
+            6 if is("MSETEX") => Self::MSetEx,
+            6 if is("UNLINK") => Self::Unlink,
+            6 if is("XSETID") => Self::XSetId,
+            6 if is("XGROUP") => Self::XGroup,
+            7 if is("RESTORE") => Self::Restore,
+            9 if is("PEXPIREAT") => Self::Deadline,
+            10 if is("HPEXPIREAT") => Self::FieldDeadline,
+            _ => Self::Plain,
+        }
+    }
+}
+
+// === impl Out ===
+
+impl Out<'_> {
+    fn put<I>(&mut self, args: I) -> Written
+    where
+        I: IntoIterator<IntoIter: Clone>,
+        I::Item: AsRef<[u8]>,
+    {
+        self.batch.command(self.db, self.sent, args);
+        Ok(())
+    }
+
+    /// The command with the deadline after `PXAT` put off, where that is asked for.
+    fn put_off(&mut self, args: &[Bytes], option: usize) -> Written {
+        let deadline = args.get(option + 1).and_then(|ms| integer(ms));
+        let Some(ms) = deadline.filter(|_| self.rules.extend_ms != 0) else {
+            return self.put(args);
+        };
+        let later = Decimal::from(self.rules.expiry(ms)).to_bytes();
+        let replaced = args.iter().enumerate().map(
+            |(index, word)| {
+                if index == option + 1 { &later } else { word }
+            },
+        );
+        self.put(replaced)
+    }
+
+    /// `SET key value [PXAT ms | KEEPTTL]`.
+    fn set(&mut self, args: &[Bytes]) -> Written {
+        let Some(option) = find(args, 3, "PXAT") else { return self.put(args) };
+        if self.rules.target.can(target::PXAT) {
+            return self.put_off(args, option);
+        }
+        let [_, key, value, ..] = args else { return self.put(args) };
+        let deadline = args.get(option + 1).and_then(|ms| integer(ms)).unwrap_or(0);
+        let ms = Decimal::from(self.rules.expiry(deadline));
+        self.put([b"SET".as_slice(), key, value])?;
+        self.put([b"PEXPIREAT".as_slice(), key, ms.as_ref()])
+    }
+
+    /// `PEXPIREAT key ms [condition]`.
+    fn deadline(&mut self, args: &[Bytes]) -> Written {
+        let conditional = args.len() > 3 && !self.rules.target.can(target::SEVEN);
+        let args = if conditional { args.get(..3).unwrap_or(args) } else { args };
+        self.put_off(args, 1)
+    }
+
+    /// `HPEXPIREAT key ms FIELDS n field…`.
+    fn field_deadline(&mut self, args: &[Bytes]) -> Written {
+        if !self.rules.target.can(target::FIELD_EXPIRY) {
+            return Err(Unfit("it knows no expiry of hash fields"));
+        }
+        self.put_off(args, 1)
+    }
+
+    /// `HSETEX key [PXAT ms | KEEPTTL] FIELDS n field value…`.
+    fn hsetex(&mut self, args: &[Bytes]) -> Written {
+        let fields = find(args, 2, "FIELDS").unwrap_or(args.len());
+        let deadline = find(args.get(..fields).unwrap_or(args), 2, "PXAT");
+        let target = self.rules.target;
+        if target.can(target::HSETEX) {
+            return match deadline {
+                Some(option) => self.put_off(args, option),
+                None => self.put(args),
+            };
+        }
+        if deadline.is_some() && !target.can(target::FIELD_EXPIRY) {
+            return Err(Unfit("it knows no expiry of hash fields"));
+        }
+        let (Some(key), Some(pairs)) = (args.get(1), args.get(fields + 2..)) else {
+            return self.put(args);
+        };
+        let head: [&[u8]; 2] = [b"HSET", key];
+        self.put(head.into_iter().chain(pairs.iter().map(|word| &word[..])))?;
+        let Some(option) = deadline else { return Ok(()) };
+        let ms = args.get(option + 1).and_then(|ms| integer(ms)).unwrap_or(0);
+        let ms = Decimal::from(self.rules.expiry(ms));
+        let count = Decimal::from((pairs.len() / 2) as u64);
+        let head: [&[u8]; 5] = [b"HPEXPIREAT", key, ms.as_ref(), b"FIELDS", count.as_ref()];
+        self.put(head.into_iter().chain(pairs.iter().step_by(2).map(|word| &word[..])))
+    }
+
+    /// `MSETEX n key value… [PXAT ms | KEEPTTL]`.
+    fn msetex(&mut self, args: &[Bytes]) -> Written {
+        let count = args.get(1).and_then(|count| integer(count)).unwrap_or(0);
+        let pairs_end =
+            usize::try_from(count).map_or(2, |count| count.saturating_mul(2).saturating_add(2));
+        if self.rules.target.can(target::MSETEX) {
+            return match find(args, pairs_end, "PXAT") {
+                Some(option) => self.put_off(args, option),
+                None => self.put(args),
+            };
+        }
+        let pairs = args.get(2..pairs_end).unwrap_or_default();
+        let options = args.get(pairs_end..).unwrap_or_default();
+        for pair in pairs.chunks_exact(2) {
+            let mut single = vec![Bytes::from_static(b"SET")];
+            single.extend(pair.iter().chain(options).cloned());
+            self.set(&single)?;
+        }
+        Ok(())
+    }
+
+    /// `RESTORE key ms payload …`: the payload is taken apart, since another version may have made it.
+    fn restore(&mut self, args: &[Bytes]) -> Written {
+        super::image::restore_command(self.rules, self.batch, (self.db, self.sent), args)
+    }
+
+    fn unlink(&mut self, args: &[Bytes]) -> Written {
+        if self.rules.target.can(target::UNLINK) {
+            return self.put(args);
+        }
+        let del = Bytes::from_static(b"DEL");
+        self.put(std::iter::once(&del).chain(args.iter().skip(1)))
+    }
+
+    /// `COPY source destination [DB n] REPLACE`.
+    fn copy(&mut self, args: &[Bytes]) -> Written {
+        let Some(option) = find(args, 3, "DB") else { return self.put(args) };
+        let other = args.get(option + 1).and_then(|db| integer(db));
+        let other = other.and_then(|db| u32::try_from(db).ok());
+        let other = other.map_or(self.db, |db| self.rules.mapping.target(db));
+        let other = number(other).to_bytes();
+        self.put(args.iter().enumerate().map(
+            |(index, word)| {
+                if index == option + 1 { &other } else { word }
+            },
+        ))
+    }
+
+    /// `MOVE key n`. It was moved at the source, so nothing was in its way there.
+    fn move_key(&mut self, args: &[Bytes]) -> Written {
+        let [_, key, other] = args else { return self.put(args) };
+        let other = integer(other).and_then(|db| u32::try_from(db).ok());
+        let Some(other) = other.map(|db| self.rules.mapping.target(db)) else {
+            return self.put(args);
+        };
+        if other == self.db {
+            // Two databases of the source are one here: the key stays.
+            return Ok(());
+        }
+        let sent = Sent { judge: Judge::Data, ..self.sent };
+        self.batch.command(other, sent, [b"DEL".as_slice(), key]);
+        let other = number(other);
+        self.put([b"MOVE".as_slice(), key, other.as_ref()])
+    }
+
+    /// `XADD key [IDMP producer id | IDMPAUTO producer] …`.
+    fn xadd(&mut self, args: &[Bytes]) -> Written {
+        if self.rules.target.can(target::IDEMPOTENT_XADD) {
+            return self.put(args);
+        }
+        let skipped = match args.get(2) {
+            Some(word) if word.eq_ignore_ascii_case(b"IDMP") => 2..5,
+            Some(word) if word.eq_ignore_ascii_case(b"IDMPAUTO") => 2..4,
+            _ => return self.put(args),
+        };
+        let kept = args.iter().enumerate().filter(|(index, _)| !skipped.contains(index));
+        self.put(kept.map(|(_, word)| word))
+    }
+
+    /// The command without those options from `first` on, each with one value: servers before 7.0 do not know them.
+    fn without(&mut self, args: &[Bytes], first: usize, options: &[&str]) -> Written {
+        if self.rules.target.can(target::SEVEN) {
+            return self.put(args);
+        }
+        let (mut kept, mut rest) = (Vec::with_capacity(args.len()), args.iter().enumerate());
+        while let Some((index, word)) = rest.next() {
+            let known = |option: &&str| word.eq_ignore_ascii_case(option.as_bytes());
+            if index >= first && options.iter().any(known) {
+                rest.next();
+            } else {
+                kept.push(word);
+            }
+        }
+        self.put(kept)
+    }
+}
+
+/// Where a word stands, from `first` on.
+fn find(args: &[Bytes], first: usize, word: &str) -> Option<usize> {
+    let rest = args.get(first..)?;
+    rest.iter().position(|one| one.eq_ignore_ascii_case(word.as_bytes())).map(|at| at + first)
+}

@@ -1,0 +1,253 @@
+//! Values put together with plain commands: parts of large ones, and what a destination cannot RESTORE. Pure.
+
+use bytes::Bytes;
+use event::image::{
+    Field, StreamEntry, StreamGroup, StreamId, StreamMeta, StreamPart, StreamPending,
+};
+use wire::rdb::{HashField, StreamValue};
+use wire::resp::encode::Decimal;
+
+use super::lower::Unfit;
+use crate::batch::{Batch, Judge, Sent};
+use crate::target::{self, Target};
+
+/// Where a value is put together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dest<'a> {
+    /// Database of the destination.
+    pub(crate) db: u32,
+    /// How the replies are judged.
+    pub(crate) sent: Sent,
+    /// The key.
+    pub(crate) key: &'a Bytes,
+}
+
+/// Elements in one command: a large command holds the destination up, a small one wastes frames.
+const ELEMENTS: usize = 512;
+
+/// Group that makes an empty stream exist for a moment.
+const SCAFFOLD: &[u8] = b"keyferry-scaffold";
+
+/// The next elements of a list, or members of a set.
+pub(super) fn items(batch: &mut Batch, dest: Dest<'_>, command: &str, items: &[Bytes]) {
+    for chunk in items.chunks(ELEMENTS) {
+        let head: [&[u8]; 2] = [command.as_bytes(), dest.key];
+        dest.put(batch, head.into_iter().chain(chunk.iter().map(|item| &item[..])));
+    }
+}
+
+/// The next bytes of a string.
+pub(super) fn text(batch: &mut Batch, dest: Dest<'_>, text: &Bytes) {
+    dest.put(batch, [b"APPEND".as_slice(), dest.key, text]);
+}
+
+/// Members of a sorted set.
+pub(super) fn scores(batch: &mut Batch, dest: Dest<'_>, members: &[(Bytes, f64)]) {
+    for chunk in members.chunks(ELEMENTS) {
+        // The shortest text that reads back as the same number; infinities as the servers write them.
+        let texts: Vec<String> = chunk.iter().map(|(_, score)| score.to_string()).collect();
+        let head: [&[u8]; 2] = [b"ZADD", dest.key];
+        let pairs =
+            texts.iter().zip(chunk).flat_map(|(text, (member, _))| [text.as_bytes(), member]);
+        dest.put(batch, head.into_iter().chain(pairs));
+    }
+}
+
+/// Fields of a hash, with their expiries.
+pub(super) fn fields(
+    target: Target,
+    batch: &mut Batch,
+    dest: Dest<'_>,
+    fields: &[Field],
+) -> Result<(), Unfit> {
+    let expiring = fields.iter().any(|field| field.expire_at_ms.is_some());
+    if expiring && !target.can(target::FIELD_EXPIRY) {
+        return Err(Unfit("it knows no expiry of hash fields"));
+    }
+    for chunk in fields.chunks(ELEMENTS) {
+        let head: [&[u8]; 2] = [b"HSET", dest.key];
+        let pairs = chunk.iter().flat_map(|field| [&field.field[..], &field.value[..]]);
+        dest.put(batch, head.into_iter().chain(pairs));
+    }
+    let mut expiring: Vec<(i64, &Bytes)> =
+        fields.iter().filter_map(|field| Some((field.expire_at_ms?, &field.field))).collect();
+    expiring.sort_unstable();
+    for chunk in
+        expiring.chunk_by(|one, other| one.0 == other.0).flat_map(|same| same.chunks(ELEMENTS))
+    {
+        let Some((ms, _)) = chunk.first() else { continue };
+        let (ms, count) = (Decimal::from(*ms), Decimal::from(chunk.len() as u64));
+        let head: [&[u8]; 5] = [b"HPEXPIREAT", dest.key, ms.as_ref(), b"FIELDS", count.as_ref()];
+        dest.put(batch, head.into_iter().chain(chunk.iter().map(|(_, field)| &field[..])));
+    }
+    Ok(())
+}
+
+/// A part of a stream. A pending entry whose own entry was deleted does not survive this.
+pub(super) fn stream_part(target: Target, batch: &mut Batch, dest: Dest<'_>, part: &StreamPart) {
+    for entry in &part.entries {
+        let id = shown(entry.id);
+        let head: [&[u8]; 3] = [b"XADD", dest.key, id.as_bytes()];
+        dest.put(batch, head.into_iter().chain(entry.content.iter().map(|word| &word[..])));
+    }
+    if let Some(meta) = &part.meta {
+        stream_meta(target, batch, dest, meta);
+    }
+    for group in &part.groups {
+        stream_group(target, batch, dest, group);
+    }
+}
+
+/// A hash whose fields expire, for a destination that reads no encoding of it.
+pub(super) fn hash(
+    target: Target,
+    batch: &mut Batch,
+    dest: Dest<'_>,
+    values: Vec<HashField>,
+) -> Result<(), Unfit> {
+    let values: Vec<Field> = values
+        .into_iter()
+        .map(|HashField { field, value, expire_at_ms }| Field { field, value, expire_at_ms })
+        .collect();
+    if !target.can(target::FIELD_EXPIRY) && values.iter().any(|field| field.expire_at_ms.is_some())
+    {
+        return Err(Unfit("it knows no expiry of hash fields"));
+    }
+    dest.put(batch, [b"DEL".as_slice(), dest.key]);
+    fields(target, batch, dest, &values)
+}
+
+/// A stream, for a destination that reads no encoding of it.
+pub(super) fn stream(target: Target, batch: &mut Batch, dest: Dest<'_>, value: &StreamValue) {
+    dest.put(batch, [b"DEL".as_slice(), dest.key]);
+    let id = |id: wire::rdb::StreamId| StreamId { ms: id.ms, seq: id.seq };
+    let entries = value.entries.iter().map(|entry| StreamEntry {
+        id: id(entry.id),
+        content: entry
+            .fields
+            .iter()
+            .flat_map(|(name, value)| [name.clone(), value.clone()])
+            .collect(),
+    });
+    let meta = StreamMeta {
+        length: value.meta.length,
+        last_id: id(value.meta.last_id),
+        first_id: value.meta.first_id.map(id).unwrap_or_default(),
+        max_deleted_id: value.meta.max_deleted_id.map(id).unwrap_or_default(),
+        entries_added: value.meta.entries_added.unwrap_or(value.meta.length),
+    };
+    let groups = value.groups.iter().map(|group| {
+        let owner = |entry: &wire::rdb::PendingEntry| {
+            let owned =
+                group.consumers.iter().position(|consumer| consumer.owned.contains(&entry.id));
+            u32::try_from(owned.unwrap_or_default()).unwrap_or_default()
+        };
+        let pending = group.pending.iter().map(|entry| StreamPending {
+            id: id(entry.id),
+            consumer: owner(entry),
+            delivered_ms: entry.delivered_ms,
+            deliveries: entry.deliveries,
+        });
+        let consumers = group.consumers.iter().map(|consumer| event::image::StreamConsumer {
+            name: consumer.name.clone(),
+            seen_ms: consumer.seen_ms,
+            active_ms: consumer.active_ms.unwrap_or(consumer.seen_ms),
+        });
+        StreamGroup {
+            name: group.name.clone(),
+            last_delivered: id(group.last_id),
+            entries_read: group.entries_read,
+            pending: pending.collect(),
+            consumers: consumers.collect(),
+        }
+    });
+    let part =
+        StreamPart { entries: entries.collect(), meta: Some(meta), groups: groups.collect() };
+    stream_part(target, batch, dest, &part);
+}
+
+fn stream_meta(target: Target, batch: &mut Batch, dest: Dest<'_>, meta: &StreamMeta) {
+    if meta.length == 0 {
+        // Without entries nothing but a group makes a stream.
+        let create: [&[u8]; 6] = [b"XGROUP", b"CREATE", dest.key, SCAFFOLD, b"0", b"MKSTREAM"];
+        dest.put(batch, create);
+        dest.put(batch, [b"XGROUP".as_slice(), b"DESTROY", dest.key, SCAFFOLD]);
+    }
+    let last = shown(meta.last_id);
+    if !target.can(target::SEVEN) {
+        dest.put(batch, [b"XSETID".as_slice(), dest.key, last.as_bytes()]);
+        return;
+    }
+    let (added, deleted) = (Decimal::from(meta.entries_added), shown(meta.max_deleted_id));
+    let args: [&[u8]; 7] = [
+        b"XSETID",
+        dest.key,
+        last.as_bytes(),
+        b"ENTRIESADDED",
+        added.as_ref(),
+        b"MAXDELETEDID",
+        deleted.as_bytes(),
+    ];
+    dest.put(batch, args);
+}
+
+fn stream_group(target: Target, batch: &mut Batch, dest: Dest<'_>, group: &StreamGroup) {
+    let last = shown(group.last_delivered);
+    let create: [&[u8]; 5] = [b"XGROUP", b"CREATE", dest.key, &group.name, last.as_bytes()];
+    // A group with more pending entries than a part holds comes again.
+    let again = Dest { sent: Sent { judge: Judge::Repeats, ..dest.sent }, ..dest };
+    match group.entries_read.filter(|_| target.can(target::SEVEN)).map(Decimal::from) {
+        Some(read) => {
+            let option: [&[u8]; 2] = [b"ENTRIESREAD", read.as_ref()];
+            again.put(batch, create.into_iter().chain(option));
+        }
+        None => again.put(batch, create),
+    }
+    if target.can(target::PXAT) {
+        for consumer in &group.consumers {
+            let args: [&[u8]; 5] =
+                [b"XGROUP", b"CREATECONSUMER", dest.key, &group.name, &consumer.name];
+            dest.put(batch, args);
+        }
+    }
+    for pending in &group.pending {
+        let owner = usize::try_from(pending.consumer).ok().and_then(|at| group.consumers.get(at));
+        let Some(owner) = owner else { continue };
+        let id = shown(pending.id);
+        let (time, count) =
+            (Decimal::from(pending.delivered_ms), Decimal::from(pending.deliveries));
+        let args: [&[u8]; 14] = [
+            b"XCLAIM",
+            dest.key,
+            &group.name,
+            &owner.name,
+            b"0",
+            id.as_bytes(),
+            b"TIME",
+            time.as_ref(),
+            b"RETRYCOUNT",
+            count.as_ref(),
+            b"FORCE",
+            b"JUSTID",
+            b"LASTID",
+            last.as_bytes(),
+        ];
+        dest.put(batch, args);
+    }
+}
+
+fn shown(id: StreamId) -> String {
+    format!("{}-{}", id.ms, id.seq)
+}
+
+// === impl Dest ===
+
+impl Dest<'_> {
+    fn put<I>(&self, batch: &mut Batch, args: I)
+    where
+        I: IntoIterator<IntoIter: Clone>,
+        I::Item: AsRef<[u8]>,
+    {
+        batch.command(self.db, self.sent, args);
+    }
+}

@@ -1,0 +1,105 @@
+//! How long an error is waited for: the one place that decides on trying again.
+
+use std::time::Duration;
+
+use redis_io::Code;
+use runtime::backoff::Settings;
+use runtime::{Backoff, Class, Classified, Random};
+
+use crate::config::Windows;
+use crate::error::Error;
+
+/// The waits between attempts of one lane.
+pub(crate) fn backoff() -> Backoff {
+    Backoff::new(Settings::default()).expect("the default settings are valid")
+}
+
+/// How long to wait before the next attempt; none when it is time to give up.
+pub(crate) fn wait(
+    error: &Error,
+    windows: &Windows,
+    backoff: &mut Backoff,
+    random: &mut Random,
+) -> Option<Duration> {
+    if error.class() != Class::Retry {
+        return None;
+    }
+    let window = window(error, windows);
+    if window.is_some_and(|window| backoff.spent() >= window) {
+        return None;
+    }
+    backoff.next(random)
+}
+
+/// The error as it ends a lane: one that was waited for says so.
+pub(crate) fn given_up(error: Error, backoff: &Backoff) -> Error {
+    match error.class() {
+        Class::Retry => Error::GaveUp { after: backoff.spent(), last: Box::new(error) },
+        _ => error,
+    }
+}
+
+/// For how long an error is waited for; none: for ever.
+fn window(error: &Error, windows: &Windows) -> Option<Duration> {
+    let code = match error {
+        Error::Refused { refusal, .. }
+        | Error::Connection(redis_io::Error::Server { refusal, .. }) => Some(refusal.code),
+        _ => None,
+    };
+    match code {
+        // Room is made by people, and nothing is lost by waiting for them.
+        Some(Code::OutOfMemory) => None,
+        Some(Code::Loading | Code::MasterDown | Code::NoMasterLink | Code::Busy) => {
+            Some(windows.connection)
+        }
+        Some(_) => Some(windows.refused),
+        None => Some(windows.connection),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis_io::Refusal;
+
+    use super::*;
+
+    fn refused(text: &str) -> Error {
+        Error::Refused { endpoint: "e".into(), refusal: Refusal::read(text.as_bytes()) }
+    }
+
+    #[test]
+    fn each_error_has_its_window() {
+        let windows = Windows::default();
+        assert_eq!(window(&refused("OOM x"), &windows), None);
+        assert_eq!(window(&refused("READONLY x"), &windows), Some(windows.refused));
+        assert_eq!(window(&refused("NOPERM x"), &windows), Some(windows.refused));
+        assert_eq!(window(&refused("LOADING x"), &windows), Some(windows.connection));
+        let gone = Error::Connection(redis_io::Error::Closed {
+            endpoint: "e".into(),
+            doing: "x",
+            source: None,
+        });
+        assert_eq!(window(&gone, &windows), Some(windows.connection));
+    }
+
+    #[test]
+    fn what_will_not_pass_is_not_waited_for() {
+        let (mut backoff, mut random) = (backoff(), Random::from_seed(1));
+        let fenced = Error::Fenced { endpoint: "e".into(), stream: "s".into() };
+        let windows = Windows::default();
+        assert_eq!(wait(&fenced, &windows, &mut backoff, &mut random), None);
+        assert!(matches!(given_up(fenced, &backoff), Error::Fenced { .. }));
+    }
+
+    #[test]
+    fn gives_up_when_the_window_is_spent() {
+        let (mut backoff, mut random) = (backoff(), Random::from_seed(1));
+        let windows = Windows { refused: Duration::from_secs(20), ..Windows::default() };
+        let error = || refused("READONLY x");
+        assert!(wait(&error(), &windows, &mut backoff, &mut random).is_some());
+        backoff.charge(Duration::from_secs(20));
+        assert_eq!(wait(&error(), &windows, &mut backoff, &mut random), None);
+        assert!(matches!(given_up(error(), &backoff), Error::GaveUp { .. }));
+        assert!(wait(&refused("OOM x"), &windows, &mut backoff, &mut random).is_some());
+    }
+}

@@ -1,0 +1,69 @@
+//! The journal of dead letters: storing them durably, and reading those of a lane.
+
+use bytes::Bytes;
+use event::quarantine::Letter;
+use journal::{Append, Appender, Journal, Partition};
+use tokio::sync::Mutex;
+
+use super::Draft;
+use crate::error::Error;
+use crate::lane::Scope;
+
+/// Where dead letters go. All lanes share it.
+pub(crate) struct Letters {
+    appender: Mutex<Box<dyn Appender>>,
+}
+
+/// All letters lie in one partition, so that those of a key are in order.
+const PARTITION: Partition = Partition(0);
+
+// === impl Letters ===
+
+impl Letters {
+    /// Becomes the writer of the journal of dead letters.
+    ///
+    /// # Errors
+    /// When another process is.
+    pub(crate) async fn open(journal: &dyn Journal) -> Result<Self, Error> {
+        let appender = journal.appender().await.map_err(Error::Letters)?;
+        Ok(Self { appender: Mutex::new(appender) })
+    }
+
+    /// Stores letters. They are durable when this returns.
+    ///
+    /// # Errors
+    /// When the journal does not take them.
+    pub(crate) async fn store(
+        &self,
+        scope: &Scope,
+        drafts: &[Draft],
+        now_ms: i64,
+    ) -> Result<(), Error> {
+        let mut records = Vec::new();
+        for draft in drafts {
+            let letter = Letter {
+                stream: scope.stream.clone(),
+                incarnation: scope.incarnation,
+                position: draft.position,
+                db: draft.db,
+                keys: draft.keys.clone(),
+                change: draft.change,
+                why: draft.why.clone(),
+                written_ms: now_ms,
+                event: draft.record.clone(),
+            };
+            records.extend(letter.encode().into_iter().map(|payload| Append {
+                partition: PARTITION,
+                key: draft.keys.first().cloned().unwrap_or_else(Bytes::new),
+                timestamp_ms: now_ms,
+                kind: "dead-letter",
+                db: draft.db,
+                payload,
+            }));
+        }
+        let mut appender = self.appender.lock().await;
+        appender.append(&mut records).await.map_err(Error::Letter)?;
+        appender.flush().await.map_err(Error::Letter)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,180 @@
+//! The keys of a lane that are set aside: in memory, with what a batch has changed, so that it can be undone.
+
+use std::collections::HashMap;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::error::Error;
+use crate::limits;
+
+/// A key of the destination.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Spot {
+    /// Database of the destination.
+    pub(crate) db: u32,
+    /// The key.
+    pub(crate) key: Bytes,
+}
+
+/// A change of the set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// Which key.
+    pub(crate) spot: Spot,
+    /// Why it was set aside, as it is stored.
+    pub(crate) why: Bytes,
+    /// Whether it is in the set from now on.
+    pub(crate) held: bool,
+}
+
+/// The keys that are set aside.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    spots: HashMap<Spot, Bytes>,
+    changes: Vec<Change>,
+}
+
+// === impl Spot ===
+
+impl Spot {
+    /// The name of the field in the hash at the destination: database, colon, key.
+    pub(crate) fn field(&self) -> Bytes {
+        let db = self.db.to_string();
+        let mut field = BytesMut::with_capacity(db.len() + 1 + self.key.len());
+        field.put_slice(db.as_bytes());
+        field.put_u8(b':');
+        field.put_slice(&self.key);
+        field.freeze()
+    }
+
+    /// Reads the name of a field.
+    pub(crate) fn parse(field: &Bytes) -> Option<Self> {
+        let colon = field.iter().position(|byte| *byte == b':')?;
+        let db = std::str::from_utf8(field.get(..colon)?).ok()?.parse().ok()?;
+        Some(Self { db, key: field.slice(colon + 1..) })
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    /// What is stored at the destination.
+    pub(crate) fn load(&mut self, spots: impl IntoIterator<Item = (Spot, Bytes)>) {
+        self.spots = spots.into_iter().collect();
+        self.changes.clear();
+    }
+
+    /// Whether no key is set aside, as is usual.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.spots.is_empty()
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.spots.len()
+    }
+
+    /// Whether a key is set aside.
+    pub(crate) fn contains(&self, db: u32, key: &Bytes) -> bool {
+        !self.spots.is_empty() && self.spots.contains_key(&Spot { db, key: key.clone() })
+    }
+
+    /// Sets a key aside.
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub(crate) fn hold(&mut self, db: u32, key: &Bytes, why: &Bytes) -> Result<(), Error> {
+        let spot = Spot { db, key: key.clone() };
+        if self.spots.contains_key(&spot) {
+            return Ok(());
+        }
+        if self.spots.len() >= limits::QUARANTINED_KEYS {
+            return Err(Error::QuarantineFull { keys: self.spots.len() });
+        }
+        self.spots.insert(spot.clone(), why.clone());
+        self.changes.push(Change { spot, why: why.clone(), held: true });
+        Ok(())
+    }
+
+    /// Releases a key.
+    pub(crate) fn release(&mut self, db: u32, key: &Bytes) {
+        if self.spots.is_empty() {
+            return;
+        }
+        if let Some((spot, why)) = self.spots.remove_entry(&Spot { db, key: key.clone() }) {
+            self.changes.push(Change { spot, why, held: false });
+        }
+    }
+
+    /// Releases every key that `which` names, and gives them.
+    pub(crate) fn release_where(&mut self, which: impl Fn(&Spot) -> bool) -> Vec<(Spot, Bytes)> {
+        let gone: Vec<_> = self.spots.extract_if(|spot, _| which(spot)).collect();
+        let released = gone.iter().cloned();
+        self.changes.extend(released.map(|(spot, why)| Change { spot, why, held: false }));
+        gone
+    }
+
+    /// What has changed since the last call: it belongs to the batch that is being put together.
+    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Takes changes back, the latest of a batch that will not be executed first.
+    pub(crate) fn undo(&mut self, changes: &[Change]) {
+        for change in changes.iter().rev() {
+            if change.held {
+                self.spots.remove(&change.spot);
+            } else {
+                self.spots.insert(change.spot.clone(), change.why.clone());
+            }
+        }
+    }
+
+    /// Every key that is set aside, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Spot, &Bytes)> {
+        self.spots.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &'static str) -> Bytes {
+        Bytes::from_static(text.as_bytes())
+    }
+
+    #[test]
+    fn a_field_reads_back_whatever_the_key_holds() {
+        for bytes in [b"".as_slice(), b"a:b", b"\xff\0"] {
+            let spot = Spot { db: 12, key: Bytes::copy_from_slice(bytes) };
+            assert_eq!(Spot::parse(&spot.field()), Some(spot));
+        }
+        assert_eq!(Spot::parse(&key("nothing")), None);
+        assert_eq!(Spot::parse(&key("x:a")), None);
+    }
+
+    #[test]
+    fn undoing_changes_in_reverse_restores_the_set() {
+        let mut held = Held::default();
+        held.hold(0, &key("a"), &key("x")).unwrap();
+        held.take_changes();
+        held.hold(0, &key("b"), &key("x")).unwrap();
+        held.release(0, &key("a"));
+        held.release(0, &key("b"));
+        held.hold(0, &key("a"), &key("x")).unwrap();
+        let changes = held.take_changes();
+        assert_eq!(changes.len(), 4);
+        held.undo(&changes);
+        assert!(held.contains(0, &key("a")) && !held.contains(0, &key("b")));
+    }
+
+    #[test]
+    fn databases_are_told_apart() {
+        let mut held = Held::default();
+        held.hold(1, &key("a"), &key("x")).unwrap();
+        assert!(!held.contains(0, &key("a")) && held.contains(1, &key("a")));
+        held.release_where(|spot| spot.db == 1);
+        assert!(held.is_empty());
+    }
+}
