@@ -75,8 +75,8 @@ impl Model {
     /// A few records, now and then many or large ones.
     fn batch(&mut self) -> Vec<Append> {
         let random = &mut self.random;
-        let count = if random.chance(0.1) { 500 } else { random.below(20) };
-        let largest = if random.chance(0.1) { 40_000 } else { 300 };
+        let count = if random.chance(0.1) { 300 } else { random.below(20) };
+        let largest = if random.chance(0.1) { 9_000 } else { 300 };
         let records = (0..count).map(|_| {
             let partition = u16::try_from(random.below(4)).expect("below 4");
             let time = i64::try_from(random.below(1 << 40)).expect("below 2^40");

@@ -1,8 +1,9 @@
 //! Forgetting: whole segments, oldest first, by age and size, by order, never past a named reader.
 //!
 //! Guarantees: the active segment stays; a limit never removes what a named reader has not
-//! released, an operator's order does; when a segment is gone from the catalogue, readers get
-//! [`crate::ReadError::OutOfRetention`], also before its file is.
+//! released, an operator's order does; when a segment is gone from the catalogue, a reader that
+//! needs it gets [`crate::ReadError::OutOfRetention`], also before its file is; one that finds its
+//! records in memory still returns them.
 
 use std::io;
 use std::sync::Arc;

@@ -64,6 +64,13 @@ impl Tail {
         }
     }
 
+    /// Forgets everything, so that readers have to go to the files.
+    #[cfg(test)]
+    pub(super) fn clear(&mut self) {
+        self.frames.clear();
+        self.bytes = 0;
+    }
+
     /// The frame that begins with this record, and where to go on.
     pub(super) fn get(&self, seq: u64) -> Option<(Records, Place)> {
         let place = self.frames.partition_point(|frame| frame.base_seq < seq);

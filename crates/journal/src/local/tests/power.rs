@@ -1,0 +1,67 @@
+//! Power cuts at any moment: what was reported durable is there, the rest is a prefix, and the
+//! journal goes on.
+
+use runtime::Random;
+
+use super::sim_disk::SimDisk;
+use super::{Stream, numbered, sim_config};
+use crate::local::{LocalConfig, SyncPolicy};
+
+/// Power cuts one after the other on the same disk.
+const GENERATIONS: usize = 6;
+const SEEDS: u64 = 60;
+
+#[tokio::test]
+async fn a_power_cut_takes_a_suffix_of_what_was_not_durable() {
+    let (mut cuts, mut losses) = (0, 0);
+    for seed in 0..SEEDS {
+        let (cut, lost) = survive(seed).await;
+        cuts += cut;
+        losses += lost;
+    }
+    // Else the test would not have tested what it says.
+    assert!(cuts > 20, "only {cuts} torn tails were cut");
+    assert!(losses > 200, "only {losses} records were lost");
+}
+
+/// Returns how many torn tails were cut and how many records were lost.
+async fn survive(seed: u64) -> (usize, usize) {
+    let mut random = Random::from_seed(seed);
+    let sync = match random.below(3) {
+        0 => SyncPolicy::EachBatch,
+        1 => SyncPolicy::Interval(std::time::Duration::from_micros(300)),
+        // Only flushes and sealing sync: as much as possible is at risk.
+        _ => SyncPolicy::Interval(std::time::Duration::from_secs(3600)),
+    };
+    let config = LocalConfig { sync, ..sim_config() };
+    let mut disk = SimDisk::new();
+    let (mut sure, mut total, mut cuts, mut losses) = (0, 0, 0, 0);
+    for generation in 0..GENERATIONS {
+        let mut stream = Stream::open(&disk, &config).await;
+        cuts += usize::from(stream.journal.open_report().cut.is_some());
+        let found =
+            stream.check_all_numbered(|what| format!("seed {seed}/{generation}: {what}")).await;
+        assert!(
+            (sure..=total).contains(&found),
+            "seed {seed}/{generation}: {found} of {total}, sure {sure}"
+        );
+        losses += usize::try_from(total - found).unwrap();
+        total = found;
+        for _ in 0..random.below(30) {
+            let count = 1 + random.below(40);
+            let size = random.below(600);
+            stream.append((total..total + count).map(|n| numbered(n, size)).collect()).await;
+            total += count;
+            if random.chance(0.15) {
+                stream.appender.flush().await.unwrap();
+            }
+            if random.chance(0.3) {
+                tokio::task::yield_now().await;
+            }
+        }
+        // Asked first: what is reported after the cut does not count.
+        sure = found + stream.appender.durable().borrow().0;
+        disk = disk.power_cut(&mut random);
+    }
+    (cuts, losses)
+}
