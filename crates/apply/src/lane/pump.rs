@@ -79,6 +79,8 @@ pub(super) struct Pump<'a> {
 /// A batch of which at least the body has been sent.
 struct Flight {
     batch: Batch,
+    /// Whether it does more than move the checkpoint, so that there is something to judge.
+    works: bool,
     /// Replies that have come: to MULTI, to each command, to EXEC.
     answered: usize,
     /// Commands that were not queued; none: MULTI.
@@ -343,7 +345,7 @@ impl<'a> Pump<'a> {
     async fn finish(&mut self, flight: Flight, exec: &Reply) -> Result<(), Error> {
         let endpoint = || self.connection.endpoint().to_string();
         match judge(&flight.batch, &flight.refused, exec) {
-            Verdict::Executed(failures) => self.executed(flight.batch, &failures).await,
+            Verdict::Executed(failures) => self.executed(flight, &failures).await,
             Verdict::Rejected(failures) => {
                 for failure in &failures {
                     let record = flight.batch.record(failure.sent.record);
@@ -360,7 +362,8 @@ impl<'a> Pump<'a> {
     }
 
     /// A batch has been executed: notes how far that is, and deals with what failed in it.
-    async fn executed(&mut self, batch: Batch, failures: &[Failure]) -> Result<(), Error> {
+    async fn executed(&mut self, flight: Flight, failures: &[Failure]) -> Result<(), Error> {
+        let Flight { batch, works, .. } = flight;
         for position in &batch.after.applied {
             if !batch.in_doubt.contains(&position.shard) {
                 self.judge_up_to(*position);
@@ -372,7 +375,7 @@ impl<'a> Pump<'a> {
         let phase_changed = self.executed.resync != batch.after.resync;
         self.executed.clone_from(&batch.after);
         self.memory.stood = vec![self.executed.clone()];
-        (self.memory.had_checkpoint, self.anew, self.lags) = (true, false, true);
+        (self.memory.had_checkpoint, self.anew, self.lags) = (true, false, works);
         self.status.executed(Executed {
             events: batch.events,
             commands: batch.sent().len() as u64,
@@ -515,6 +518,6 @@ impl<'a> Pump<'a> {
 
 impl Flight {
     fn of(batch: Batch) -> Self {
-        Self { batch, answered: 0, refused: Vec::new() }
+        Self { works: batch.has_work(), batch, answered: 0, refused: Vec::new() }
     }
 }

@@ -1,0 +1,169 @@
+//! An apply service at work on a real server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use apply::{Apply, BuildError, Config, Error, Parts, Summary};
+use event::Position;
+use journal::MemoryJournal;
+use parking_lot::Mutex;
+use redis_io::Endpoint;
+use runtime::{OnFailure, Random, StatusNode, SystemClock, Tasks};
+use testkit::{Client, Kind, Server, eventually};
+
+use crate::feed::Feed;
+
+/// How long anything may take in these tests.
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+
+/// A server to write to, a stream to write, and the letters that come of it.
+pub(crate) struct Bench {
+    pub(crate) server: Server,
+    pub(crate) feed: Feed,
+    pub(crate) letters: MemoryJournal,
+    pub(crate) client: Client,
+}
+
+/// A running service.
+pub(crate) struct Service {
+    tasks: Tasks,
+    result: Arc<Mutex<Option<Result<Summary, Error>>>>,
+    pub(crate) status: StatusNode,
+}
+
+// === impl Bench ===
+
+impl Bench {
+    /// A server of that kind and an empty stream.
+    pub(crate) async fn new(kind: Kind) -> Result<Self> {
+        Self::with(kind, &[]).await
+    }
+
+    /// The same with lines of configuration.
+    pub(crate) async fn with(kind: Kind, lines: &[&str]) -> Result<Self> {
+        let server = Server::start(kind, lines)?;
+        let client = server.client()?;
+        let feed = Feed::new("shop").await?;
+        Ok(Self { server, feed, letters: MemoryJournal::new("letters", 1), client })
+    }
+
+    /// A server and a stream that begins with an empty snapshot.
+    pub(crate) async fn streaming(kind: Kind) -> Result<Self> {
+        let mut bench = Self::new(kind).await?;
+        bench.feed.empty_snapshot().await?;
+        Ok(bench)
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        Config::new(Endpoint::parse(&self.server.uri()).expect("the address of a server"))
+    }
+
+    pub(crate) async fn build(&self, config: Config) -> Result<(Apply, StatusNode), BuildError> {
+        let status = StatusNode::root();
+        let parts = Parts {
+            journal: Arc::new(self.feed.journal()),
+            letters: Arc::new(self.letters.clone()),
+            clock: Arc::new(SystemClock::new()),
+            random: Random::from_seed(1),
+            status: status.clone(),
+        };
+        Ok((Apply::build(config, parts).await?, status))
+    }
+
+    /// Starts a service with the default settings.
+    pub(crate) async fn start(&self) -> Result<Service> {
+        self.start_with(self.config()).await
+    }
+
+    pub(crate) async fn start_with(&self, config: Config) -> Result<Service> {
+        let (apply, status) = self.build(config).await?;
+        let tasks = Tasks::new(Arc::new(SystemClock::new()));
+        let result = Arc::new(Mutex::new(None));
+        let (stop, sink) = (tasks.stop_token(), Arc::clone(&result));
+        tasks.spawn("apply", OnFailure::StopAll, async move {
+            let ended = apply.run(stop).await;
+            *sink.lock() = Some(ended);
+            Ok(())
+        });
+        Ok(Service { tasks, result, status })
+    }
+
+    /// Waits until the destination's checkpoint has reached the end of the stream.
+    pub(crate) async fn caught_up(&mut self) -> Result<()> {
+        let end = self.feed.position();
+        self.reached(end)
+    }
+
+    /// Waits until the destination's checkpoint has reached a position.
+    pub(crate) fn reached(&mut self, wanted: Position) -> Result<()> {
+        let client = &mut self.client;
+        eventually(LIMIT, format!("the checkpoint reaches {wanted}"), || {
+            let applied =
+                checkpoint(client)?.and_then(|found| Some(found.applied.first()?.position));
+            Ok(applied.filter(|applied| !wanted.is_after(applied)))
+        })?;
+        Ok(())
+    }
+
+    /// What a key holds, as text.
+    pub(crate) fn get(&mut self, key: &str) -> Result<Option<String>> {
+        match self.client.cmd(&["GET", key])? {
+            testkit::Value::Nil => Ok(None),
+            value => Ok(Some(value.text()?)),
+        }
+    }
+}
+
+/// The checkpoint at a destination, in the selected database.
+pub(crate) fn checkpoint(client: &mut Client) -> Result<Option<event::checkpoint::Checkpoint>> {
+    let key = event::names::checkpoint(wire::slot::Slot::new(0).expect("a slot"), "shop");
+    match client.ask(&["GET", &key])? {
+        testkit::Value::Bulk(bytes) => Ok(Some(event::codec::checkpoint::decode(&bytes)?)),
+        _ => Ok(None),
+    }
+}
+
+// === impl Service ===
+
+impl Service {
+    /// Asks it to stop and waits for it.
+    pub(crate) async fn stop(self) -> Result<Summary> {
+        self.tasks.stop_token().cancel();
+        match self.ended().await? {
+            Ok(summary) => Ok(summary),
+            Err(error) => bail!("it failed: {error}"),
+        }
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn failed(self) -> Result<Error> {
+        match self.ended().await? {
+            Ok(_) => bail!("it stopped in good order"),
+            Err(error) => Ok(error),
+        }
+    }
+
+    /// A value of its status, by a path below the lane.
+    pub(crate) fn lane(&self, name: &str) -> String {
+        let shown = self.status.snapshot();
+        let lane = shown.as_object().and_then(|object| {
+            object.iter().find(|(name, _)| name.starts_with("partition")).map(|(_, lane)| lane)
+        });
+        lane.and_then(|lane| lane.get(name)).map_or_else(String::new, |value| match value {
+            serde_json::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        })
+    }
+
+    async fn ended(self) -> Result<Result<Summary, Error>> {
+        let outcome = self.tasks.join(LIMIT).await;
+        if !outcome.stuck.is_empty() {
+            bail!("it did not stop");
+        }
+        match self.result.lock().take() {
+            Some(result) => Ok(result),
+            None => bail!("it panicked: {outcome:?}"),
+        }
+    }
+}
