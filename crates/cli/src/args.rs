@@ -1,0 +1,202 @@
+//! The command line: subcommands, their own flags, and every option of the table as a flag.
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::options::layers::Values;
+use crate::options::{Kind, OPTIONS, OptionSpec};
+
+/// The whole command line.
+pub(crate) fn command() -> Command {
+    Command::new("keyferry")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Change data capture for Redis and Valkey")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .after_help(EXIT_CODES)
+        .subcommands([run(), tail(), status(), config(), quarantine()])
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 defect, 2 usage or configuration, 3 source, 4 destination, \
+    5 destination not empty, 6 journal, 7 gave up trying again.\n\
+    Every option can also stand in a file (--config) or in the environment: see docs/configuration.md.";
+
+fn run() -> Command {
+    let command = Command::new("run")
+        .about("Copy a source to a destination and keep it up to date: capture, journal and apply in one process")
+        .long_about(
+            "Copy a source to a destination and keep it up to date: capture, journal and apply in one process.\n\n\
+             Stopped and started again, it goes on where it was. Ctrl-C finishes what is under way; a second one \
+             stops at once, and loses nothing either.",
+        )
+        .arg(Arg::new(SOURCE).value_name("SOURCE").help("The source: redis://host:port (source.uri)"))
+        .arg(
+            Arg::new(DESTINATION)
+                .value_name("DESTINATION")
+                .help("The destination: redis://host:port (destination.uri)"),
+        );
+    with_options(command, |_| true)
+}
+
+fn config() -> Command {
+    let command = Command::new("config")
+        .about("Print the configuration in force, where each value comes from, secrets masked")
+        .arg(Arg::new(SOURCE).value_name("SOURCE").hide(true))
+        .arg(Arg::new(DESTINATION).value_name("DESTINATION").hide(true))
+        .arg(
+            Arg::new("reference")
+                .long("reference")
+                .action(ArgAction::SetTrue)
+                .help("Print the page that documents every option instead"),
+        )
+        .arg(
+            Arg::new("sample")
+                .long("sample")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("reference")
+                .help("Print a configuration file with every option and its default instead"),
+        );
+    with_options(command, |_| true)
+}
+
+fn tail() -> Command {
+    let command = Command::new("tail")
+        .about("Show the events of a stream's journal, also while it is being written")
+        .arg(
+            Arg::new("from")
+                .long("from")
+                .value_name("PLACE")
+                .help("Where to begin: beginning, end, or an offset in every partition [default: the last 10 of each]"),
+        )
+        .arg(
+            Arg::new("since")
+                .long("since")
+                .value_name("TIME")
+                .conflicts_with("from")
+                .help("Where to begin: a time, as 5m (ago) or Unix milliseconds"),
+        )
+        .arg(
+            Arg::new("follow")
+                .short('f')
+                .long("follow")
+                .action(ArgAction::SetTrue)
+                .help("Wait for more at the end"),
+        )
+        .arg(
+            Arg::new("limit")
+                .short('n')
+                .long("limit")
+                .value_name("NUMBER")
+                .value_parser(value_parser!(u64))
+                .help("Stop after so many events"),
+        )
+        .arg(many("partition", "NUMBER", "Only these partitions"))
+        .arg(many("db", "NUMBER", "Only events of these databases"))
+        .arg(many("key", "PATTERN", "Only events of keys that fit one of these patterns"))
+        .arg(many("kind", "KIND", "Only events of these kinds: command, image, group, heartbeat, ..."));
+    with_options(command, is_about_the_place)
+}
+
+fn status() -> Command {
+    let command =
+        Command::new("status").about("Show what the process on a data directory is doing").arg(
+            Arg::new("max-age")
+                .long("max-age")
+                .value_name("DURATION")
+                .help("Fail if the process has said nothing for longer: for health checks"),
+        );
+    with_options(command, is_about_the_place)
+}
+
+fn quarantine() -> Command {
+    let key = || Arg::new("key").value_name("KEY").help("The key; all of them when left out");
+    let db = || {
+        Arg::new("db")
+            .long("db")
+            .value_name("NUMBER")
+            .value_parser(value_parser!(u32))
+            .help("Its database")
+    };
+    let command = Command::new("quarantine")
+        .about("Keys whose changes could not be applied: list them, try again, or give them up")
+        .subcommand_required(true)
+        .subcommand(with_options(
+            Command::new("list").about("List them, with what happened"),
+            is_about_the_place,
+        ))
+        .subcommand(with_options(
+            Command::new("retry").about("Apply their changes again, in order").arg(key()).arg(db()),
+            is_about_a_destination,
+        ))
+        .subcommand(with_options(
+            Command::new("discard").about("Forget their changes").arg(key()).arg(db()),
+            is_about_a_destination,
+        ));
+    command
+}
+
+const SOURCE: &str = "SOURCE";
+const DESTINATION: &str = "DESTINATION";
+
+fn is_about_the_place(option: &OptionSpec) -> bool {
+    matches!(option.path, "data_dir" | "stream.name" | "log.json" | "log.level")
+}
+
+fn is_about_a_destination(option: &OptionSpec) -> bool {
+    is_about_the_place(option) || option.path.starts_with("destination.")
+}
+
+fn many(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name(value)
+        .action(ArgAction::Append)
+        .value_delimiter(',')
+        .help(help)
+}
+
+fn with_options(command: Command, wanted: impl Fn(&OptionSpec) -> bool) -> Command {
+    let config =
+        Arg::new("config").long("config").value_name("FILE").help("Configuration file (TOML)");
+    let flags = OPTIONS.iter().filter(|option| wanted(option)).map(flag_of);
+    command.arg(config).args(flags)
+}
+
+fn flag_of(option: &OptionSpec) -> Arg {
+    let default = option.default.map(|text| format!(" [default: {text}]")).unwrap_or_default();
+    let (section, _) = option.section();
+    let arg = Arg::new(option.path)
+        .long(option.flag())
+        .value_name(option.kind.placeholder())
+        .help(format!("{}{default}", option.help))
+        .help_heading(format!("[{}]", section.unwrap_or("top")))
+        .hide(option.kind == Kind::Secret)
+        .allow_hyphen_values(option.kind == Kind::List);
+    match option.kind {
+        Kind::Flag => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+        Kind::Word(words) => arg.value_parser(words.to_vec()),
+        _ => arg,
+    }
+}
+
+/// Puts the options that were given as flags, and the two endpoints, over the values.
+pub(crate) fn add_flags(matches: &ArgMatches, values: &mut Values, problems: &mut Vec<String>) {
+    for option in OPTIONS {
+        let given = |id: &str| matches.try_get_one::<String>(id).ok().flatten().cloned();
+        let positional = match option.path {
+            "source.uri" => given(SOURCE),
+            "destination.uri" => given(DESTINATION),
+            _ => None,
+        };
+        if let Some(value) = given(option.path).or(positional) {
+            values.add_flag(option, &value, problems);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::command().debug_assert();
+    }
+}

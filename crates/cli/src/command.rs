@@ -1,0 +1,20 @@
+//! One file for each command.
+
+pub(crate) mod config;
+pub(crate) mod quarantine;
+pub(crate) mod run;
+pub(crate) mod status;
+pub(crate) mod tail;
+
+use crate::exit::{Exit, Failure};
+
+/// Runs a command's future on a runtime of its own.
+pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure {
+        exit: Exit::Defect,
+        what: format!("start the threads: {error}"),
+        advice: "check the limits of the account (ulimit -u)".to_owned(),
+    })?;
+    runtime.block_on(future)
+}

@@ -1,0 +1,142 @@
+//! Exit codes, and how an error is told to a person.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use runtime::{Class, Classified};
+
+/// What the process ends with. Scripts may rely on these numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done, or stopped and drained as asked.
+    Done,
+    /// A defect of keyferry, or something that nobody foresaw.
+    Defect,
+    /// Arguments or configuration.
+    Usage,
+    /// The source: unreachable, refuses, or sends what is not understood.
+    Source,
+    /// The destination: unreachable, refuses, or is not what it must be.
+    Destination,
+    /// The destination holds keys and nothing says what to do about them.
+    NotEmpty,
+    /// The journal: in use, damaged, or its disk.
+    Journal,
+    /// Tried again for as long as was allowed.
+    GaveUp,
+}
+
+/// An error on its way to a person.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) what: String,
+    /// What to do about it.
+    pub(crate) advice: String,
+}
+
+// === impl Exit ===
+
+impl Exit {
+    /// The number.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Defect => 1,
+            Self::Usage => 2,
+            Self::Source => 3,
+            Self::Destination => 4,
+            Self::NotEmpty => 5,
+            Self::Journal => 6,
+            Self::GaveUp => 7,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// An error of a component, with every cause behind it. Its class decides before its place does.
+    pub(crate) fn of(exit: Exit, error: &dyn Classified) -> Self {
+        let exit = match error.class() {
+            Class::Retry => Exit::GaveUp,
+            Class::Fatal => Exit::Defect,
+            Class::Operator | Class::Quarantine => exit,
+        };
+        Self { exit, what: chain(error), advice: error.advice() }
+    }
+
+    /// An error before anything ran: nothing was tried again, so its place decides.
+    pub(crate) fn at_start(exit: Exit, error: &dyn Classified) -> Self {
+        Self { exit, what: chain(error), advice: error.advice() }
+    }
+
+    /// Something wrong with arguments or configuration.
+    pub(crate) fn usage(what: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Usage,
+            what: what.into(),
+            advice: "see `keyferry help`, or docs/configuration.md for every option".to_owned(),
+        }
+    }
+}
+
+/// Which side of apply an error is of: the destination, its contents, or the journal it reads.
+pub(crate) fn of_apply(error: &apply::Error) -> Exit {
+    match error {
+        apply::Error::Existing { .. } => Exit::NotEmpty,
+        apply::Error::Journal(_)
+        | apply::Error::Letters(_)
+        | apply::Error::Letter(_)
+        | apply::Error::Record { .. }
+        | apply::Error::NoSnapshot { .. }
+        | apply::Error::Contradiction { .. }
+        | apply::Error::Marks { .. } => Exit::Journal,
+        apply::Error::GaveUp { .. } => Exit::GaveUp,
+        _ => Exit::Destination,
+    }
+}
+
+/// Which part of capture's beginning failed.
+pub(crate) fn of_capture_build(error: &capture::BuildError) -> Exit {
+    match error {
+        capture::BuildError::Settings(_) => Exit::Usage,
+        capture::BuildError::Resume(_)
+        | capture::BuildError::Journal(_)
+        | capture::BuildError::Appender(_)
+        | capture::BuildError::Spool(_) => Exit::Journal,
+        _ => Exit::Source,
+    }
+}
+
+/// Which side of a running capture failed.
+pub(crate) fn of_capture(error: &capture::Error) -> Exit {
+    match error {
+        capture::Error::Session(
+            capture::SessionError::Outlet(_) | capture::SessionError::Spool(_),
+        )
+        | capture::Error::Intake(capture::IntakeError::Spool(_)) => Exit::Journal,
+        _ => Exit::Source,
+    }
+}
+
+/// The error and its causes, outermost first.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,381 @@
+//! The table of options.
+
+use super::{Kind, OptionSpec};
+
+/// A line of the table.
+const fn option(
+    path: &'static str,
+    kind: Kind,
+    default: Option<&'static str>,
+    help: &'static str,
+) -> OptionSpec {
+    OptionSpec { path, short_flag: None, kind, default, help }
+}
+
+/// A line of the table with a shorter flag.
+const fn short(option: OptionSpec, flag: &'static str) -> OptionSpec {
+    OptionSpec { short_flag: Some(flag), ..option }
+}
+
+const TLS_VERSIONS: Kind = Kind::Word(&["1.2", "1.3"]);
+
+/// Every option, by section.
+pub(crate) const OPTIONS: &[OptionSpec] = &[
+    short(
+        option(
+            "data_dir",
+            Kind::Path,
+            Some("./keyferry-data"),
+            "Directory of everything that is kept: journal, quarantine, spool, status.",
+        ),
+        "data-dir",
+    ),
+    option(
+        "source.uri",
+        Kind::Uri,
+        None,
+        "The source: redis://host:port, rediss://host:port for TLS, unix:///path. The first argument of run says it, too.",
+    ),
+    option(
+        "source.user",
+        Kind::Text,
+        None,
+        "ACL user at the source, when the URI does not name one.",
+    ),
+    option(
+        "source.password",
+        Kind::Secret,
+        None,
+        "Password at the source. Not as an argument: by the environment or the file, or see source.password_file.",
+    ),
+    option("source.password_file", Kind::Path, None, "File with the password at the source."),
+    option(
+        "source.tls_ca_file",
+        Kind::Path,
+        None,
+        "PEM file of the authorities to trust, besides the system's.",
+    ),
+    option(
+        "source.tls_cert_file",
+        Kind::Path,
+        None,
+        "PEM file of the client certificate to show to the source.",
+    ),
+    option(
+        "source.tls_key_file",
+        Kind::Path,
+        None,
+        "PEM file of the client certificate's private key.",
+    ),
+    option(
+        "source.tls_server_name",
+        Kind::Text,
+        None,
+        "Name that the source's certificate must be made out to, when it is not the host's.",
+    ),
+    option(
+        "source.tls_min_version",
+        TLS_VERSIONS,
+        Some("1.2"),
+        "The oldest version of TLS to accept from the source.",
+    ),
+    option(
+        "source.tls_insecure",
+        Kind::Flag,
+        Some("false"),
+        "Do not verify the source's certificate. Only for trying things out.",
+    ),
+    option(
+        "source.heartbeat",
+        Kind::Flag,
+        Some("true"),
+        "Write a small expiring key (keyferry:heartbeat:…) at the source, by which its clock is known. Without it times are those of arrival.",
+    ),
+    option(
+        "source.heartbeat_interval",
+        Kind::Duration,
+        Some("1s"),
+        "How often the heartbeat is written, and a place to resume at recorded.",
+    ),
+    option(
+        "source.reconnect_window",
+        Kind::Duration,
+        Some("12h"),
+        "How long to try to reach the source again before giving up.",
+    ),
+    option(
+        "destination.uri",
+        Kind::Uri,
+        None,
+        "The destination, as source.uri. The second argument of run says it, too.",
+    ),
+    option(
+        "destination.user",
+        Kind::Text,
+        None,
+        "ACL user at the destination, when the URI does not name one.",
+    ),
+    option(
+        "destination.password",
+        Kind::Secret,
+        None,
+        "Password at the destination. Not as an argument: by the environment or the file, or see destination.password_file.",
+    ),
+    option(
+        "destination.password_file",
+        Kind::Path,
+        None,
+        "File with the password at the destination.",
+    ),
+    option(
+        "destination.tls_ca_file",
+        Kind::Path,
+        None,
+        "PEM file of the authorities to trust, besides the system's.",
+    ),
+    option(
+        "destination.tls_cert_file",
+        Kind::Path,
+        None,
+        "PEM file of the client certificate to show to the destination.",
+    ),
+    option(
+        "destination.tls_key_file",
+        Kind::Path,
+        None,
+        "PEM file of the client certificate's private key.",
+    ),
+    option(
+        "destination.tls_server_name",
+        Kind::Text,
+        None,
+        "Name that the destination's certificate must be made out to, when it is not the host's.",
+    ),
+    option(
+        "destination.tls_min_version",
+        TLS_VERSIONS,
+        Some("1.2"),
+        "The oldest version of TLS to accept from the destination.",
+    ),
+    option(
+        "destination.tls_insecure",
+        Kind::Flag,
+        Some("false"),
+        "Do not verify the destination's certificate. Only for trying things out.",
+    ),
+    short(
+        option(
+            "destination.existing",
+            Kind::Word(&["fail", "overwrite", "sweep"]),
+            Some("fail"),
+            "What to do about keys that the destination holds before its first sync: refuse to start, write over them, or write over them and remove at the end what the source does not have.",
+        ),
+        "existing",
+    ),
+    option(
+        "destination.checkpoint_db",
+        Kind::Number,
+        Some("0"),
+        "Database of the destination that holds keyferry's own keys.",
+    ),
+    option(
+        "destination.extend_expiry",
+        Kind::Duration,
+        Some("0s"),
+        "Added to every expiry at the destination.",
+    ),
+    option(
+        "destination.inexact",
+        Kind::Word(&["refuse", "skip"]),
+        Some("refuse"),
+        "What to do about a flush or an exchange of databases that filters, mappings or other people's keys make inexact: stop and say so, or leave it out with a warning.",
+    ),
+    option(
+        "destination.batch_commands",
+        Kind::Number,
+        Some("1024"),
+        "Commands that one atomic step may hold.",
+    ),
+    option(
+        "destination.batch_bytes",
+        Kind::Bytes,
+        Some("1MiB"),
+        "Bytes that one atomic step may hold.",
+    ),
+    option(
+        "destination.reconnect_window",
+        Kind::Duration,
+        Some("12h"),
+        "How long to try to reach the destination again before giving up.",
+    ),
+    option(
+        "destination.refused_window",
+        Kind::Duration,
+        Some("10m"),
+        "How long to try again when the destination refuses commands, before giving up.",
+    ),
+    short(
+        option(
+            "stream.name",
+            Kind::Text,
+            Some("main"),
+            "Name of the stream in the journal, and of keyferry's keys at source and destination.",
+        ),
+        "stream",
+    ),
+    short(
+        option(
+            "stream.partitions",
+            Kind::Number,
+            Some("16"),
+            "Partitions of the stream; fixed when it is made.",
+        ),
+        "partitions",
+    ),
+    option(
+        "journal.sync_interval",
+        Kind::Duration,
+        Some("10ms"),
+        "How often what was written is made durable; 0s: after every batch.",
+    ),
+    option(
+        "journal.segment_bytes",
+        Kind::Bytes,
+        Some("64MiB"),
+        "Size at which a new file of the journal is begun. Files are removed as a whole.",
+    ),
+    option(
+        "journal.retention_bytes",
+        Kind::Bytes,
+        Some("0"),
+        "Journal size beyond which the oldest files go, if the destination has had them; 0: no limit.",
+    ),
+    option(
+        "journal.retention_age",
+        Kind::Duration,
+        Some("7d"),
+        "Age beyond which the oldest files of the journal go, if the destination has had them; 0s: no limit.",
+    ),
+    option(
+        "journal.compression",
+        Kind::Word(&["lz4", "none"]),
+        Some("lz4"),
+        "How the journal's files are compressed.",
+    ),
+    option(
+        "spool.memory_bytes",
+        Kind::Bytes,
+        Some("8MiB"),
+        "What the source sends faster than it is recorded waits in memory up to this size.",
+    ),
+    option(
+        "spool.disk_bytes",
+        Kind::Bytes,
+        Some("8GiB"),
+        "And beyond that in files up to this size; then the capture stops with an error.",
+    ),
+    short(
+        option(
+            "filter.include_dbs",
+            Kind::List,
+            None,
+            "Take only these databases of the source: numbers and ranges (0,3-5).",
+        ),
+        "include-dbs",
+    ),
+    short(
+        option("filter.exclude_dbs", Kind::List, None, "Leave out these databases of the source."),
+        "exclude-dbs",
+    ),
+    short(
+        option(
+            "filter.include_keys",
+            Kind::List,
+            None,
+            "Take only keys that fit one of these patterns (user:*, a?c, [ab]*).",
+        ),
+        "include-keys",
+    ),
+    short(
+        option(
+            "filter.exclude_keys",
+            Kind::List,
+            None,
+            "Leave out keys that fit one of these patterns.",
+        ),
+        "exclude-keys",
+    ),
+    short(
+        option(
+            "filter.include_prefixes",
+            Kind::List,
+            None,
+            "Take only keys that begin with one of these texts.",
+        ),
+        "include-prefixes",
+    ),
+    short(
+        option(
+            "filter.exclude_prefixes",
+            Kind::List,
+            None,
+            "Leave out keys that begin with one of these texts.",
+        ),
+        "exclude-prefixes",
+    ),
+    short(
+        option(
+            "filter.include_types",
+            Kind::List,
+            None,
+            "Take only values of these types: string, list, set, zset, hash, stream, module.",
+        ),
+        "include-types",
+    ),
+    short(
+        option("filter.exclude_types", Kind::List, None, "Leave out values of these types."),
+        "exclude-types",
+    ),
+    short(
+        option(
+            "filter.include_commands",
+            Kind::List,
+            None,
+            "Take only these commands of the stream. Snapshots are not commands.",
+        ),
+        "include-commands",
+    ),
+    short(
+        option(
+            "filter.exclude_commands",
+            Kind::List,
+            None,
+            "Leave out these commands of the stream.",
+        ),
+        "exclude-commands",
+    ),
+    short(
+        option(
+            "map.dbs",
+            Kind::List,
+            None,
+            "Where databases go: 0:5,1:6, or all:0 for every one to the same.",
+        ),
+        "map-dbs",
+    ),
+    option(
+        "log.level",
+        Kind::Text,
+        Some("info"),
+        "What to log: error, warn, info, debug, trace, or a filter as capture=debug,info.",
+    ),
+    short(
+        option(
+            "log.json",
+            Kind::Flag,
+            Some("false"),
+            "Log lines and progress as JSON, one object a line.",
+        ),
+        "json",
+    ),
+];

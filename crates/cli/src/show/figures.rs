@@ -1,0 +1,101 @@
+//! The few figures that a person follows, read out of the status tree.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// How it goes at one moment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Figures {
+    at: Duration,
+    pub(super) phase: String,
+    pub(super) apply_phase: String,
+    pub(super) trouble: String,
+    pub(super) snapshot_keys: u64,
+    pub(super) snapshot_keys_expected: u64,
+    pub(super) snapshot_bytes: u64,
+    pub(super) snapshot_bytes_expected: u64,
+    pub(super) applied_events: u64,
+    /// Events applied per second, smoothed.
+    pub(super) rate: f64,
+    pub(super) lag_events: u64,
+    pub(super) lag_bytes: u64,
+    pub(super) lag_ms: u64,
+    pub(super) quarantined: u64,
+}
+
+/// Weight of the newest interval in the smoothed rate: follows a change within a few intervals.
+const NEWEST: f64 = 0.3;
+
+// === impl Figures ===
+
+impl Figures {
+    pub(super) fn read(status: &Value, now: Duration, before: Option<&Self>) -> Self {
+        let text = |path: &str| {
+            status.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let number = |path: &str| status.pointer(path).and_then(Value::as_u64).unwrap_or_default();
+        let trouble = [text("/apply/trouble"), text("/capture/trouble"), journal_trouble(status)];
+        let mut figures = Self {
+            at: now,
+            phase: text("/capture/phase"),
+            apply_phase: text("/apply/phase"),
+            trouble: trouble.into_iter().find(|text| !text.is_empty()).unwrap_or_default(),
+            snapshot_keys: number("/capture/snapshot_keys"),
+            snapshot_keys_expected: number("/capture/snapshot_keys_expected"),
+            snapshot_bytes: number("/capture/snapshot_bytes"),
+            snapshot_bytes_expected: number("/capture/snapshot_bytes_expected"),
+            applied_events: number("/apply/events"),
+            rate: 0.0,
+            lag_events: number("/apply/lag_events"),
+            lag_bytes: number("/apply/lag_bytes"),
+            lag_ms: number("/apply/lag_ms"),
+            quarantined: number("/apply/quarantined_keys"),
+        };
+        if let Some(before) = before {
+            figures.rate = figures.rate_since(before);
+        }
+        figures
+    }
+
+    pub(super) fn log(&self) {
+        if self.phase == "snapshot" {
+            tracing::info!(
+                keys = self.snapshot_keys,
+                keys_expected = self.snapshot_keys_expected,
+                bytes = self.snapshot_bytes,
+                applied = self.applied_events,
+                "snapshot"
+            );
+        } else {
+            tracing::info!(
+                phase = self.phase,
+                applied = self.applied_events,
+                per_second = self.rate.round(),
+                lag_events = self.lag_events,
+                lag_bytes = self.lag_bytes,
+                lag_ms = self.lag_ms,
+                quarantined = self.quarantined,
+                trouble = self.trouble,
+                "progress"
+            );
+        }
+    }
+
+    fn rate_since(&self, before: &Self) -> f64 {
+        let seconds = self.at.saturating_sub(before.at).as_secs_f64();
+        if seconds <= 0.0 {
+            return before.rate;
+        }
+        let events = self.applied_events.saturating_sub(before.applied_events);
+        let events = f64::from(u32::try_from(events).unwrap_or(u32::MAX));
+        before.rate.mul_add(1.0 - NEWEST, NEWEST * events / seconds)
+    }
+}
+
+fn journal_trouble(status: &Value) -> String {
+    match status.pointer("/capture/journal").and_then(Value::as_str) {
+        None | Some("accepting") => String::new(),
+        Some(why) => why.to_owned(),
+    }
+}
