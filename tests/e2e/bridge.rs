@@ -1,0 +1,102 @@
+//! A `keyferry run` between two private servers, and what tests ask of it.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use tempfile::TempDir;
+use testkit::dataset::{Dataset, Tolerance, compare};
+use testkit::{Client, Kind, Process, Server, eventually};
+
+/// Long enough for a loaded machine; nothing waits for it when all is well.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where the sentinel of [`Bridge::caught_up`] is written: a database that workloads leave alone.
+const SENTINEL_DB: u32 = 15;
+const SENTINEL: &str = "test:sentinel";
+
+/// Two servers and the directory of the bridge between them.
+pub(crate) struct Pair {
+    pub(crate) source: Server,
+    pub(crate) destination: Server,
+    dir: TempDir,
+    sentinel: u64,
+}
+
+impl Pair {
+    pub(crate) fn start(source: Kind, destination: Kind) -> Result<Self> {
+        Self::start_with(source, &[], destination, &[])
+    }
+
+    pub(crate) fn start_with(
+        source: Kind,
+        source_config: &[&str],
+        destination: Kind,
+        destination_config: &[&str],
+    ) -> Result<Self> {
+        Ok(Self {
+            source: Server::start(source, source_config)?,
+            destination: Server::start(destination, destination_config)?,
+            dir: TempDir::new()?,
+            sentinel: 0,
+        })
+    }
+
+    pub(crate) fn data_dir(&self) -> String {
+        self.dir.path().join("data").display().to_string()
+    }
+
+    /// Starts the bridge.
+    pub(crate) fn run(&self, more: &[&str]) -> Result<Process> {
+        let (source, destination, dir) = (self.source.uri(), self.destination.uri(), self.data_dir());
+        let mut args = vec!["run", &source, &destination, "--data-dir", &dir];
+        args.extend(more);
+        Process::start(&args)
+    }
+
+    /// Waits until everything written at the source so far is at the destination.
+    pub(crate) fn caught_up(&mut self, bridge: &mut Process) -> Result<()> {
+        self.sentinel += 1;
+        let value = self.sentinel.to_string();
+        let mut source = self.source.client()?;
+        source.select(SENTINEL_DB)?;
+        source.cmd(&["SET", SENTINEL, &value])?;
+        let mut destination = self.destination.client()?;
+        destination.select(SENTINEL_DB)?;
+        eventually(PATIENCE, "the sentinel is at the destination", || {
+            ensure!(bridge.is_running()?, "the bridge ended:\n{}", bridge.stderr());
+            let found = destination.cmd(&["GET", SENTINEL])?;
+            Ok((found.text().ok().as_deref() == Some(value.as_str())).then_some(()))
+        })
+    }
+
+    /// Fails with the differences unless both servers hold the same.
+    pub(crate) fn assert_same(&self) -> Result<()> {
+        let tolerance = Tolerance::native(self.source.kind(), self.destination.kind());
+        let source = Dataset::read(&mut self.source.client()?)?;
+        let destination = Dataset::read(&mut self.destination.client()?)?;
+        let differences = compare(&source, &destination, &tolerance);
+        let shown: Vec<_> = differences.iter().take(20).map(ToString::to_string).collect();
+        ensure!(
+            differences.is_empty(),
+            "{} differences:\n{}",
+            differences.len(),
+            shown.join("\n")
+        );
+        Ok(())
+    }
+
+    pub(crate) fn source_client(&self) -> Result<Client> {
+        self.source.client()
+    }
+
+    pub(crate) fn destination_client(&self) -> Result<Client> {
+        self.destination.client()
+    }
+}
+
+/// Stops the bridge as a person does, and checks that it drained.
+pub(crate) fn stop(bridge: &mut Process) -> Result<()> {
+    let status = bridge.stop(PATIENCE)?;
+    ensure!(status.success(), "the bridge ended with {status}:\n{}", bridge.stderr());
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! The binary end to end: real sources, real destinations, kills, stalls and wrong use.
+
+mod bridge;
+mod commands;
+mod crash;
+mod disk;
+mod pause;
+mod refusals;
+mod secure;
+mod single;
+mod tail;

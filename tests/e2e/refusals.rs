@@ -1,0 +1,199 @@
+//! Wrong use: a message that a stranger understands, a documented exit code, nothing lost.
+
+use std::io::Write;
+use std::net::TcpListener;
+
+use anyhow::{Context, Result, ensure};
+use testkit::{Kind, Process, Server, Signal, eventually, free_port};
+
+use crate::bridge::{PATIENCE, Pair, stop};
+
+const USAGE: i32 = 2;
+const SOURCE: i32 = 3;
+const DESTINATION: i32 = 4;
+const NOT_EMPTY: i32 = 5;
+const JOURNAL: i32 = 6;
+
+/// The bridge ends with this code, and says all of these words.
+fn assert_refused(mut bridge: Process, code: i32, words: &[&str]) -> Result<()> {
+    let status = bridge.wait(PATIENCE)?;
+    let said = bridge.stderr();
+    ensure!(status.code() == Some(code), "exit code {:?}, not {code}:\n{said}", status.code());
+    for word in words.iter().chain(&["what to do"]) {
+        ensure!(said.contains(word), "nothing is said of {word:?}:\n{said}");
+    }
+    Ok(())
+}
+
+fn run_between(source: &str, destination: &str, env: &[(&str, &str)]) -> Result<Process> {
+    let dir = tempfile::tempdir()?.keep().display().to_string();
+    Process::start_with(&["run", source, destination, "--data-dir", &dir], env)
+}
+
+#[test]
+fn refuses_bad_flags_with_the_usage() -> Result<()> {
+    let mut process = Process::start(&["run", "--no-such-flag"])?;
+    ensure!(process.wait(PATIENCE)?.code() == Some(USAGE), "{}", process.stderr());
+    ensure!(process.stderr().contains("--no-such-flag"), "{}", process.stderr());
+    assert_refused(run_between("redis://h:1", "http://h:2", &[])?, USAGE, &["destination.uri", "redis"])?;
+    assert_refused(
+        run_between("redis://user:hidden@h:1", "redis://h:2", &[])?,
+        USAGE,
+        &["KEYFERRY_SOURCE_PASSWORD"],
+    )
+}
+
+#[test]
+fn names_a_host_that_does_not_exist() -> Result<()> {
+    let server = Server::start(Kind::Redis7_0, &[])?;
+    let nowhere = "redis://no-such-host.invalid:6379";
+    assert_refused(run_between(nowhere, &server.uri(), &[])?, SOURCE, &["no-such-host.invalid"])?;
+    assert_refused(run_between(&server.uri(), nowhere, &[])?, DESTINATION, &["no-such-host.invalid"])
+}
+
+#[test]
+fn names_a_port_where_nobody_listens() -> Result<()> {
+    let server = Server::start(Kind::Redis7_0, &[])?;
+    let nowhere = format!("redis://127.0.0.1:{}", free_port()?);
+    assert_refused(run_between(&nowhere, &server.uri(), &[])?, SOURCE, &[&nowhere])?;
+    assert_refused(run_between(&server.uri(), &nowhere, &[])?, DESTINATION, &[&nowhere])
+}
+
+#[test]
+fn says_that_a_password_is_wrong_and_never_shows_it() -> Result<()> {
+    let locked = Server::start(Kind::Redis7_0, &["requirepass right"])?;
+    let open = Server::start(Kind::Redis7_0, &[])?;
+    let wrong = [("KEYFERRY_SOURCE_PASSWORD", "wrong-secret")];
+    let mut bridge = run_between(&locked.uri(), &open.uri(), &wrong)?;
+    bridge.wait(PATIENCE)?;
+    ensure!(!bridge.stderr().contains("wrong-secret"), "{}", bridge.stderr());
+    assert_refused(bridge, SOURCE, &["password"])?;
+    assert_refused(run_between(&open.uri(), &locked.uri(), &[])?, DESTINATION, &["password"])
+}
+
+#[test]
+fn names_the_permission_that_is_missing() -> Result<()> {
+    let source = Server::start(Kind::Redis7_0, &[])?;
+    let open = Server::start(Kind::Redis7_0, &[])?;
+    let rule = ["ACL", "SETUSER", "weak", "on", ">pw", "~*", "+@all", "-psync"];
+    source.client()?.cmd(&rule)?;
+    let env = [("KEYFERRY_SOURCE_USER", "weak"), ("KEYFERRY_SOURCE_PASSWORD", "pw")];
+    assert_refused(run_between(&source.uri(), &open.uri(), &env)?, SOURCE, &["psync"])
+}
+
+#[test]
+fn recognises_what_is_not_a_redis() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let uri = format!("redis://{}", listener.local_addr()?);
+    let web = std::thread::spawn(move || -> Result<()> {
+        for connection in listener.incoming().take(1) {
+            connection?.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")?;
+        }
+        Ok(())
+    });
+    let open = Server::start(Kind::Redis7_0, &[])?;
+    assert_refused(run_between(&uri, &open.uri(), &[])?, SOURCE, &["HTTP"])?;
+    web.join().ok().context("the web server panicked")?
+}
+
+#[test]
+fn refuses_a_destination_that_holds_keys() -> Result<()> {
+    let pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+    let mut destination = pair.destination_client()?;
+    destination.cmd(&["SET", "precious", "1"])?;
+    assert_refused(pair.run(&[])?, NOT_EMPTY, &["1 key", "--existing"])?;
+    ensure!(destination.cmd(&["GET", "precious"])?.text()? == "1");
+    Ok(())
+}
+
+#[test]
+fn refuses_a_destination_that_is_read_only() -> Result<()> {
+    let primary = Server::start(Kind::Redis7_0, &[])?;
+    let replica = Server::start(Kind::Redis7_0, &[&format!("replicaof 127.0.0.1 {}", primary.port())])?;
+    let source = Server::start(Kind::Redis7_0, &[])?;
+    assert_refused(run_between(&source.uri(), &replica.uri(), &[])?, DESTINATION, &["replica"])
+}
+
+#[test]
+fn waits_while_the_destination_is_out_of_memory() -> Result<()> {
+    let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+    let mut bridge = pair.run(&[])?;
+    pair.caught_up(&mut bridge)?;
+    pair.destination_client()?.cmd(&["CONFIG", "SET", "maxmemory", "1"])?;
+    let mut client = pair.source_client()?;
+    for number in 0..100 {
+        client.cmd(&["INCR", "counter"])?;
+        client.cmd(&["RPUSH", "list", &number.to_string()])?;
+    }
+    bridge.until(PATIENCE, "it says that memory is full", |_, said| {
+        said.contains("OOM").then_some(())
+    })?;
+    pair.destination_client()?.cmd(&["CONFIG", "SET", "maxmemory", "0"])?;
+    pair.caught_up(&mut bridge)?;
+    pair.assert_same()?;
+    stop(&mut bridge)
+}
+
+#[test]
+fn refuses_a_second_process_on_one_journal() -> Result<()> {
+    let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+    let mut bridge = pair.run(&[])?;
+    pair.caught_up(&mut bridge)?;
+    assert_refused(pair.run(&[])?, JOURNAL, &["in use", &bridge.pid().to_string()])?;
+    pair.caught_up(&mut bridge)?;
+    stop(&mut bridge)
+}
+
+#[test]
+fn refuses_a_damaged_journal_by_file_and_byte() -> Result<()> {
+    let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+    let mut client = pair.source_client()?;
+    let mut bridge = pair.run(&["--journal-segment-bytes", "64KiB"])?;
+    for number in 0..3000 {
+        client.cmd(&["SET", &format!("key:{number}"), &format!("{number:0200}")])?;
+    }
+    pair.caught_up(&mut bridge)?;
+    stop(&mut bridge)?;
+    let damaged = damage_a_segment(&pair.data_dir())?;
+    assert_refused(pair.run(&[])?, JOURNAL, &[&damaged, "byte"])
+}
+
+/// Flips a bit in the middle of the newest segment that has frames behind the place, and names the file.
+fn damage_a_segment(data_dir: &str) -> Result<String> {
+    let journal = std::path::Path::new(data_dir).join("journal/main");
+    let mut segments: Vec<_> = std::fs::read_dir(journal)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "seg"))
+        .collect();
+    segments.sort();
+    let newest = segments.pop().context("no segment")?;
+    let mut bytes = std::fs::read(&newest)?;
+    let middle = bytes.len() / 2;
+    *bytes.get_mut(middle).context("an empty segment")? ^= 0x10;
+    std::fs::write(&newest, bytes)?;
+    Ok(newest.file_name().context("no name")?.to_string_lossy().into_owned())
+}
+
+#[test]
+fn loses_nothing_when_interrupted_in_the_middle_of_a_snapshot() -> Result<()> {
+    let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+    let mut client = pair.source_client()?;
+    let keys: Vec<Vec<String>> = (0..100_000)
+        .map(|number| vec!["SET".to_owned(), format!("key:{number}"), format!("{number:0100}")])
+        .collect();
+    client.batch(&keys)?;
+    let mut bridge = pair.run(&[])?;
+    let mut destination = pair.destination_client()?;
+    eventually(PATIENCE, "the snapshot is under way", || {
+        Ok((destination.cmd(&["DBSIZE"])?.int()? > 100).then_some(()))
+    })?;
+    bridge.signal(Signal::INT)?;
+    let status = bridge.wait(PATIENCE)?;
+    ensure!(status.code() == Some(0), "{status}:\n{}", bridge.stderr());
+    ensure!(bridge.stderr().contains("stopped"), "it says where it stopped:\n{}", bridge.stderr());
+    client.cmd(&["DEL", "key:1"])?;
+    let mut bridge = pair.run(&[])?;
+    pair.caught_up(&mut bridge)?;
+    pair.assert_same()?;
+    stop(&mut bridge)
+}

@@ -1,0 +1,83 @@
+//! TLS, client certificates, ACL users and Unix sockets, end to end.
+
+use anyhow::{Result, ensure};
+use testkit::{Kind, Process, Server, ServerCert, TlsFiles, eventually};
+
+use crate::bridge::{PATIENCE, stop};
+
+fn arrives(source: &Server, bridge: &mut Process, destination: &Server) -> Result<()> {
+    source.client()?.cmd(&["SET", "over", "there"])?;
+    let mut client = destination.client()?;
+    eventually(PATIENCE, "the key has arrived", || {
+        ensure!(bridge.is_running()?, "the bridge ended:\n{}", bridge.stderr());
+        Ok((client.cmd(&["GET", "over"])?.text().ok().as_deref() == Some("there")).then_some(()))
+    })
+}
+
+#[test]
+fn goes_over_unix_sockets() -> Result<()> {
+    let source = Server::start(Kind::Valkey9_1, &[])?;
+    let destination = Server::start(Kind::Valkey9_1, &[])?;
+    let uri = |server: &Server| format!("unix://{}", server.socket().display());
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().display().to_string();
+    let mut bridge = Process::start(&["run", &uri(&source), &uri(&destination), "--data-dir", &data])?;
+    arrives(&source, &mut bridge, &destination)?;
+    stop(&mut bridge)
+}
+
+#[test]
+fn needs_no_more_than_the_rights_that_are_documented() -> Result<()> {
+    let source = Server::start(Kind::Redis7_0, &[])?;
+    let destination = Server::start(Kind::Redis7_0, &[])?;
+    let reader = ["ACL", "SETUSER", "reader", "on", ">pw", "-@all", "+psync", "+replconf", "+ping", "+info", "+time", "+command", "~keyferry:heartbeat:*", "+set"];
+    source.client()?.cmd(&reader)?;
+    let writer = ["ACL", "SETUSER", "writer", "on", ">pw", "~*", "+@all", "-@admin", "+client"];
+    destination.client()?.cmd(&writer)?;
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().display().to_string();
+    let env = [
+        ("KEYFERRY_SOURCE_USER", "reader"),
+        ("KEYFERRY_SOURCE_PASSWORD", "pw"),
+        ("KEYFERRY_DESTINATION_USER", "writer"),
+        ("KEYFERRY_DESTINATION_PASSWORD", "pw"),
+    ];
+    let args = ["run", &source.uri(), &destination.uri(), "--data-dir", &data];
+    let mut bridge = Process::start_with(&args, &env)?;
+    arrives(&source, &mut bridge, &destination)?;
+    stop(&mut bridge)
+}
+
+#[test]
+fn speaks_tls_with_client_certificates() -> Result<()> {
+    let files = TlsFiles::generate()?;
+    let clients = ["tls-auth-clients yes"];
+    let source = Server::start_tls(Kind::Redis7_0, &files, ServerCert::Good, &clients)?;
+    let destination = Server::start_tls(Kind::Redis7_0, &files, ServerCert::Good, &[])?;
+    let (cert, key) = files.client();
+    let dir = tempfile::tempdir()?;
+    let [data, ca, cert, key] =
+        [dir.path(), &files.ca(), &cert, &key].map(|path| path.display().to_string());
+    let (from, to) = (source.uri(), destination.uri());
+    let mut args = vec!["run", &from, &to, "--data-dir", &data];
+    args.extend(["--source-tls-ca-file", &ca, "--destination-tls-ca-file", &ca]);
+    args.extend(["--source-tls-cert-file", &cert, "--source-tls-key-file", &key]);
+    args.extend(["--source-tls-min-version", "1.3"]);
+    let mut bridge = Process::start(&args)?;
+    arrives(&source, &mut bridge, &destination)?;
+    stop(&mut bridge)
+}
+
+#[test]
+fn does_not_trust_an_unknown_authority() -> Result<()> {
+    let (files, others) = (TlsFiles::generate()?, TlsFiles::generate()?);
+    let source = Server::start_tls(Kind::Redis7_0, &files, ServerCert::Good, &[])?;
+    let destination = Server::start(Kind::Redis7_0, &[])?;
+    let dir = tempfile::tempdir()?;
+    let [data, ca] = [dir.path(), &others.ca()].map(|path| path.display().to_string());
+    let args = ["run", &source.uri(), &destination.uri(), "--data-dir", &data, "--source-tls-ca-file", &ca];
+    let mut bridge = Process::start(&args)?;
+    ensure!(bridge.wait(PATIENCE)?.code() == Some(3), "{}", bridge.stderr());
+    ensure!(bridge.stderr().contains("certificate"), "{}", bridge.stderr());
+    Ok(())
+}
