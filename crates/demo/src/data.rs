@@ -62,7 +62,8 @@ impl Data {
         let text = |name: &str| {
             let path = dir.join(name);
             // Old commit messages hold a few bytes of other encodings.
-            let bytes = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+            let missing = || format!("read {} (scripts/demo-data fetches it)", path.display());
+            let bytes = fs::read(&path).with_context(missing)?;
             Ok::<_, anyhow::Error>(String::from_utf8_lossy(&bytes).into_owned())
         };
         let edits = edits::parse(&text("edits")?);

@@ -13,64 +13,67 @@ use crate::words::words;
 /// What was changed: the database and key, or the function library.
 pub(crate) type Planted = BTreeSet<(Option<u32>, Vec<u8>)>;
 
-/// What to look for in a key's value, and how to change it.
+/// What to look for in a key's value, and how to change it; a deadline by one millisecond more than
+/// is forgiven.
 struct Plant {
     db: u32,
     suits: fn(&Entry) -> bool,
-    change: fn(&[u8], &Entry) -> Option<Command>,
+    change: fn(&[u8], &Entry, u64) -> Option<Command>,
 }
 
 const PLANTS: &[Plant] = &[
     Plant {
         db: keys::WORDS,
         suits: |entry| matches!(&entry.content, Content::String(v) if v.starts_with(b"{")),
-        change: |key, _| Some(words!["SETRANGE", key.to_vec(), 3_u32, "X"]),
+        change: |key, _, _| Some(words!["SETRANGE", key.to_vec(), 3_u32, "X"]),
     },
     Plant {
         db: keys::WORDS,
         suits: |entry| matches!(entry.content, Content::List(_)),
-        change: |key, _| Some(words!["LSET", key.to_vec(), "-1", "planted"]),
+        change: |key, _, _| Some(words!["LSET", key.to_vec(), "-1", "planted"]),
     },
     Plant {
         db: keys::WORDS,
         suits: |entry| matches!(entry.content, Content::Set(_)),
-        change: |key, _| Some(words!["SADD", key.to_vec(), "planted"]),
+        change: |key, _, _| Some(words!["SADD", key.to_vec(), "planted"]),
     },
     Plant {
         db: keys::PLACES,
         suits: |entry| matches!(entry.content, Content::Hash(_)),
-        change: |key, _| Some(words!["HINCRBY", key.to_vec(), "population", 1_u32]),
+        change: |key, _, _| Some(words!["HINCRBY", key.to_vec(), "population", 1_u32]),
     },
     Plant {
         db: keys::NAMES,
         suits: |entry| matches!(entry.content, Content::Zset(_)),
-        change: |key, _| Some(words!["ZADD", key.to_vec(), "0.5", "PLANTED"]),
+        change: |key, _, _| Some(words!["ZADD", key.to_vec(), "0.5", "PLANTED"]),
     },
     Plant { db: keys::HISTORY, suits: has_pending, change: acknowledge },
     Plant {
         db: keys::HISTORY,
         suits: |entry| matches!(&entry.content, Content::Stream(s) if s.groups.is_empty()),
-        change: |key, _| Some(words!["XADD", key.to_vec(), "*", "planted", "1"]),
+        change: |key, _, _| Some(words!["XADD", key.to_vec(), "*", "planted", "1"]),
     },
     Plant {
         db: keys::CHARACTERS,
         suits: |entry| entry.expires_at_ms.is_some(),
-        change: |key, entry| {
-            Some(words!["PEXPIREAT", key.to_vec(), entry.expires_at_ms.map(|at| at + 2_000)?])
+        change: |key, entry, slack_ms| {
+            let at_ms = entry.expires_at_ms? + slack_ms + 1;
+            Some(words!["PEXPIREAT", key.to_vec(), at_ms])
         },
     },
     Plant {
         db: keys::LANGUAGES,
         suits: |_| true,
-        change: |key, _| Some(words!["DEL", key.to_vec()]),
+        change: |key, _, _| Some(words!["DEL", key.to_vec()]),
     },
 ];
 
-/// Changes one thing of each kind at the destination, whose data was read before.
+/// Changes one thing of each kind at the destination, whose data was read before. Deadlines that
+/// differ by `slack_ms` are forgiven.
 ///
 /// # Errors
 /// If the data lacks something to change, or the destination refuses.
-pub(crate) fn plant(client: &mut Client, known: &Dataset) -> Result<Planted> {
+pub(crate) fn plant(client: &mut Client, known: &Dataset, slack_ms: u64) -> Result<Planted> {
     let mut planted = Planted::new();
     for plant in PLANTS {
         let keys = known.dbs.get(&plant.db).context("a database that the demo fills")?;
@@ -78,7 +81,8 @@ pub(crate) fn plant(client: &mut Client, known: &Dataset) -> Result<Planted> {
         let found = keys.iter().find(|(key, entry)| free(key) && (plant.suits)(entry));
         let (key, entry) =
             found.with_context(|| format!("nothing to change in db {}", plant.db))?;
-        let command = (plant.change)(key, entry).context("a change that does not suit")?;
+        let command =
+            (plant.change)(key, entry, slack_ms).context("a change that does not suit")?;
         client.select(plant.db)?;
         client.cmd(&command)?;
         planted.insert((Some(plant.db), key.clone()));
@@ -115,7 +119,7 @@ fn has_pending(entry: &Entry) -> bool {
     }
 }
 
-fn acknowledge(key: &[u8], entry: &Entry) -> Option<Command> {
+fn acknowledge(key: &[u8], entry: &Entry, _: u64) -> Option<Command> {
     let Content::Stream(stream) = &entry.content else { return None };
     let (name, group) = stream.groups.iter().find(|(_, group)| !group.pending.is_empty())?;
     let id = group.pending.keys().next()?;

@@ -207,9 +207,9 @@ fn planted(
 ) -> Result<()> {
     screen.step("The check of the check")?;
     let mut client = Client::tcp(destination.addr())?;
-    let planted = plant::plant(&mut client, verdict.source())?;
-    let changed = Dataset::read(&mut client)?;
     let tolerance = verdict::tolerance(options.pair.source, options.pair.destination);
+    let planted = plant::plant(&mut client, verdict.source(), tolerance.ttl_slack_ms)?;
+    let changed = Dataset::read(&mut client)?;
     let found = compare(verdict.source(), &changed, &tolerance);
     let keys = found.iter().map(|one| (one.db, one.key.clone())).collect();
     for difference in &found {

@@ -285,3 +285,6 @@ impl Pen<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

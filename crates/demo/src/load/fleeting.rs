@@ -10,8 +10,11 @@ use crate::words::words;
 
 /// How many there are.
 pub(crate) const SHORT_LIVED: usize = 6000;
-/// How long they live: some are gone before the bridge starts, some die in the snapshot, some later.
-const LIFE_MS: std::ops::Range<u64> = 2_000..20_000;
+/// When the first one dies, after the load began.
+const FIRST_DEATH_MS: u64 = 2_000;
+/// From then on one after the other, so far apart that all are gone after 20 s: some before the
+/// bridge starts, some in the snapshot, some later.
+const APART_MS: u64 = 3;
 
 pub(super) fn fleeting(loader: &mut Loader, data: &Data) -> Result<()> {
     for (n, name) in data.surnames.iter().take(SHORT_LIVED).enumerate() {
@@ -23,7 +26,7 @@ pub(super) fn fleeting(loader: &mut Loader, data: &Data) -> Result<()> {
             3 => words!["SADD", key, name.name, name.percent],
             _ => words!["ZADD", key, name.percent, name.name],
         })?;
-        let at = loader.started_ms + loader.chance.u64(LIFE_MS);
+        let at = loader.started_ms + FIRST_DEATH_MS + APART_MS * n as u64;
         loader.put(words!["PEXPIREAT", key, at])?;
     }
     Ok(())
