@@ -81,6 +81,8 @@ pub(crate) struct Memory {
     owner: Option<u64>,
     /// Where it stood, and where it may stand if a batch under way was executed.
     stood: Vec<Progress>,
+    /// Per partition, up to where records were known to survive a crash of the journal.
+    durable: Vec<u64>,
     /// Marks of the snapshot under way.
     marks: Option<Marks>,
     /// Changes that the destination refused to queue.

@@ -25,6 +25,13 @@ impl Progress {
         self.applied.iter().find(|position| position.shard == shard)
     }
 
+    /// Reads again what a crash of the journal may have taken: behind it come other records at the same offsets.
+    pub(crate) fn stay_before(&mut self, durable: &[u64]) {
+        for (needed, durable) in self.needed.iter_mut().zip(durable) {
+            *needed = (*needed).min(*durable);
+        }
+    }
+
     /// Notes that an event has been dealt with.
     pub(crate) fn advance(&mut self, position: Position) {
         match self.applied.iter_mut().find(|known| known.shard == position.shard) {

@@ -103,6 +103,7 @@ impl<'a> Pump<'a> {
     ) -> Self {
         let doubt_from = standing.planner.doubt.from().map(<[u64]>::to_vec);
         memory.stood = vec![standing.executed.clone()];
+        memory.durable.clone_from(&standing.durable);
         Self {
             scope,
             names,
@@ -450,6 +451,9 @@ impl<'a> Pump<'a> {
             progress.needed.clone_from(from);
             self.planner.doubt = Doubt::new(self.doubtful(), from.clone());
         }
+        let description = self.tools.journal.describe().await?;
+        self.durable = durable(&description, self.scope);
+        progress.stay_before(&self.durable);
         self.planner.rewind(progress);
         let from = offsets(self.scope, &self.planner.progress.needed);
         self.reader = self.tools.journal.reader(from).await?;
@@ -470,6 +474,7 @@ impl<'a> Pump<'a> {
         self.tick = self.tools.clock.sleep(limits::TICK);
         let description = self.tools.journal.describe().await?;
         self.durable = durable(&description, self.scope);
+        self.memory.durable.clone_from(&self.durable);
         let ends = description.partitions.iter().skip(usize::from(self.scope.first));
         let lag =
             ends.zip(&self.executed.needed).map(|(range, next)| range.end.0.saturating_sub(*next));

@@ -191,8 +191,10 @@ fn resume(checkpoint: &event::checkpoint::Checkpoint, scope: &Scope, memory: &mu
     let same =
         |known: &Progress| (&known.applied, known.resync) == (&stored.applied, stored.resync);
     let known = memory.stood.iter().position(same);
-    let stood = std::mem::take(&mut memory.stood);
-    let mut stood = stood.into_iter();
+    let mut stood = std::mem::take(&mut memory.stood).into_iter().map(|mut progress| {
+        progress.stay_before(&memory.durable);
+        progress
+    });
     match (known, stood.next(), stood.next()) {
         (Some(0), Some(judged), _) => {
             let applied = judged.applied.clone();

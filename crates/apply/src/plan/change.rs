@@ -51,7 +51,7 @@ impl Planner {
             return Ok(());
         }
         let db = self.rules.mapping.target(place.db);
-        if let Some(why) = self.refusal(place) {
+        if let Some(why) = self.refusal(place, db) {
             return self.set_aside(place, db, &[place.key], why, batch);
         }
         if !self.held.is_empty() {
@@ -135,7 +135,8 @@ impl Planner {
             }
             Taken::Part => return self.command_in_part(place, command, &roles, batch),
         }
-        if let Some(why) = self.refusal(place) {
+        let targets = roles.written().map(|role| self.rules.mapping.target(role.db));
+        if let Some(why) = self.refusal(place, targets.max().unwrap_or_default()) {
             return self.set_aside_written(place, &roles, why, batch);
         }
         if !self.held.is_empty() && self.needs_held(&roles) {
@@ -219,8 +220,12 @@ impl Planner {
         }
     }
 
-    /// Why the destination refused this very change before, if it did.
-    pub(super) fn refusal(&self, place: &Place<'_>) -> Option<String> {
+    /// Why a change for that database cannot be written: the destination has no such database, or refused this very
+    /// change before.
+    pub(super) fn refusal(&self, place: &Place<'_>, db: u32) -> Option<String> {
+        if db >= self.rules.databases {
+            return Some(format!("the destination has no database {db}"));
+        }
         if self.refused.is_empty() {
             return None;
         }

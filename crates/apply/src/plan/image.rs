@@ -49,7 +49,7 @@ impl Planner {
             return Ok(());
         }
         let db = self.rules.mapping.target(place.db);
-        if let Some(why) = self.refusal(place) {
+        if let Some(why) = self.refusal(place, db) {
             return self.set_aside(place, db, &[place.key], why, batch);
         }
         self.held.release(db, place.key);

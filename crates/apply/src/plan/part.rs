@@ -30,7 +30,7 @@ impl Planner {
         }
         let db = self.rules.mapping.target(place.db);
         let stage = self.rules.names.stage(place.key, place.position.epoch, db);
-        if let Some(why) = self.refusal(place) {
+        if let Some(why) = self.refusal(place, db) {
             return self.set_aside(place, db, &[place.key, &stage], why, batch);
         }
         if part.number == 0 {

@@ -184,6 +184,11 @@ impl Feed {
         self.everywhere(position.at_index(Position::LAST_INDEX), Control::Heartbeat(beat)).await
     }
 
+    /// Goes on at a place that another feed had reached.
+    pub(crate) fn go_on_at(&mut self, position: Position) {
+        (self.epoch, self.offset) = (position.epoch, position.offset);
+    }
+
     /// Where the stream stands.
     pub(crate) fn position(&self) -> Position {
         Position::new(Shard(0), self.epoch, self.offset)

@@ -106,6 +106,16 @@ impl Bench {
         Ok(())
     }
 
+    /// Compares what the destination holds, without our own keys, with another server.
+    pub(crate) fn assert_holds(&mut self, expected: &mut Client) -> Result<()> {
+        let kind = self.server.kind();
+        let tolerance = testkit::Tolerance::native(kind, kind);
+        let (expected, found) =
+            (testkit::Dataset::read(expected)?, testkit::Dataset::read(&mut self.client)?);
+        testkit::assert_same(&expected, &found, &tolerance);
+        Ok(())
+    }
+
     /// What a key holds, as text.
     pub(crate) fn get(&mut self, key: &str) -> Result<Option<String>> {
         match self.client.cmd(&["GET", key])? {

@@ -1,0 +1,168 @@
+//! Whatever is killed and when: every change takes effect once.
+
+use anyhow::Result;
+use testkit::{Kind, eventually};
+
+use crate::harness::{Bench, LIMIT, checkpoint};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_goes_on_from_the_checkpoint() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    for round in 1..=3 {
+        bench.feed.commands(&["INCR n", "RPUSH l x", "APPEND s y"]).await?;
+        let service = bench.start().await?;
+        bench.caught_up().await?;
+        service.stop().await?;
+        assert_eq!(bench.get("n")?, Some(round.to_string()));
+        assert_eq!(bench.client.cmd(&["LLEN", "l"])?.int()?, round);
+        assert_eq!(bench.client.cmd(&["STRLEN", "s"])?.int()?, round);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counters_are_exact_though_connections_are_killed_all_the_time() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    let service = bench.start().await?;
+    let mut killer = bench.server.client()?;
+    let rounds = 60_u64;
+    for round in 0..rounds {
+        for number in 0..50 {
+            bench.feed.command(&format!("INCR n{}", number % 7)).await?;
+            bench.feed.command("RPUSH l x").await?;
+        }
+        if round % 3 == 0 {
+            killer.cmd(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])?;
+            bench.client = bench.server.client()?;
+        }
+    }
+    bench.caught_up().await?;
+    let mut total = 0;
+    for number in 0..7 {
+        total += bench.client.cmd(&["GET", &format!("n{number}")])?.int()?;
+    }
+    assert_eq!(total, 50 * i64::try_from(rounds)?);
+    assert_eq!(bench.client.cmd(&["LLEN", "l"])?.int()?, 50 * i64::try_from(rounds)?);
+    assert_ne!(service.lane("repeated_events"), "");
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_shuts_its_predecessor_out() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.command("INCR n").await?;
+    let first = bench.start().await?;
+    bench.caught_up().await?;
+    let mut letters = journal::MemoryJournal::new("other-letters", 1);
+    std::mem::swap(&mut bench.letters, &mut letters);
+    let second = bench.start().await?;
+    let error = first.failed().await?;
+    assert!(matches!(error, apply::Error::Fenced { .. }), "{error}");
+    bench.feed.command("INCR n").await?;
+    bench.caught_up().await?;
+    assert_eq!(bench.get("n")?.as_deref(), Some("2"));
+    second.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_was_restarted_without_its_data_is_not_filled_from_the_middle()
+-> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.command("INCR n").await?;
+    let service = bench.start().await?;
+    bench.caught_up().await?;
+    bench.server.restart()?;
+    let error = service.failed().await?;
+    assert!(matches!(error, apply::Error::CheckpointGone { .. }), "{error}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_comes_back_with_its_data_is_written_on() -> Result<()> {
+    let mut bench = Bench::with(Kind::Redis7_0, &["appendonly yes", "appendfsync always"]).await?;
+    bench.feed.empty_snapshot().await?;
+    let service = bench.start().await?;
+    for round in 0..4 {
+        for _ in 0..100 {
+            bench.feed.command("INCR n").await?;
+        }
+        if round < 3 {
+            bench.server.restart()?;
+            bench.client = bench.server.client()?;
+        }
+    }
+    bench.caught_up().await?;
+    assert_eq!(bench.get("n")?.as_deref(), Some("400"));
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_checkpoint_never_points_past_what_is_durable_in_the_journal() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    let journal = bench.feed.journal();
+    let service = bench.start().await?;
+    bench.feed.command("SET a 1").await?;
+    bench.caught_up().await?;
+    journal.hold_durability();
+    let range = journal::Journal::describe(&journal).await?.partitions;
+    for number in 0..50 {
+        bench.feed.command(&format!("SET key:{number} v")).await?;
+    }
+    bench.caught_up().await?;
+    let found = checkpoint(&mut bench.client)?.expect("a checkpoint");
+    for (read_from, range) in found.read_from.iter().zip(&range) {
+        assert!(*read_from <= range.durable.0, "{read_from} {range:?}");
+    }
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crash_cut_from_the_journal_is_not_applied_twice() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    let journal = bench.feed.journal();
+    bench.feed.command("INCR n").await?;
+    journal.hold_durability();
+    let service = bench.start().await?;
+    let before = bench.feed.position();
+    bench.feed.commands(&["INCR n", "INCR n", "INCR n"]).await?;
+    bench.caught_up().await?;
+    journal.crash();
+    journal.release_durability();
+    let mut again = crate::feed::Feed::of(journal).await?;
+    again.go_on_at(before);
+    bench.feed = again;
+    bench.feed.commands(&["INCR n", "INCR n", "INCR n", "INCR n"]).await?;
+    bench.caught_up().await?;
+    assert_eq!(bench.get("n")?.as_deref(), Some("5"));
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_journal_may_forget_follows_the_checkpoint() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    let service = bench.start().await?;
+    for _ in 0..20 {
+        bench.feed.command("INCR n").await?;
+    }
+    bench.feed.heartbeat().await?;
+    let journal = bench.feed.journal();
+    let name = bench.config().name;
+    let mut waited = eventually(LIMIT, "the reader is known to the journal", || {
+        let mut look = Box::pin(journal::Journal::describe(&journal));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let std::task::Poll::Ready(found) = look.as_mut().poll(&mut context) else {
+            return Ok(None);
+        };
+        let found = found?.readers.into_iter().find(|reader| reader.name == name);
+        Ok(found.filter(|reader| reader.released.iter().any(|(_, offset)| offset.0 > 5)))
+    })?;
+    assert_eq!(waited.released.len(), 4);
+    waited.released.clear();
+    service.stop().await?;
+    Ok(())
+}

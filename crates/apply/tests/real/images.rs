@@ -1,0 +1,330 @@
+//! Snapshots: whole values of every type and encoding, and large ones in parts.
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use event::image::{
+    Elements, Field, Flavour, Image, ImageHead, ImagePart, ImageValue, StreamConsumer, StreamEntry,
+    StreamGroup, StreamId, StreamMeta, StreamPart, StreamPending,
+};
+use testkit::{Client, Kind, Server};
+use wire::rdb::dump;
+
+use crate::feed::head;
+use crate::harness::Bench;
+
+const LATER_MS: i64 = 4_102_444_800_000;
+
+/// Fills a server with values of every type and size class.
+fn fill(client: &mut Client, kind: Kind) -> Result<()> {
+    let many: Vec<String> = (0..600).map(|number| format!("element:{number}")).collect();
+    let long = "x".repeat(300);
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let mut commands = vec![
+        words("SET string value"),
+        words("SET number 12345"),
+        words("SET deadline v PXAT 4102444800000"),
+        words("RPUSH small-list a b c"),
+        words("SADD int-set 1 2 3"),
+        words("SADD small-set a b c"),
+        words("HSET small-hash f v g w"),
+        words("ZADD small-zset 1 a 2.5 b inf c"),
+        words("XADD stream 1-1 f v"),
+        words("XADD stream 2-1 f v g w"),
+        words("XGROUP CREATE stream grp 0"),
+        words("XREADGROUP GROUP grp consumer COUNT 1 STREAMS stream >"),
+        words("PFADD hll a b c"),
+        words("PEXPIREAT small-hash 4102444800000"),
+    ];
+    let big =
+        |name: &str, key: &str| [vec![name.to_owned(), key.to_owned()], many.clone()].concat();
+    commands.push(big("RPUSH", "big-list"));
+    commands.push(big("SADD", "big-set"));
+    commands.push([words("RPUSH long-list"), vec![long.clone()]].concat());
+    let pairs: Vec<String> = many.iter().flat_map(|m| [m.clone(), long.clone()]).collect();
+    commands.push([words("HSET big-hash"), pairs].concat());
+    let scored: Vec<String> =
+        many.iter().enumerate().flat_map(|(score, m)| [score.to_string(), m.clone()]).collect();
+    commands.push([words("ZADD big-zset"), scored].concat());
+    if kind.has_field_expiry() {
+        commands.push(words("HSET field-ttl f v g w"));
+        commands.push(words("HPEXPIREAT field-ttl 4102444800000 FIELDS 1 f"));
+    }
+    for command in commands {
+        client.cmd(&command)?;
+    }
+    Ok(())
+}
+
+/// The image of a key as DUMP shows it.
+fn image_of(client: &mut Client, kind: Kind, key: &str) -> Result<Image> {
+    let expire = client.cmd(&["PTTL", key])?.int()?;
+    let expire_at_ms = (expire > 0).then_some(LATER_MS);
+    let payload = dump::parse(&Bytes::from(client.cmd(&["DUMP", key])?.bytes()?))?;
+    let flavour = if kind.is_valkey() { Flavour::Valkey } else { Flavour::Redis };
+    if payload.kind == 0 {
+        let text = Bytes::from(client.cmd(&["GET", key])?.bytes()?);
+        let head = ImageHead { expire_at_ms, flavour, ..head(0) };
+        return Ok(Image { head, value: ImageValue::Text(text) });
+    }
+    let head = ImageHead { expire_at_ms, flavour, idle_s: Some(7), ..head(payload.kind) };
+    Ok(Image { head, value: ImageValue::Rdb(payload.raw) })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_type_of_every_server_arrives_at_every_other() -> Result<()> {
+    for from in Kind::ALL {
+        let source = Server::start(from, &[])?;
+        let mut source_client = source.client()?;
+        fill(&mut source_client, from)?;
+        for to in Kind::ALL {
+            let mut bench = Bench::new(to).await?;
+            bench.feed.snapshot().await?;
+            let mut names = source_client.cmd(&["KEYS", "*"])?.array()?;
+            names.sort_by_key(|name| format!("{name:?}"));
+            for name in names {
+                let name = name.text()?;
+                if name == "field-ttl" && !to.has_field_expiry() {
+                    continue;
+                }
+                let image = image_of(&mut source_client, from, &name)?;
+                bench.feed.image(name.as_bytes(), image).await?;
+            }
+            bench.feed.end_snapshot().await?;
+            let service = bench.start().await?;
+            bench.caught_up().await?;
+            assert_eq!(service.lane("dead_letters"), "0", "{from} to {to}");
+            service.stop().await.with_context(|| format!("{from} to {to}"))?;
+            if !to.has_field_expiry() && from.has_field_expiry() {
+                continue;
+            }
+            let expected = testkit::Dataset::read(&mut source_client)?;
+            let found = testkit::Dataset::read(&mut bench.client)?;
+            testkit::assert_same(&expected, &found, &testkit::Tolerance::native(from, to));
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_destination_cannot_hold_is_set_aside() -> Result<()> {
+    let source = Server::start(Kind::Redis8_2, &[])?;
+    let mut client = source.client()?;
+    client.cmd(&["HSET", "h", "f", "v"])?;
+    client.cmd(&["HPEXPIREAT", "h", "4102444800000", "FIELDS", "1", "f"])?;
+    let mut bench = Bench::new(Kind::Redis6_2).await?;
+    bench.feed.snapshot().await?;
+    let image = image_of(&mut client, Kind::Redis8_2, "h")?;
+    bench.feed.image(b"h", image).await?;
+    bench.feed.text("other", "v").await?;
+    bench.feed.end_snapshot().await?;
+    let service = bench.start().await?;
+    bench.caught_up().await?;
+    assert_eq!(service.lane("dead_letters"), "1");
+    assert_eq!(bench.get("other")?.as_deref(), Some("v"));
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_has_expired_leaves_no_key() -> Result<()> {
+    for kind in [Kind::Redis6_2, Kind::Redis8_2, Kind::Valkey9_1] {
+        let mut bench = Bench::streaming(kind).await?;
+        let past = ImageHead { expire_at_ms: Some(1_000), ..head(0) };
+        let text = ImageValue::Text(Bytes::from_static(b"v"));
+        bench.feed.command("SET gone before").await?;
+        bench.feed.image(b"gone", Image { head: past.clone(), value: text }).await?;
+        let set = ImageValue::Rdb(Bytes::from_static(b"\x01\x01a"));
+        bench
+            .feed
+            .image(b"gone-set", Image { head: ImageHead { type_byte: 2, ..past }, value: set })
+            .await?;
+        bench.feed.command("SET here v").await?;
+        let service = bench.start().await?;
+        bench.caught_up().await?;
+        assert_eq!(bench.get("gone")?, None);
+        assert_eq!(bench.client.cmd(&["EXISTS", "gone-set"])?.int()?, 0);
+        assert_eq!(service.lane("dead_letters"), "0");
+        service.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deadlines_are_put_off_where_that_is_asked_for() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis8_2).await?;
+    let commands = [
+        "SET a v PXAT 4102444800000",
+        "SET b v",
+        "PEXPIREAT b 4102444800000",
+        "HSETEX h PXAT 4102444800000 FIELDS 1 f v",
+        "HSET g f v",
+        "HPEXPIREAT g 4102444800000 FIELDS 1 f",
+    ];
+    bench.feed.commands(&commands).await?;
+    let expire_at_ms = Some(LATER_MS);
+    let text = ImageValue::Text(Bytes::from_static(b"v"));
+    let image = Image { head: ImageHead { expire_at_ms, ..head(0) }, value: text };
+    bench.feed.image(b"c", image).await?;
+    let mut config = bench.config();
+    config.extend_expiry = std::time::Duration::from_secs(60);
+    let service = bench.start_with(config).await?;
+    bench.feed.command("SET end 1").await?;
+    bench.caught_up().await?;
+    for key in ["a", "b", "c"] {
+        assert_eq!(bench.client.cmd(&["PEXPIRETIME", key])?.int()?, LATER_MS + 60_000, "{key}");
+    }
+    for key in ["h", "g"] {
+        let found = bench.client.cmd(&["HPEXPIRETIME", key, "FIELDS", "1", "f"])?.array()?;
+        assert_eq!(found[0].int()?, LATER_MS + 60_000, "{key}");
+    }
+    service.stop().await?;
+    Ok(())
+}
+
+fn text(text: &str) -> Bytes {
+    Bytes::copy_from_slice(text.as_bytes())
+}
+
+/// Parts of one value; the last is marked.
+async fn parts(bench: &mut Bench, key: &str, head: ImageHead, all: Vec<Elements>) -> Result<()> {
+    let count = all.len();
+    for (number, elements) in all.into_iter().enumerate() {
+        let last = number + 1 == count;
+        let part = ImagePart { head: head.clone(), number: number as u64, last, elements };
+        bench.feed.part(key.as_bytes(), part).await?;
+    }
+    Ok(())
+}
+
+fn stream_parts() -> Vec<Elements> {
+    let id = |ms, seq| StreamId { ms, seq };
+    let entry = |ms| StreamEntry { id: id(ms, 1), content: vec![text("f"), text("v")] };
+    let meta = StreamMeta {
+        length: 4,
+        last_id: id(9, 9),
+        first_id: id(1, 1),
+        max_deleted_id: id(8, 1),
+        entries_added: 7,
+    };
+    let consumer = |name| StreamConsumer { name: text(name), seen_ms: 5, active_ms: 5 };
+    let pending =
+        |ms, consumer| StreamPending { id: id(ms, 1), consumer, delivered_ms: 100, deliveries: 3 };
+    let group = |pending| StreamGroup {
+        name: text("grp"),
+        last_delivered: id(3, 1),
+        entries_read: Some(3),
+        pending,
+        consumers: vec![consumer("one"), consumer("two")],
+    };
+    let stream = |entries, meta, groups| Elements::Stream(StreamPart { entries, meta, groups });
+    vec![
+        stream(vec![entry(1), entry(2)], None, Vec::new()),
+        stream(vec![entry(3), entry(4)], Some(meta), vec![group(vec![pending(1, 0)])]),
+        stream(Vec::new(), None, vec![group(vec![pending(2, 1), pending(3, 1)])]),
+    ]
+}
+
+async fn every_large_value(bench: &mut Bench, kind: Kind) -> Result<()> {
+    let items = |range: std::ops::Range<u32>| {
+        Elements::Items(range.map(|number| text(&format!("item:{number}"))).collect())
+    };
+    let scores = |range: std::ops::Range<u32>| {
+        let member = |number: u32| (text(&format!("m:{number}")), f64::from(number) / 3.0);
+        Elements::Scores(range.map(member).collect())
+    };
+    let fields = |range: std::ops::Range<u32>| {
+        let expiry = |number: u32| (kind.has_field_expiry() && number % 2 == 0).then_some(LATER_MS);
+        let field = |number: u32| Field {
+            field: text(&format!("f:{number}")),
+            value: text("v"),
+            expire_at_ms: expiry(number),
+        };
+        Elements::Fields(range.map(field).collect())
+    };
+    let expiring = ImageHead { expire_at_ms: Some(LATER_MS), ..head(18) };
+    parts(bench, "list", expiring, vec![items(0..700), items(700..900)]).await?;
+    parts(bench, "set", head(2), vec![items(0..700), items(700..900)]).await?;
+    parts(bench, "zset", head(5), vec![scores(0..700), scores(700..900)]).await?;
+    parts(bench, "hash", head(4), vec![fields(0..700), fields(700..900)]).await?;
+    let pieces = vec![Elements::Text(text("abc")), Elements::Text(text("def"))];
+    parts(bench, "text", head(0), pieces).await?;
+    parts(bench, "stream", head(21), stream_parts()).await?;
+    let meta = StreamMeta { last_id: StreamId { ms: 5, seq: 5 }, ..StreamMeta::default() };
+    let empty = StreamPart { meta: Some(meta), ..StreamPart::default() };
+    parts(bench, "empty-stream", head(21), vec![Elements::Stream(empty)]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_values_of_every_type_are_put_together_and_appear_at_once() -> Result<()> {
+    for kind in Kind::ALL {
+        let mut bench = Bench::new(kind).await?;
+        bench.feed.snapshot().await?;
+        every_large_value(&mut bench, kind).await?;
+        bench.feed.end_snapshot().await?;
+        let service = bench.start().await?;
+        bench.caught_up().await?;
+        assert_eq!(service.lane("dead_letters"), "0", "{kind}");
+        service.stop().await?;
+        let client = &mut bench.client;
+        assert_eq!(client.cmd(&["LLEN", "list"])?.int()?, 900);
+        assert_eq!(client.cmd(&["LINDEX", "list", "899"])?.text()?, "item:899");
+        assert!(client.cmd(&["PTTL", "list"])?.int()? > 0);
+        assert_eq!(client.cmd(&["SCARD", "set"])?.int()?, 900);
+        assert_eq!(client.cmd(&["ZSCORE", "zset", "m:10"])?.text()?.parse::<f64>()?, 10.0 / 3.0);
+        assert_eq!(client.cmd(&["HLEN", "hash"])?.int()?, 900);
+        assert_eq!(client.cmd(&["GET", "text"])?.text()?, "abcdef");
+        let pending = client.cmd(&["XPENDING", "stream", "grp", "-", "+", "10"])?.array()?;
+        assert_eq!(pending.len(), 3, "{kind}");
+        let pending = client.cmd(&["XPENDING", "stream", "grp", "-", "+", "10", "two"])?.array()?;
+        assert_eq!(pending.len(), 2, "{kind}");
+        assert_eq!(client.cmd(&["XLEN", "stream"])?.int()?, 4);
+        assert!(client.cmd(&["XADD", "stream", "9-9", "f", "v"]).is_err());
+        assert_eq!(client.cmd(&["XLEN", "empty-stream"])?.int()?, 0);
+        assert_eq!(client.cmd(&["KEYS", "*stage*"])?.array()?.len(), 0);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_is_put_together_over_restarts() -> Result<()> {
+    let mut bench = Bench::new(Kind::Redis7_0).await?;
+    bench.feed.snapshot().await?;
+    let items = |number: u64| Elements::Items(vec![text(&number.to_string())]);
+    for number in 0..6 {
+        let part = ImagePart { head: head(18), number, last: number == 5, elements: items(number) };
+        bench.feed.part(b"list", part).await?;
+        let service = bench.start().await?;
+        bench.reached(event::Position::new(event::Shard(0), 1, 0).at_index(2 + number))?;
+        service.stop().await?;
+        let there = bench.client.cmd(&["EXISTS", "list"])?.int()?;
+        assert_eq!(there == 1, number == 5, "a part of the value is visible");
+    }
+    let found = bench.client.cmd(&["LRANGE", "list", "0", "-1"])?.array()?;
+    let found: Vec<_> = found.into_iter().map(testkit::Value::text).collect::<Result<_>>()?;
+    assert_eq!(found, ["0", "1", "2", "3", "4", "5"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_of_the_source_arrives_in_the_destinations_version() -> Result<()> {
+    let source = Server::start(Kind::Redis8_2, &[])?;
+    let mut client = source.client()?;
+    client.cmd(&["RPUSH", "l", "a", "b"])?;
+    client.cmd(&["XADD", "x", "1-1", "f", "v"])?;
+    let mut bench = Bench::streaming(Kind::Redis6_2).await?;
+    for key in ["l", "x"] {
+        let payload = client.cmd(&["DUMP", key])?.bytes()?;
+        bench
+            .feed
+            .args(&[b"RESTORE", key.as_bytes(), b"4102444800000", &payload, b"REPLACE", b"ABSTTL"])
+            .await?;
+    }
+    let service = bench.start().await?;
+    bench.caught_up().await?;
+    assert_eq!(service.lane("dead_letters"), "0");
+    assert_eq!(bench.client.cmd(&["LLEN", "l"])?.int()?, 2);
+    assert_eq!(bench.client.cmd(&["XLEN", "x"])?.int()?, 1);
+    assert!(bench.client.cmd(&["PTTL", "x"])?.int()? > 0);
+    service.stop().await?;
+    Ok(())
+}

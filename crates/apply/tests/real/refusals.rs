@@ -1,0 +1,173 @@
+//! A destination that does not take writes: refused at the start, waited for later, without loss.
+
+use anyhow::Result;
+use apply::{BuildError, Config, Error, Existing, Windows};
+use redis_io::Endpoint;
+use runtime::Classified;
+use std::time::Duration;
+use testkit::{Kind, Server, eventually};
+
+use crate::harness::{Bench, LIMIT, Service};
+
+fn waiting_for(service: &Service, what: &str) -> Result<()> {
+    eventually(LIMIT, format!("the service waits for {what}"), || {
+        Ok(service.lane("waiting_for").contains(what).then_some(()))
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_destination_is_waited_for_without_loss() -> Result<()> {
+    for kind in [Kind::Redis6_2, Kind::Redis7_0, Kind::Valkey9_1] {
+        let mut bench =
+            Bench::with(kind, &["maxmemory 8mb", "maxmemory-policy noeviction"]).await?;
+        bench.feed.empty_snapshot().await?;
+        let service = bench.start().await?;
+        let value = "x".repeat(10_000);
+        for number in 0..1_500 {
+            bench.feed.command("INCR n").await?;
+            bench.feed.command(&format!("SET key:{number} {value}")).await?;
+        }
+        waiting_for(&service, "OOM")?;
+        assert_eq!(service.lane("phase"), "waiting");
+        bench.client.cmd(&["CONFIG", "SET", "maxmemory", "0"])?;
+        bench.caught_up().await?;
+        assert_eq!(bench.get("n")?.as_deref(), Some("1500"));
+        assert_eq!(bench.client.cmd(&["EXISTS", "key:1499"])?.int()?, 1);
+        assert_eq!(service.lane("dead_letters"), "0");
+        service.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_becomes_a_replica_is_waited_for() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    let service = bench.start().await?;
+    bench.feed.command("INCR n").await?;
+    bench.caught_up().await?;
+    // Nobody listens there, so its data stays.
+    bench.client.cmd(&["REPLICAOF", "127.0.0.1", "1"])?;
+    bench.feed.command("INCR n").await?;
+    waiting_for(&service, "replica")?;
+    bench.client.cmd(&["REPLICAOF", "NO", "ONE"])?;
+    bench.caught_up().await?;
+    assert_eq!(bench.get("n")?.as_deref(), Some("2"));
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_is_gone_is_given_up_after_the_window() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    let short = Duration::from_millis(300);
+    let windows = Windows { connection: short, refused: short };
+    let service = bench.start_with(Config { windows, ..bench.config() }).await?;
+    bench.feed.command("INCR n").await?;
+    bench.caught_up().await?;
+    bench.server.kill()?;
+    let error = service.failed().await?;
+    assert!(matches!(error, Error::GaveUp { .. }), "{error}");
+    assert!(error.advice().contains("runs and listens"), "{}", error.advice());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_waits_stops_when_it_is_told_to() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    let service = bench.start().await?;
+    bench.feed.command("INCR n").await?;
+    bench.caught_up().await?;
+    bench.server.kill()?;
+    waiting_for(&service, "nobody listens")?;
+    let summary = service.stop().await?;
+    assert_eq!(summary.lanes[0].applied.len(), 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_that_is_there_is_refused_unless_said_otherwise() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.command("SET a 1").await?;
+    bench.client.select(3)?;
+    bench.client.cmd(&["SET", "mine", "1"])?;
+    bench.client.select(0)?;
+    let Err(BuildError::Start(error)) = bench.build(bench.config()).await else { panic!("built") };
+    assert!(matches!(error, Error::Existing { db: 3, keys: 1, .. }), "{error}");
+    let config = Config { existing: Existing::Overwrite, ..bench.config() };
+    let service = bench.start_with(config).await?;
+    bench.caught_up().await?;
+    service.stop().await?;
+    bench.client.select(3)?;
+    assert_eq!(bench.get("mine")?.as_deref(), Some("1"));
+    bench.client.select(0)?;
+    // With its checkpoint there, nothing has to be said.
+    bench.start().await?.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_of_another_history_is_refused_unless_said_otherwise() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.commands(&["SET a 1", "SET b 1"]).await?;
+    let service = bench.start().await?;
+    bench.caught_up().await?;
+    service.stop().await?;
+    bench.feed = crate::feed::Feed::new("shop").await?;
+    bench.feed.snapshot().await?;
+    bench.feed.text("b", "2").await?;
+    bench.feed.end_snapshot().await?;
+    let Err(BuildError::Start(error)) = bench.build(bench.config()).await else { panic!("built") };
+    assert!(matches!(error, Error::Foreign { .. }), "{error}");
+    let config = Config { existing: Existing::Sweep, ..bench.config() };
+    let service = bench.start_with(config).await?;
+    bench.feed.command("SET c 3").await?;
+    bench.caught_up().await?;
+    assert_eq!(bench.get("a")?, None);
+    assert_eq!(bench.get("b")?.as_deref(), Some("2"));
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_rights_are_named() -> Result<()> {
+    let bench = Bench::streaming(Kind::Redis7_0).await?;
+    let mut client = bench.server.client()?;
+    client.cmd(&[
+        "ACL",
+        "SETUSER",
+        "app",
+        "on",
+        ">pw",
+        "~*",
+        "+@all",
+        "-client|kill",
+        "-client|list",
+    ])?;
+    let uri = format!("redis://app:pw@127.0.0.1:{}", bench.server.port());
+    let config = Config::new(Endpoint::parse(&uri)?);
+    let service = bench.start_with(config).await?;
+    let error = service.failed().await?;
+    assert!(error.to_string().contains("CLIENT LIST"), "{error}");
+    assert!(error.advice().contains("+client|list"), "{}", error.advice());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_is_no_destination() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    let primary = Server::start(Kind::Redis7_0, &[])?;
+    bench.client.cmd(&["REPLICAOF", "127.0.0.1", &primary.port().to_string()])?;
+    let Err(BuildError::Start(error)) = bench.build(bench.config()).await else { panic!("built") };
+    assert!(matches!(error, Error::Unfit { .. }), "{error}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_without_a_snapshot_cannot_be_begun() -> Result<()> {
+    let mut bench = Bench::new(Kind::Redis7_0).await?;
+    bench.feed.command("SET a 1").await?;
+    let service = bench.start().await?;
+    let error = service.failed().await?;
+    assert!(matches!(error, Error::NoSnapshot { .. }), "{error}");
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! Snapshots into a destination that holds data: no ghosts, whatever happens in between.
+
+use anyhow::Result;
+use apply::{Config, Error, Existing};
+use event::control::EpochCause;
+use journal::{Journal, Offset, Partition};
+use testkit::Kind;
+
+use crate::harness::Bench;
+
+fn names(bench: &mut Bench) -> Result<Vec<String>> {
+    let found = bench.client.cmd(&["KEYS", "*"])?.array()?;
+    let names: Result<Vec<String>> = found.into_iter().map(testkit::Value::text).collect();
+    let mut names: Vec<String> =
+        names?.into_iter().filter(|name| !name.starts_with("keyferry:")).collect();
+    names.sort();
+    Ok(names)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_snapshot_removes_what_it_does_not_name() -> Result<()> {
+    let mut bench = Bench::new(Kind::Redis7_0).await?;
+    bench.feed.snapshot().await?;
+    for key in ["a", "b", "c"] {
+        bench.feed.text(key, "1").await?;
+    }
+    bench.feed.end_snapshot().await?;
+    let service = bench.start().await?;
+    bench.feed.command("SET d 1").await?;
+    bench.caught_up().await?;
+    bench.feed.snapshot().await?;
+    bench.feed.text("b", "2").await?;
+    bench.feed.text("e", "2").await?;
+    bench.feed.end_snapshot().await?;
+    bench.feed.command("SET f 2").await?;
+    bench.caught_up().await?;
+    assert_eq!(names(&mut bench)?, ["b", "e", "f"]);
+    assert_eq!(bench.get("b")?.as_deref(), Some("2"));
+    assert_eq!(service.lane("removed_keys"), "3");
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_was_cut_short_is_superseded() -> Result<()> {
+    let mut bench = Bench::new(Kind::Redis7_0).await?;
+    bench.feed.snapshot().await?;
+    bench.feed.text("half", "1").await?;
+    let service = bench.start().await?;
+    bench.reached(bench.feed.position().at_index(2))?;
+    bench.feed.snapshot().await?;
+    bench.feed.text("whole", "1").await?;
+    bench.feed.end_snapshot().await?;
+    bench.feed.command("SET end 1").await?;
+    bench.caught_up().await?;
+    assert_eq!(names(&mut bench)?, ["end", "whole"]);
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_in_the_middle_of_a_snapshot_removes_nothing_that_it_named() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.command("SET ghost 1").await?;
+    let service = bench.start().await?;
+    bench.caught_up().await?;
+    service.stop().await?;
+    bench.feed.snapshot().await?;
+    for number in 0..40 {
+        bench.feed.text(&format!("key:{number}"), "1").await?;
+        if number % 10 == 0 {
+            let service = bench.start().await?;
+            bench.reached(bench.feed.position().at_index(2 + number))?;
+            service.stop().await?;
+        }
+    }
+    bench.feed.end_snapshot().await?;
+    bench.feed.command("SET end 1").await?;
+    let service = bench.start().await?;
+    bench.caught_up().await?;
+    assert_eq!(bench.client.cmd(&["EXISTS", "ghost"])?.int()?, 0);
+    assert_eq!(names(&mut bench)?.len(), 41);
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_killed_during_a_resync_cost_no_key() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.command("SET ghost 1").await?;
+    let service = bench.start().await?;
+    let mut killer = bench.server.client()?;
+    bench.feed.snapshot().await?;
+    for number in 0..3_000 {
+        bench.feed.text(&format!("key:{number}"), "1").await?;
+        if number % 200 == 0 {
+            killer.cmd(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])?;
+        }
+    }
+    bench.feed.end_snapshot().await?;
+    killer.cmd(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])?;
+    bench.client = bench.server.client()?;
+    bench.feed.command("SET end 1").await?;
+    bench.caught_up().await?;
+    assert_eq!(names(&mut bench)?.len(), 3_001);
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_that_was_there_before_is_swept_where_that_is_asked_for() -> Result<()> {
+    let mut bench = Bench::new(Kind::Redis7_0).await?;
+    bench.client.cmd(&["SET", "theirs", "1"])?;
+    bench.feed.snapshot().await?;
+    bench.feed.text("ours", "1").await?;
+    bench.feed.end_snapshot().await?;
+    bench.feed.command("SET end 1").await?;
+    let config = Config { existing: Existing::Sweep, ..bench.config() };
+    let service = bench.start_with(config).await?;
+    bench.caught_up().await?;
+    assert_eq!(names(&mut bench)?, ["end", "ours"]);
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_in_quarantine_that_the_source_no_longer_has_is_released() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.commands(&["SET bad text", "INCR bad", "SET worse text", "INCR worse"]).await?;
+    let service = bench.start().await?;
+    bench.caught_up().await?;
+    bench.feed.snapshot().await?;
+    bench.feed.text("worse", "5").await?;
+    bench.feed.end_snapshot().await?;
+    bench.feed.commands(&["INCR worse", "INCR bad"]).await?;
+    bench.caught_up().await?;
+    assert_eq!(bench.get("worse")?.as_deref(), Some("6"));
+    assert_eq!(bench.get("bad")?.as_deref(), Some("1"));
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leftovers_of_a_value_that_was_never_complete_go_with_the_next_snapshot() -> Result<()> {
+    let mut bench = Bench::new(Kind::Redis7_0).await?;
+    bench.feed.snapshot().await?;
+    let elements = event::image::Elements::Items(vec![bytes::Bytes::from_static(b"x")]);
+    let head = crate::feed::head(18);
+    let part = event::image::ImagePart { head, number: 0, last: false, elements };
+    bench.feed.part(b"list", part).await?;
+    let service = bench.start().await?;
+    bench.reached(bench.feed.position().at_index(2))?;
+    assert_eq!(bench.client.cmd(&["KEYS", "*:stage:*"])?.array()?.len(), 1);
+    bench.feed.empty_snapshot().await?;
+    bench.feed.command("SET end 1").await?;
+    bench.caught_up().await?;
+    assert_eq!(bench.client.cmd(&["KEYS", "*:stage:*"])?.array()?.len(), 0);
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_that_goes_on_elsewhere_is_followed_or_refused() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.commands(&["INCR n", "INCR n"]).await?;
+    let service = bench.start().await?;
+    bench.caught_up().await?;
+    let reached = bench.feed.position();
+    bench.feed.begin_epoch(EpochCause::Continued, reached.offset).await?;
+    bench.feed.command("INCR n").await?;
+    bench.caught_up().await?;
+    assert_eq!(bench.get("n")?.as_deref(), Some("3"));
+    bench.feed.begin_epoch(EpochCause::Continued, reached.offset).await?;
+    let error = service.failed().await?;
+    assert!(matches!(error, Error::ResyncNeeded { .. }), "{error}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_left_the_journal_are_made_good_by_a_later_snapshot() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.commands(&["SET a 1", "SET b 1"]).await?;
+    let service = bench.start().await?;
+    bench.caught_up().await?;
+    service.stop().await?;
+    bench.feed.commands(&["SET c 1"; 20]).await?;
+    let journal = bench.feed.journal();
+    let ends = journal.describe().await?.partitions;
+    bench.feed.snapshot().await?;
+    bench.feed.text("b", "2").await?;
+    bench.feed.end_snapshot().await?;
+    bench.feed.command("SET end 1").await?;
+    let before = (0..4).map(|number| (Partition(number), Offset(ends[usize::from(number)].end.0)));
+    journal.trim(before.collect()).await?;
+    let service = bench.start().await?;
+    bench.caught_up().await?;
+    assert_eq!(names(&mut bench)?, ["b", "end"]);
+    service.stop().await?;
+    Ok(())
+}
