@@ -10,7 +10,7 @@
 //!               blocks      frames, sync, seal       │              ├─► Reader
 //!               bounded                              └─► Tail ──────┘
 //! ```
-//! [`format`](self) of the files: see `local/format.rs`.
+//! The files are described on one page, `local/format.rs`.
 
 mod appender;
 mod block;
@@ -183,6 +183,7 @@ impl LocalJournal {
             settings: WriterSettings { sync: config.sync, segment_bytes: config.segment_bytes },
             packer: Packer::new(config.compression, log.salt),
             durability: Durability::new(end.seq, parts.clock.monotonic()),
+            housekept_at: parts.clock.monotonic(),
             out: Output::new(file, end),
         };
         let thread = std::thread::Builder::new()

@@ -48,9 +48,16 @@ pub(super) struct Records {
 // === impl Block ===
 
 impl Block {
-    /// An empty block; `base_ms` is its first record's time.
-    pub(super) fn new(base_seq: u64, start: Arc<[u64]>, base_ms: i64) -> Self {
-        let (bytes, min_ms, max_ms) = (Vec::new(), base_ms, base_ms);
+    /// An empty block; `base_ms` is its first record's time. The buffer is used if there is one.
+    pub(super) fn new(
+        base_seq: u64,
+        start: Arc<[u64]>,
+        base_ms: i64,
+        buffer: Option<Vec<u8>>,
+    ) -> Self {
+        let (min_ms, max_ms) = (base_ms, base_ms);
+        let mut bytes = buffer.unwrap_or_default();
+        bytes.clear();
         Self { bytes, count: 0, base_seq, start, base_ms, min_ms, max_ms }
     }
 

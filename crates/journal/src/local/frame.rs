@@ -9,12 +9,17 @@ use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_outpu
 use super::Compression;
 use super::block::{Block, Records};
 use super::fields::Fields;
-use super::format::{BLOCK_LIMIT_BYTES, FRAME_HEADER_BYTES, FRAME_MAGIC, RECORD_LEAST_BYTES};
+use super::format::{
+    BLOCK_LIMIT_BYTES, BLOCK_TARGET_BYTES, FRAME_HEADER_BYTES, FRAME_MAGIC, RECORD_LEAST_BYTES,
+};
 
 /// Records as they are.
 const CODEC_NONE: u8 = 0;
 /// Records as one LZ4 block.
 const CODEC_LZ4: u8 = 1;
+
+/// The buffer of a block that was larger than this, for a very large record, is not kept.
+const KEPT_BUFFER_BYTES: usize = 2 * BLOCK_TARGET_BYTES;
 
 /// Packing has to save this share, else reading pays for nothing.
 const LEAST_SAVING_SHARE: usize = 16;
@@ -210,6 +215,9 @@ impl Packer {
         out.reserve(FRAME_HEADER_BYTES + body.len());
         header.write(out, self.salt);
         out.extend_from_slice(body);
+        if self.packed.len() > KEPT_BUFFER_BYTES {
+            self.packed = Vec::new();
+        }
         header
     }
 

@@ -12,11 +12,19 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Notify, watch};
 
 use super::block::Block;
+use super::format::BLOCK_TARGET_BYTES;
 use crate::{Append, AppendError, Health, Receipt};
 
 /// The writer takes so much at once: enough for a large write, little enough that durability is
 /// reported often.
 const TAKE_BYTES: usize = 1024 * 1024;
+
+/// Buffers of written blocks that are kept for the next ones: as many as are taken at once, since
+/// fresh memory costs more than the copying into it.
+const SPARES: usize = 8;
+
+/// A buffer that had to hold a very large record is not kept.
+const SPARE_BYTES: usize = 4 * BLOCK_TARGET_BYTES;
 
 /// Blocks between appender and writer.
 #[derive(Debug)]
@@ -41,6 +49,7 @@ pub(super) struct Limits {
 #[derive(Debug)]
 struct State {
     blocks: VecDeque<Block>,
+    spares: Vec<Vec<u8>>,
     /// In blocks that wait or are being written.
     held_bytes: usize,
     next_seq: u64,
@@ -97,6 +106,7 @@ impl Intake {
     pub(super) fn new(stream: &str, limits: Limits, next_seq: u64, next: &[u64]) -> Self {
         let state = State {
             blocks: VecDeque::new(),
+            spares: Vec::new(),
             held_bytes: 0,
             next_seq,
             next: next.to_vec(),
@@ -229,10 +239,13 @@ impl Intake {
         Batch { blocks, end, flush, last: state.closing && !rest, timed_out }
     }
 
-    /// So many bytes of blocks have been written.
-    pub(super) fn written(&self, bytes: usize) {
+    /// So many bytes of blocks have been written, and these buffers are free.
+    pub(super) fn written(&self, bytes: usize, mut spares: Vec<Vec<u8>>) {
         let mut state = self.state.lock();
         state.held_bytes = state.held_bytes.saturating_sub(bytes);
+        spares.retain(|spare| spare.capacity() <= SPARE_BYTES);
+        let room = SPARES.saturating_sub(state.spares.len()).min(spares.len());
+        state.spares.extend(spares.drain(..room));
         drop(state);
         self.room.notify_one();
     }
@@ -293,7 +306,8 @@ impl State {
         let room = block_bytes.saturating_sub(Block::cost(record));
         if self.blocks.back().is_none_or(|block| block.bytes.len() > room) {
             let start = self.next.as_slice().into();
-            self.blocks.push_back(Block::new(self.next_seq, start, record.timestamp_ms));
+            let (buffer, time) = (self.spares.pop(), record.timestamp_ms);
+            self.blocks.push_back(Block::new(self.next_seq, start, time, buffer));
         }
         let block = self.blocks.back_mut().expect("one was just made");
         let before = block.bytes.len();

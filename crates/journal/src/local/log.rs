@@ -51,8 +51,9 @@ pub(super) struct Written {
 // === impl Log ===
 
 impl Log {
-    /// Makes frames at the end of the active segment readable.
-    pub(super) fn publish(&self, frames: impl Iterator<Item = Written>) {
+    /// Makes frames at the end of the active segment readable. Buffers that nobody needs any more
+    /// go to `spares`.
+    pub(super) fn publish(&self, frames: impl Iterator<Item = Written>, spares: &mut Vec<Vec<u8>>) {
         let mut seq = None;
         for Written { block, end } in frames {
             let segment = {
@@ -62,7 +63,7 @@ impl Log {
                 active.segment.header.base_seq
             };
             let after = Place { segment, position: end.position, seq: end.seq };
-            self.tail.lock().push(block, after);
+            self.tail.lock().push(block, after, spares);
             seq = Some(end.seq);
         }
         if let Some(seq) = seq {

@@ -171,7 +171,9 @@ impl Recovery<'_> {
         let trailer = read_trailer(&*file, salt).map_err(failed())?;
         let Some(trailer) = trailer.filter(|t| t.end_seq == next.header.base_seq) else {
             let sealed = self.rebuild_footer(segment, next, salt)?;
-            report.rebuilt.push(segment.path.to_path_buf());
+            let path = segment.path.to_path_buf();
+            tracing::warn!(path = %path.display(), "made the damaged index of a segment again");
+            report.rebuilt.push(path);
             return Ok(sealed);
         };
         let end = Mark {

@@ -13,11 +13,12 @@ use parking_lot::Mutex;
 
 use super::catalogue::{Catalogue, Sealed};
 use super::disk::is_full;
+use super::files::read_meta;
 use super::format::{NAME_LIMIT_BYTES, READERS_LIMIT};
 use super::log::Log;
 use super::meta::{Meta, Releases};
 use super::report::LocalStatus;
-use crate::{AppendError, Offset, Partition, ReaderProgress};
+use crate::{AppendError, Offset, Partition, ReadError, ReaderProgress};
 
 /// What is to be kept.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,6 +59,17 @@ impl Keeper {
     /// The named readers and what they have released.
     pub(super) fn readers(&self) -> Vec<ReaderProgress> {
         self.meta.lock().progress()
+    }
+
+    /// Takes over what another process, which writes the journal, has noted since.
+    pub(super) async fn read_again(self: &Arc<Self>) -> Result<(), ReadError> {
+        let this = Arc::clone(self);
+        let read = tokio::task::spawn_blocking(move || {
+            let meta = read_meta(&*this.log.disk, &this.log.dir);
+            meta.map(|meta| *this.meta.lock() = meta)
+        });
+        let outcome = read.await.map_err(|error| ReadError::Failed(error.to_string()))?;
+        outcome.map_err(|error| ReadError::Failed(error.to_string()))
     }
 
     /// What the journal holds, and who keeps it from forgetting.

@@ -24,6 +24,7 @@ impl Journal for LocalJournal {
                 Role::Writes { .. } => self.start(),
                 Role::Follows(follow) => {
                     follow.look(&self.log).await?;
+                    self.keeper.read_again().await?;
                     self.start()
                 }
             };

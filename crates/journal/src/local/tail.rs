@@ -46,21 +46,31 @@ impl Tail {
         Self { frames: VecDeque::new(), bytes: 0, limit_bytes }
     }
 
-    /// Adds the frame that was written last; `after` is where the next one will be.
-    pub(super) fn push(&mut self, mut block: Block, after: Place) {
+    /// Adds the frame that was written last; `after` is where the next one will be. Buffers that
+    /// nobody needs any more go to `spares`.
+    pub(super) fn push(&mut self, block: Block, after: Place, spares: &mut Vec<Vec<u8>>) {
+        let Block { base_seq, count, base_ms, bytes, .. } = block;
         if self.limit_bytes == 0 {
+            spares.push(bytes);
             return;
         }
         // A block that was taken early has room for many more records.
-        if block.bytes.len() < block.bytes.capacity() / 2 {
-            block.bytes.shrink_to_fit();
-        }
-        self.bytes += block.bytes.len() + FRAME_OVERHEAD_BYTES;
-        let Block { base_seq, count, base_ms, bytes, .. } = block;
-        self.frames.push_back(TailFrame { base_seq, count, base_ms, bytes: bytes.into(), after });
+        let bytes = match bytes.len() < bytes.capacity() / 2 {
+            true => {
+                let copy = Bytes::copy_from_slice(&bytes);
+                spares.push(bytes);
+                copy
+            }
+            false => bytes.into(),
+        };
+        self.bytes += bytes.len() + FRAME_OVERHEAD_BYTES;
+        self.frames.push_back(TailFrame { base_seq, count, base_ms, bytes, after });
         while self.bytes > self.limit_bytes {
-            let Some(oldest) = self.frames.pop_front() else { return };
-            self.bytes -= oldest.bytes.len() + FRAME_OVERHEAD_BYTES;
+            let Some(TailFrame { bytes, .. }) = self.frames.pop_front() else { return };
+            self.bytes -= bytes.len() + FRAME_OVERHEAD_BYTES;
+            if bytes.is_unique() {
+                spares.push(bytes.into());
+            }
         }
     }
 
@@ -88,7 +98,7 @@ mod tests {
     use crate::{Append, Partition};
 
     fn block(base_seq: u64, payload: usize) -> Block {
-        let mut block = Block::new(base_seq, Arc::from([0]), 0);
+        let mut block = Block::new(base_seq, Arc::from([0]), 0, None);
         block.push(&Append {
             partition: Partition(0),
             key: Bytes::new(),
@@ -106,15 +116,19 @@ mod tests {
 
     #[test]
     fn the_oldest_frames_go_when_the_limit_is_reached() {
-        let mut tail = Tail::new(2_000);
+        let (mut tail, mut spares) = (Tail::new(2_000), Vec::new());
         for seq in 0..10 {
-            tail.push(block(seq, 500), place(seq + 1));
+            tail.push(block(seq, 500), place(seq + 1), &mut spares);
         }
         assert!(tail.bytes <= 2_000);
         assert!(tail.get(6).is_none() && tail.get(10).is_none());
         assert!((7..10).all(|seq| tail.get(seq).is_some_and(|(_, after)| after == place(seq + 1))));
-        tail.push(block(10, 5_000), place(11));
+        assert_eq!(spares.len(), 7, "their buffers are used again");
+        let read = tail.get(9);
+        tail.push(block(10, 5_000), place(11), &mut spares);
         assert_eq!((tail.frames.len(), tail.bytes), (0, 0));
+        assert_eq!(spares.len(), 10, "except while somebody reads them");
+        drop(read);
     }
 
     #[test]
@@ -122,7 +136,7 @@ mod tests {
         let mut tail = Tail::new(100_000);
         let mut two = block(0, 10);
         two.push(&Append { partition: Partition(0), ..append() });
-        tail.push(two, place(2));
+        tail.push(two, place(2), &mut Vec::new());
         assert!(tail.get(0).is_some() && tail.get(1).is_none());
     }
 

@@ -6,6 +6,7 @@
 //! so nothing is lost and nothing doubled.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +43,7 @@ pub(super) struct Writer {
     pub(super) packer: Packer,
     pub(super) out: Output,
     pub(super) durability: Durability,
+    pub(super) housekept_at: Duration,
 }
 
 /// The active segment's file, and what waits to be written to it.
@@ -60,6 +62,12 @@ pub(super) struct Durability {
     synced_at: Duration,
 }
 
+/// However the writer leaves, nobody waits for it any more.
+struct TellWhoWaits {
+    log: Arc<Log>,
+    intake: Arc<Intake>,
+}
+
 /// Why the writer leaves before it is asked to.
 enum Stop {
     /// For good; the text is for the appender.
@@ -73,12 +81,11 @@ enum Stop {
 impl Writer {
     /// Runs until the intake is closed and empty, or something fails for good.
     pub(super) fn run(mut self) {
+        let _told = TellWhoWaits { log: Arc::clone(&self.log), intake: Arc::clone(&self.intake) };
         match self.write_all_batches() {
             Ok(()) | Err(Stop::Closed) => {}
             Err(Stop::Failed(why)) => self.intake.fail(why),
         }
-        self.intake.closed();
-        self.log.close();
     }
 
     fn write_all_batches(&mut self) -> Result<(), Stop> {
@@ -92,7 +99,7 @@ impl Writer {
             if self.is_dirty() && (flush || self.sync_is_due(timed_out)) {
                 self.make_durable()?;
             }
-            if timed_out {
+            if self.housekeeping_is_due(timed_out) {
                 self.keep_house();
             }
         }
@@ -121,6 +128,12 @@ impl Writer {
         }
     }
 
+    /// By the clock under load, by the wait that ran out when nothing happens.
+    fn housekeeping_is_due(&self, timed_out: bool) -> bool {
+        let waited = self.clock.monotonic().saturating_sub(self.housekept_at);
+        waited >= HOUSEKEEPING || timed_out && !self.is_dirty()
+    }
+
     /// Reports as durable what is in the file, after the disk has confirmed it if that is asked for.
     fn make_durable(&mut self) -> Result<(), Stop> {
         match self.settings.sync {
@@ -133,7 +146,7 @@ impl Writer {
     }
 
     fn sync(&mut self) -> Result<(), Stop> {
-        self.out.file.sync().map_err(|error| self.failed("sync", &error))?;
+        self.out.file.sync().map_err(|error| failed("sync", &self.path(), &error))?;
         self.report_durable();
         Ok(())
     }
@@ -178,14 +191,16 @@ impl Writer {
         let Some(end) = self.out.packed.last().map(|written| written.end.clone()) else {
             return Ok(());
         };
-        self.until_there_is_room(|writer| {
-            write_all(&*writer.out.file, &writer.out.buffer, writer.out.end.position)
-        })?;
+        let path = self.path();
+        self.until_there_is_room(&path, |writer| writer.out.write_at_end(&writer.out.buffer))?;
         self.out.end = end;
         self.out.buffer.clear();
+        // A very large record has passed.
+        self.out.buffer.shrink_to(2 * WRITE_BYTES);
         let bytes = self.out.packed.iter().map(|written| written.block.bytes.len()).sum();
-        self.log.publish(self.out.packed.drain(..));
-        self.intake.written(bytes);
+        let mut spares = Vec::new();
+        self.log.publish(self.out.packed.drain(..), &mut spares);
+        self.intake.written(bytes, spares);
         Ok(())
     }
 
@@ -194,8 +209,8 @@ impl Writer {
         let Active { end, min_ms, marks, .. } = self.log.catalogue.lock().active().clone();
         let footer = Footer::encode(&end, min_ms, &marks, self.log.salt);
         let file_bytes = end.position + to_u64(footer.len());
-        self.until_there_is_room(|writer| {
-            write_all(&*writer.out.file, &footer, end.position)?;
+        self.until_there_is_room(&self.path(), |writer| {
+            writer.out.write_at_end(&footer)?;
             // A write that failed half-way may have reached further.
             writer.out.file.set_bytes(file_bytes)
         })?;
@@ -207,7 +222,7 @@ impl Writer {
             base: end.next,
         };
         let segment = Segment::new(&self.log.dir, header);
-        let file = self.until_there_is_room(|writer| {
+        let file = self.until_there_is_room(&segment.path, |writer| {
             create_segment(&*writer.log.disk, &segment.path, &segment.header)
         })?;
         let next = Active::new(segment);
@@ -221,6 +236,7 @@ impl Writer {
     /// Does it again and again while the disk is full.
     fn until_there_is_room<T>(
         &mut self,
+        path: &Path,
         mut attempt: impl FnMut(&Self) -> io::Result<T>,
     ) -> Result<T, Stop> {
         let mut stalled = false;
@@ -233,7 +249,7 @@ impl Writer {
                     return Ok(value);
                 }
                 Err(error) if is_full(&error) => error,
-                Err(error) => return Err(self.failed("write", &error)),
+                Err(error) => return Err(failed("write", path, &error)),
             };
             if !stalled {
                 stalled = true;
@@ -246,13 +262,6 @@ impl Writer {
     }
 
     fn begin_stall(&mut self, error: &io::Error) -> Result<(), Stop> {
-        match self.out.file.set_bytes(self.out.end.position) {
-            Ok(()) => {}
-            // Some file systems need room to cut; then the rest is written over, or cut at the
-            // next start.
-            Err(error) if is_full(&error) => {}
-            Err(error) => return Err(self.failed("cut", &error)),
-        }
         let text = format!(
             "no room for the journal in {} ({error}): free some space; writing goes on by itself",
             self.log.dir.display()
@@ -262,17 +271,22 @@ impl Writer {
         if self.is_dirty() { self.make_durable() } else { Ok(()) }
     }
 
-    fn keep_house(&self) {
+    fn keep_house(&mut self) {
+        self.housekept_at = self.clock.monotonic();
         if let Err(error) = self.keeper.retain(self.clock.now_ms()) {
             let dir = self.log.dir.display();
             tracing::warn!(%dir, error = %error, "could not remove old segments");
         }
     }
 
-    fn failed(&self, what: &str, error: &io::Error) -> Stop {
-        let path = Arc::clone(&self.log.catalogue.lock().active().segment.path);
-        Stop::Failed(format!("{what} {}: {error}", path.display()))
+    /// The active segment's file.
+    fn path(&self) -> Arc<Path> {
+        Arc::clone(&self.log.catalogue.lock().active().segment.path)
     }
+}
+
+fn failed(what: &str, path: &Path, error: &io::Error) -> Stop {
+    Stop::Failed(format!("{what} {}: {error}", path.display()))
 }
 
 // === impl Output ===
@@ -283,9 +297,36 @@ impl Output {
         Self { file, end, buffer: Vec::new(), packed: Vec::new() }
     }
 
+    /// Writes behind the last frame. When there is no room for all, what was written is cut off.
+    fn write_at_end(&self, bytes: &[u8]) -> io::Result<()> {
+        let Err(error) = write_all(&*self.file, bytes, self.end.position) else { return Ok(()) };
+        if is_full(&error) {
+            match self.file.set_bytes(self.end.position) {
+                Ok(()) => {}
+                // Some file systems need room to cut; then the rest is written over, or cut at
+                // the next start.
+                Err(error) if is_full(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(error)
+    }
+
     /// Where the frames end when the buffer is written.
     fn packed_end(&self) -> u64 {
         self.end.position + to_u64(self.buffer.len())
+    }
+}
+
+// === impl TellWhoWaits ===
+
+impl Drop for TellWhoWaits {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.intake.fail("the thread that writes panicked".to_owned());
+        }
+        self.intake.closed();
+        self.log.close();
     }
 }
 

@@ -21,7 +21,7 @@ fn any_records() -> impl Strategy<Value = Vec<Plain>> {
 }
 
 fn block_of(records: &[Plain]) -> Block {
-    let mut block = Block::new(5, Arc::from([]), records[0].1);
+    let mut block = Block::new(5, Arc::from([]), records[0].1, None);
     for (partition, timestamp_ms, payload) in records {
         let before = block.bytes.len();
         block.push(&Append {

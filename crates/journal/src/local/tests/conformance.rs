@@ -10,31 +10,42 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::parts;
+use super::sim_disk::SimDisk;
 use crate::Journal;
 use crate::conformance::Backend;
 use crate::local::{Compression, LocalConfig, LocalJournal, SyncPolicy};
 
-/// Streams in a directory that goes with the backend.
+/// Streams in a directory that goes with the backend, or on a disk in memory.
 struct Local {
     dir: TempDir,
+    sim: Option<SimDisk>,
     shape: LocalConfig,
     streams: Mutex<HashMap<String, LocalConfig>>,
 }
 
 impl Local {
-    fn new(shape: impl FnOnce(LocalConfig) -> LocalConfig) -> Self {
+    fn on_real_disk(shape: impl FnOnce(LocalConfig) -> LocalConfig) -> Self {
         let plain = LocalConfig {
             segment_bytes: 64 * 1024,
             max_record_bytes: 300_000,
             ..LocalConfig::new(PathBuf::new(), "", 1)
         };
         let (dir, streams) = (tempfile::tempdir().unwrap(), Mutex::default());
-        Self { dir, shape: shape(plain), streams }
+        Self { dir, sim: None, shape: shape(plain), streams }
     }
-}
 
-async fn open(config: LocalConfig) -> Arc<dyn Journal> {
-    Arc::new(LocalJournal::open(config, parts()).await.unwrap())
+    fn in_memory(shape: impl FnOnce(LocalConfig) -> LocalConfig) -> Self {
+        Self { sim: Some(SimDisk::new()), ..Self::on_real_disk(shape) }
+    }
+
+    async fn open(&self, config: LocalConfig) -> Arc<dyn Journal> {
+        Arc::new(match &self.sim {
+            Some(disk) => {
+                LocalJournal::open_on(Arc::new(disk.clone()), &config, &parts(), None).unwrap()
+            }
+            None => LocalJournal::open(config, parts()).await.unwrap(),
+        })
+    }
 }
 
 impl Backend for Local {
@@ -44,7 +55,7 @@ impl Backend for Local {
         let dir = self.dir.path().join(&stream);
         let config = LocalConfig { dir, stream: stream.clone(), partitions, ..self.shape.clone() };
         streams.insert(stream, config.clone());
-        Box::pin(open(config))
+        Box::pin(self.open(config))
     }
 
     fn reopen(&self, journal: Arc<dyn Journal>) -> BoxFuture<'_, Arc<dyn Journal>> {
@@ -52,19 +63,19 @@ impl Backend for Local {
             let stream = journal.describe().await.unwrap().stream;
             let config = self.streams.lock().get(&stream).cloned().unwrap();
             drop(journal);
-            open(config).await
+            self.open(config).await
         })
     }
 }
 
-mod small_segments {
+mod defaults_but_small_segments {
     use super::*;
-    crate::conformance_tests!(Local::new(|config| config));
+    crate::conformance_tests!(Local::on_real_disk(|config| config));
 }
 
 mod synced_each_batch_without_cache {
     use super::*;
-    crate::conformance_tests!(Local::new(|config| LocalConfig {
+    crate::conformance_tests!(Local::in_memory(|config| LocalConfig {
         sync: SyncPolicy::EachBatch,
         tail_cache_bytes: 0,
         ..config
@@ -73,7 +84,7 @@ mod synced_each_batch_without_cache {
 
 mod tiny_segments_and_queue_uncompressed {
     use super::*;
-    crate::conformance_tests!(Local::new(|config| LocalConfig {
+    crate::conformance_tests!(Local::in_memory(|config| LocalConfig {
         sync: SyncPolicy::Os,
         segment_bytes: 4096,
         queue_bytes: 1000,
@@ -85,7 +96,7 @@ mod tiny_segments_and_queue_uncompressed {
 
 mod rarely_synced {
     use super::*;
-    crate::conformance_tests!(Local::new(|config| LocalConfig {
+    crate::conformance_tests!(Local::in_memory(|config| LocalConfig {
         sync: SyncPolicy::Interval(Duration::from_millis(200)),
         ..config
     }));

@@ -65,8 +65,9 @@ impl Segments {
         let records = 100;
         for number in 0..records {
             stream.append(vec![numbered(number, 200)]).await;
+            // A frame each, so that segments always begin at the same records.
+            stream.appender.flush().await.unwrap();
         }
-        stream.appender.flush().await.unwrap();
         drop(stream.appender);
         stream.journal.close().await;
         let is_segment = |path: &PathBuf| path.extension().is_some_and(|e| e == "seg");

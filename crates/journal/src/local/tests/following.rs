@@ -68,6 +68,7 @@ async fn a_follower_sees_what_is_written_over_many_segments() {
         pair.write(round * 30..round * 30 + 30).await;
         assert_numbered(&pair.read(&mut *reader, 30).await, round * 30);
     }
+    pair.stream.journal.release("someone", from_start()).await.unwrap();
     let mut written = pair.stream.journal.describe().await.unwrap();
     written.max_record_bytes = pair.follower.describe().await.unwrap().max_record_bytes;
     assert_eq!(pair.follower.describe().await.unwrap(), written);
