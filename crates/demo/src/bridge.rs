@@ -1,11 +1,11 @@
 //! What carries the changes: keyferry; or the servers' own replication, to check the demo itself.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use testkit::{Client, Process, Server, Signal};
 
 /// How long the bridge may take to bring everything home when it is asked to end.
@@ -22,10 +22,16 @@ pub(crate) enum Carrier {
     Replicaof,
 }
 
+/// A program and its arguments.
+pub(crate) struct Command {
+    program: PathBuf,
+    arguments: Vec<String>,
+}
+
 /// A bridge that runs.
 pub(crate) enum Bridge {
-    /// A child process, with the arguments to start it again.
-    Keyferry { process: Process, arguments: Vec<String> },
+    /// A child process, with the command to start it again.
+    Keyferry { process: Process, command: Command },
     /// A connection to the destination.
     Replicaof(Client),
 }
@@ -33,28 +39,26 @@ pub(crate) enum Bridge {
 // === impl Bridge ===
 
 impl Bridge {
-    /// Starts one from `source` to `destination`. What it keeps on disk goes to `data_dir`.
+    /// Starts one from `source` to `destination`: the program at `keyferry`, unless it is the
+    /// servers' own replication. What it keeps on disk goes under the destination's directory.
     ///
     /// # Errors
     /// If it cannot be started.
     pub(crate) fn start(
         carrier: Carrier,
-        source: &Server,
-        destination: &Server,
-        data_dir: &Path,
+        keyferry: &Path,
+        [source, destination]: &[Server; 2],
     ) -> Result<Self> {
         match carrier {
             Carrier::Keyferry => {
-                if std::env::var_os("KEYFERRY_BIN").is_none() {
-                    bail!(
-                        "KEYFERRY_BIN does not name the keyferry binary: start the demo by ./demo"
-                    );
+                if !keyferry.exists() {
+                    bail!("there is no {}: start the demo by ./demo", keyferry.display());
                 }
-                let data_dir = data_dir.to_str().context("a temporary directory that is text")?;
+                let data_dir = destination.dir().join("keyferry-data").display().to_string();
                 let (from, to) = (source.uri(), destination.uri());
-                let arguments: Vec<String> =
-                    ["run", &from, &to, "--data-dir", data_dir].map(str::to_owned).into();
-                Ok(Self::Keyferry { process: spawn(&arguments)?, arguments })
+                let arguments = ["run", &from, &to, "--data-dir", &data_dir].map(str::to_owned);
+                let command = Command { program: keyferry.to_owned(), arguments: arguments.into() };
+                Ok(Self::Keyferry { process: command.start()?, command })
             }
             Carrier::Replicaof => {
                 let mut client = destination.client()?;
@@ -68,7 +72,7 @@ impl Bridge {
     /// How a person would start it.
     pub(crate) fn command(&self) -> String {
         match self {
-            Self::Keyferry { arguments, .. } => format!("keyferry {}", arguments.join(" ")),
+            Self::Keyferry { command, .. } => format!("keyferry {}", command.arguments.join(" ")),
             Self::Replicaof(_) => "REPLICAOF at the destination".to_owned(),
         }
     }
@@ -106,8 +110,8 @@ impl Bridge {
     /// If it cannot be started.
     pub(crate) fn start_again(&mut self) -> Result<()> {
         match self {
-            Self::Keyferry { process, arguments } => {
-                *process = spawn(arguments)?;
+            Self::Keyferry { process, command } => {
+                *process = command.start()?;
                 Ok(())
             }
             Self::Replicaof(_) => Ok(()),
@@ -142,9 +146,13 @@ impl fmt::Display for Carrier {
     }
 }
 
-fn spawn(arguments: &[String]) -> Result<Process> {
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    Process::start(&arguments)
+// === impl Command ===
+
+impl Command {
+    fn start(&self) -> Result<Process> {
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        Process::program(&self.program, &arguments, &[])
+    }
 }
 
 fn log_end(process: &Process) -> String {

@@ -1,5 +1,6 @@
 //! The whole demo, step by step.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,9 @@ pub(crate) struct Options {
     /// What carries the changes: keyferry, or the servers' own replication to check the demo itself
     #[arg(long, value_enum, default_value_t = Carrier::Keyferry)]
     bridge: Carrier,
+    /// The keyferry binary; the one beside this program unless another is named
+    #[arg(long)]
+    keyferry: Option<PathBuf>,
     /// How often the bridge is killed with -9 while the writer writes
     #[arg(long, default_value_t = 1)]
     kills: u32,
@@ -141,12 +145,15 @@ fn write(
 fn carry(
     options: &Options,
     screen: &Screen,
-    [source, destination]: &[Server; 2],
+    servers: &[Server; 2],
     clients: &mut Clients,
     writer: &Writer,
 ) -> Result<(Bridge, u32)> {
-    let data_dir = destination.dir().join("keyferry-data");
-    let mut bridge = Bridge::start(options.bridge, source, destination, &data_dir)?;
+    let keyferry = match &options.keyferry {
+        Some(named) => named.clone(),
+        None => std::env::current_exe().context("find this program")?.with_file_name("keyferry"),
+    };
+    let mut bridge = Bridge::start(options.bridge, &keyferry, servers)?;
     screen.done("the bridge has started", bridge.command())?;
     let took = clients.until_in_step(screen, writer, &mut bridge)?;
     screen

@@ -13,8 +13,9 @@ use crate::screen::{Screen, grouped, seconds};
 use crate::words::words;
 use crate::write::{Abilities, Writer, functions};
 
-/// The destination is in step when it is this little behind.
-const IN_STEP_MS: u64 = 1000;
+/// The destination is in step when it is this little behind, for at least as long: one pulse may
+/// come early, with the snapshot, and grows old then.
+const IN_STEP: Duration = Duration::from_secs(1);
 /// How long it may take until it is: a snapshot of half a million keys on two busy cores.
 const IN_STEP_LIMIT: Duration = Duration::from_secs(180);
 /// How long what is short-lived may take to go, from the end of the writing: it lives 20 s at most.
@@ -82,13 +83,13 @@ impl Clients {
         Ok(Self { source: source.client()?, destination: destination.client()? })
     }
 
-    /// How far the destination is behind the writer, in milliseconds; none while it has nothing.
-    fn behind_ms(&mut self) -> Result<Option<u64>> {
+    /// How far the destination is behind the writer; none while it has nothing.
+    fn behind(&mut self) -> Result<Option<Duration>> {
         // A replica that is loading refuses to answer; so nothing is known.
         match self.destination.ask(&["GET", keys::PULSE])? {
             Value::Bulk(pulse) => {
                 let written: u64 = String::from_utf8_lossy(&pulse).parse().context("the pulse")?;
-                Ok(Some(now_ms().saturating_sub(written)))
+                Ok(Some(Duration::from_millis(now_ms().saturating_sub(written))))
             }
             _ => Ok(None),
         }
@@ -106,12 +107,18 @@ impl Clients {
     ) -> Result<Duration> {
         let took = Deadline::after(Duration::ZERO);
         let mut moving = screen.moving();
+        let mut since: Option<Deadline> = None;
         eventually(IN_STEP_LIMIT, "the destination is in step with the writer", || {
             writer.check()?;
             bridge.check()?;
-            let behind = self.behind_ms()?;
+            let behind = self.behind()?;
             moving.say(&going(writer, behind))?;
-            Ok(behind.filter(|ms| *ms < IN_STEP_MS).map(drop))
+            if behind.is_none_or(|behind| behind >= IN_STEP) {
+                since = None;
+                return Ok(None);
+            }
+            let held = since.get_or_insert_with(|| Deadline::after(IN_STEP));
+            Ok(held.has_passed().then_some(()))
         })?;
         Ok(took.elapsed())
     }
@@ -134,7 +141,7 @@ impl Clients {
             if let Some(bridge) = &mut bridge {
                 bridge.check()?;
             }
-            moving.say(&going(writer, self.behind_ms()?))?;
+            moving.say(&going(writer, self.behind()?))?;
             Ok(until.has_passed().then_some(()))
         })
     }
@@ -197,10 +204,10 @@ impl Clients {
     }
 }
 
-fn going(writer: &Writer, behind_ms: Option<u64>) -> String {
-    let behind = match behind_ms {
+fn going(writer: &Writer, behind: Option<Duration>) -> String {
+    let behind = match behind {
         None => "nothing of it at the destination yet".to_owned(),
-        Some(ms) => format!("destination {} behind", seconds(Duration::from_millis(ms))),
+        Some(behind) => format!("destination {} behind", seconds(behind)),
     };
     format!("{} commands written · {behind}", grouped(writer.tally().commands()))
 }

@@ -15,11 +15,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// Runs the program.
 fn demo(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_keyferry-demo"))
-        .args(arguments)
-        .env_remove("KEYFERRY_BIN")
-        .output()
-        .unwrap()
+    Command::new(env!("CARGO_BIN_EXE_keyferry-demo")).args(arguments).output().unwrap()
 }
 
 /// What it printed; it must have ended as `success` says.
@@ -123,7 +119,9 @@ fn missing_data_is_named_with_what_fetches_it() {
 #[test]
 fn without_keyferry_the_way_to_start_is_named() {
     let data = little_data();
-    let output = demo(&["run", "--least-keys", "1", "--data", text(data.path())]);
+    let nowhere = data.path().join("keyferry");
+    let run = ["run", "--least-keys", "1", "--keyferry", text(&nowhere)];
+    let output = demo(&[&run[..], &["--data", text(data.path())]].concat());
     let told = told(&output, false);
     assert!(told.contains("start the demo by ./demo"), "{told}");
 }
