@@ -4,7 +4,6 @@
 //! Throughput is events and bytes of protobuf a second.
 
 use std::hint::black_box;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use criterion::{BenchmarkId, Criterion, Throughput};
@@ -13,11 +12,10 @@ use event::image::{Flavour, ImageHead};
 use event::{Body, Effect, Position, Shard, Stamp};
 use wire::slot::Slot;
 
+mod settings;
+
 /// Events of one iteration: as capture appends them in a batch.
 const EVENTS: u64 = 1024;
-
-const WARM_UP: Duration = Duration::from_millis(500);
-const MEASURE: Duration = Duration::from_secs(2);
 
 const KEY: &[u8] = b"key:000000000042";
 const VALUE: [u8; 100] = [b'v'; 100];
@@ -33,8 +31,7 @@ const KINDS: [(&str, &str, Encode); 4] = [
 ];
 
 fn main() {
-    let mut criterion =
-        Criterion::default().warm_up_time(WARM_UP).measurement_time(MEASURE).configure_from_args();
+    let mut criterion = settings::criterion();
     let stamp = Stamp { time_ms: 1_750_000_000_000, counter: 0, site: String::new() };
     encoding(&mut criterion, &stamp);
     decoding(&mut criterion, &stamp);

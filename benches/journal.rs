@@ -16,6 +16,8 @@ use runtime::SystemClock;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+mod settings;
+
 /// Records of one batch, as capture appends them.
 const BATCH: usize = 512;
 
@@ -40,9 +42,6 @@ const CACHE_BYTES: usize = 64 << 20;
 
 const LIMIT: ReadLimit = ReadLimit { records: 1024, bytes: 4 << 20 };
 
-const WARM_UP: Duration = Duration::from_millis(500);
-const MEASURE: Duration = Duration::from_secs(3);
-
 const POLICIES: [(&str, SyncPolicy); 4] = [
     ("never synced", SyncPolicy::Os),
     ("synced every 100 ms", SyncPolicy::Interval(Duration::from_millis(100))),
@@ -51,11 +50,7 @@ const POLICIES: [(&str, SyncPolicy); 4] = [
 ];
 
 fn main() {
-    let mut criterion = Criterion::default()
-        .warm_up_time(WARM_UP)
-        .measurement_time(MEASURE)
-        .sample_size(20)
-        .configure_from_args();
+    let mut criterion = settings::criterion();
     let runtime = Runtime::new().expect("threads");
     append(&mut criterion, &runtime);
     read(&mut criterion, &runtime);

@@ -4,7 +4,6 @@
 //! Throughput is megabytes and keys a second. Every file is checked once: as many keys come out as went in.
 
 use std::hint::black_box;
-use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput};
@@ -14,19 +13,16 @@ use self::sample::Sample;
 
 #[path = "rdb/sample.rs"]
 mod sample;
+mod settings;
 
 /// What a read of the socket gives at most.
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// Size that every file aims at: beyond the caches, and read a hundred times a second.
-const FILE_BYTES: usize = 4 << 20;
-
-const WARM_UP: Duration = Duration::from_millis(500);
-const MEASURE: Duration = Duration::from_secs(2);
+const FILE_BYTES: usize = 2 << 20;
 
 fn main() {
-    let mut criterion =
-        Criterion::default().warm_up_time(WARM_UP).measurement_time(MEASURE).configure_from_args();
+    let mut criterion = settings::criterion();
     let samples = sample::all(FILE_BYTES);
     parse(&mut criterion, &samples);
     decode(&mut criterion, &samples);

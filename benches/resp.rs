@@ -4,7 +4,6 @@
 //! Each throughput is commands a second. Every bench checks once that it measured the work it claims.
 
 use std::hint::black_box;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use criterion::{BenchmarkId, Criterion, Throughput};
@@ -12,6 +11,8 @@ use wire::command::normalise::{Context, Era, normalise};
 use wire::command::{keys, lookup};
 use wire::resp::encode::write_command;
 use wire::resp::scan::{RawCommand, ScanLimits, StreamScanner};
+
+mod settings;
 
 /// Commands of one stream: enough that the stream does not stay in the first cache.
 const COMMANDS: usize = 4096;
@@ -21,9 +22,6 @@ const CHUNK_BYTES: usize = 64 << 10;
 
 /// A moment in 2025, so that relative times come out as such times do.
 const RECEIVED_AT_MS: i64 = 1_750_000_000_000;
-
-const WARM_UP: Duration = Duration::from_millis(500);
-const MEASURE: Duration = Duration::from_secs(2);
 
 /// A kind of command by name and arguments; `#` stands for the number of the command.
 type Template = (&'static str, &'static [&'static str]);
@@ -50,8 +48,7 @@ const OLD_KINDS: &[Template] = &[
 ];
 
 fn main() {
-    let mut criterion =
-        Criterion::default().warm_up_time(WARM_UP).measurement_time(MEASURE).configure_from_args();
+    let mut criterion = settings::criterion();
     scan(&mut criterion);
     judge(&mut criterion);
     criterion.final_summary();
