@@ -31,7 +31,10 @@ impl SmallDisk {
 
     fn command(&self, args: &[&str]) -> Result<()> {
         let status = Command::new("mount").args(args).arg(self.dir.path()).status()?;
-        ensure!(status.success(), "mount failed: this test needs root to make a small disk of its own");
+        ensure!(
+            status.success(),
+            "mount failed: this test needs root to make a small disk of its own"
+        );
         Ok(())
     }
 }
@@ -49,11 +52,21 @@ fn waits_for_room_and_loses_nothing() -> Result<()> {
     let (source, destination) =
         (Server::start(Kind::Redis7_0, &[])?, Server::start(Kind::Redis7_0, &[])?);
     let dir = disk.data_dir().display().to_string();
-    let args = ["run", &source.uri(), &destination.uri(), "--data-dir", &dir, "--journal-compression", "none"];
+    let args = [
+        "run",
+        &source.uri(),
+        &destination.uri(),
+        "--data-dir",
+        &dir,
+        "--journal-compression",
+        "none",
+    ];
     let mut bridge = Process::start(&args)?;
     let mut client = source.client()?;
     let commands: Vec<Vec<String>> = (0..40_000)
-        .map(|number| vec!["RPUSH".to_owned(), format!("list:{}", number % 10), format!("{number:0300}")])
+        .map(|number| {
+            vec!["RPUSH".to_owned(), format!("list:{}", number % 10), format!("{number:0300}")]
+        })
         .collect();
     client.batch(&commands)?;
     bridge.until(PATIENCE, "it says that the disk is full", |_, said| {

@@ -29,7 +29,9 @@ fn a_paused_destination_harms_nobody() -> Result<()> {
         written += BURST_WRITES;
         buffer_max = buffer_max.max(replica_buffer_bytes(&mut observer)?);
         let due = Duration::from_millis(written * 1000 / WRITES_PER_SECOND);
-        eventually(PAUSE, "the next burst is due", || Ok((deadline.elapsed() >= due).then_some(())))?;
+        eventually(PAUSE, "the next burst is due", || {
+            Ok((deadline.elapsed() >= due).then_some(()))
+        })?;
     }
     let peak = peak_memory_kib(&bridge)?;
     pair.destination.resume()?;
@@ -47,7 +49,9 @@ fn burst(client: &mut Client, from: u64) -> Result<()> {
     let commands: Vec<Vec<String>> = (from..from + BURST_WRITES)
         .map(|number| match number % 4 {
             0 => vec!["INCR".to_owned(), format!("count:{}", number % 97)],
-            _ => vec!["SET".to_owned(), format!("key:{}", number % 50_000), format!("{number:0100}")],
+            _ => {
+                vec!["SET".to_owned(), format!("key:{}", number % 50_000), format!("{number:0100}")]
+            }
         })
         .collect();
     client.batch(&commands)?;

@@ -35,7 +35,11 @@ fn refuses_bad_flags_with_the_usage() -> Result<()> {
     let mut process = Process::start(&["run", "--no-such-flag"])?;
     ensure!(process.wait(PATIENCE)?.code() == Some(USAGE), "{}", process.stderr());
     ensure!(process.stderr().contains("--no-such-flag"), "{}", process.stderr());
-    assert_refused(run_between("redis://h:1", "http://h:2", &[])?, USAGE, &["destination.uri", "redis"])?;
+    assert_refused(
+        run_between("redis://h:1", "http://h:2", &[])?,
+        USAGE,
+        &["destination.uri", "redis"],
+    )?;
     assert_refused(
         run_between("redis://user:hidden@h:1", "redis://h:2", &[])?,
         USAGE,
@@ -48,7 +52,11 @@ fn names_a_host_that_does_not_exist() -> Result<()> {
     let server = Server::start(Kind::Redis7_0, &[])?;
     let nowhere = "redis://no-such-host.invalid:6379";
     assert_refused(run_between(nowhere, &server.uri(), &[])?, SOURCE, &["no-such-host.invalid"])?;
-    assert_refused(run_between(&server.uri(), nowhere, &[])?, DESTINATION, &["no-such-host.invalid"])
+    assert_refused(
+        run_between(&server.uri(), nowhere, &[])?,
+        DESTINATION,
+        &["no-such-host.invalid"],
+    )
 }
 
 #[test]
@@ -109,7 +117,8 @@ fn refuses_a_destination_that_holds_keys() -> Result<()> {
 #[test]
 fn refuses_a_destination_that_is_read_only() -> Result<()> {
     let primary = Server::start(Kind::Redis7_0, &[])?;
-    let replica = Server::start(Kind::Redis7_0, &[&format!("replicaof 127.0.0.1 {}", primary.port())])?;
+    let replica =
+        Server::start(Kind::Redis7_0, &[&format!("replicaof 127.0.0.1 {}", primary.port())])?;
     let source = Server::start(Kind::Redis7_0, &[])?;
     assert_refused(run_between(&source.uri(), &replica.uri(), &[])?, DESTINATION, &["replica"])
 }
@@ -158,7 +167,7 @@ fn refuses_a_damaged_journal_by_file_and_byte() -> Result<()> {
     assert_refused(pair.run(&[])?, JOURNAL, &[&damaged, "byte"])
 }
 
-/// Flips a bit in the middle of the newest segment that has frames behind the place, and names the file.
+/// Flips a bit in the middle of the oldest segment, which is sealed, and names the file.
 fn damage_a_segment(data_dir: &str) -> Result<String> {
     let journal = std::path::Path::new(data_dir).join("journal/main");
     let mut segments: Vec<_> = std::fs::read_dir(journal)?
@@ -166,12 +175,12 @@ fn damage_a_segment(data_dir: &str) -> Result<String> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "seg"))
         .collect();
     segments.sort();
-    let newest = segments.pop().context("no segment")?;
-    let mut bytes = std::fs::read(&newest)?;
+    let oldest = segments.first().context("no segment")?;
+    let mut bytes = std::fs::read(oldest)?;
     let middle = bytes.len() / 2;
     *bytes.get_mut(middle).context("an empty segment")? ^= 0x10;
-    std::fs::write(&newest, bytes)?;
-    Ok(newest.file_name().context("no name")?.to_string_lossy().into_owned())
+    std::fs::write(oldest, bytes)?;
+    Ok(oldest.file_name().context("no name")?.to_string_lossy().into_owned())
 }
 
 #[test]

@@ -21,7 +21,8 @@ fn goes_over_unix_sockets() -> Result<()> {
     let uri = |server: &Server| format!("unix://{}", server.socket().display());
     let dir = tempfile::tempdir()?;
     let data = dir.path().display().to_string();
-    let mut bridge = Process::start(&["run", &uri(&source), &uri(&destination), "--data-dir", &data])?;
+    let mut bridge =
+        Process::start(&["run", &uri(&source), &uri(&destination), "--data-dir", &data])?;
     arrives(&source, &mut bridge, &destination)?;
     stop(&mut bridge)
 }
@@ -30,7 +31,22 @@ fn goes_over_unix_sockets() -> Result<()> {
 fn needs_no_more_than_the_rights_that_are_documented() -> Result<()> {
     let source = Server::start(Kind::Redis7_0, &[])?;
     let destination = Server::start(Kind::Redis7_0, &[])?;
-    let reader = ["ACL", "SETUSER", "reader", "on", ">pw", "-@all", "+psync", "+replconf", "+ping", "+info", "+time", "+command", "~keyferry:heartbeat:*", "+set"];
+    let reader = [
+        "ACL",
+        "SETUSER",
+        "reader",
+        "on",
+        ">pw",
+        "-@all",
+        "+psync",
+        "+replconf",
+        "+ping",
+        "+info",
+        "+time",
+        "+command",
+        "~keyferry:heartbeat:*",
+        "+set",
+    ];
     source.client()?.cmd(&reader)?;
     let writer = ["ACL", "SETUSER", "writer", "on", ">pw", "~*", "+@all", "-@admin", "+client"];
     destination.client()?.cmd(&writer)?;
@@ -75,7 +91,15 @@ fn does_not_trust_an_unknown_authority() -> Result<()> {
     let destination = Server::start(Kind::Redis7_0, &[])?;
     let dir = tempfile::tempdir()?;
     let [data, ca] = [dir.path(), &others.ca()].map(|path| path.display().to_string());
-    let args = ["run", &source.uri(), &destination.uri(), "--data-dir", &data, "--source-tls-ca-file", &ca];
+    let args = [
+        "run",
+        &source.uri(),
+        &destination.uri(),
+        "--data-dir",
+        &data,
+        "--source-tls-ca-file",
+        &ca,
+    ];
     let mut bridge = Process::start(&args)?;
     ensure!(bridge.wait(PATIENCE)?.code() == Some(3), "{}", bridge.stderr());
     ensure!(bridge.stderr().contains("certificate"), "{}", bridge.stderr());
