@@ -88,10 +88,10 @@ fn deadline(dice: &mut Dice) -> Act {
     Act::one(db, command)
 }
 
-/// Two boards that are written on, swapped, and now and then wiped.
+/// Two boards that are written on and, every few seconds, swapped or wiped.
 pub(super) fn databases(dice: &mut Dice) -> Act {
     let [here, there] = BOARDS;
-    match dice.case(12) {
+    match dice.case(400) {
         0 => Act::one(here, words!["FLUSHDB"]),
         1 | 2 => Act::one(here, words!["SWAPDB", here, there]),
         n => {
