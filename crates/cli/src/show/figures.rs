@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// How it goes at one moment.
 #[derive(Clone, Debug, Default)]
@@ -19,8 +19,7 @@ pub(super) struct Figures {
     /// Events applied per second, smoothed.
     pub(super) rate: f64,
     pub(super) lag_events: u64,
-    pub(super) lag_bytes: u64,
-    pub(super) lag_ms: u64,
+    pub(super) lag_seconds: f64,
     pub(super) quarantined: u64,
 }
 
@@ -35,23 +34,28 @@ impl Figures {
             status.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned()
         };
         let number = |path: &str| status.pointer(path).and_then(Value::as_u64).unwrap_or_default();
-        let trouble = [text("/apply/trouble"), text("/capture/trouble"), journal_trouble(status)];
+        let lanes = Lanes::of(status);
+        let trouble =
+            [lanes.text("waiting_for"), text("/capture/trouble"), journal_trouble(status)];
         let mut figures = Self {
             at: now,
             phase: text("/capture/phase"),
-            apply_phase: text("/apply/phase"),
+            apply_phase: lanes.text("phase"),
             trouble: trouble.into_iter().find(|text| !text.is_empty()).unwrap_or_default(),
             snapshot_keys: number("/capture/snapshot_keys"),
             snapshot_keys_expected: number("/capture/snapshot_keys_expected"),
             snapshot_bytes: number("/capture/snapshot_bytes"),
             snapshot_bytes_expected: number("/capture/snapshot_bytes_expected"),
-            applied_events: number("/apply/events"),
+            applied_events: lanes.sum("events"),
             rate: 0.0,
-            lag_events: number("/apply/lag_events"),
-            lag_bytes: number("/apply/lag_bytes"),
-            lag_ms: number("/apply/lag_ms"),
-            quarantined: number("/apply/quarantined_keys"),
+            lag_events: lanes.sum("lag_records"),
+            lag_seconds: lanes.largest("lag_seconds"),
+            quarantined: lanes.sum("quarantined_keys"),
         };
+        // Without anything to read, the time since the last record is no lag.
+        if figures.lag_events == 0 {
+            figures.lag_seconds = 0.0;
+        }
         if let Some(before) = before {
             figures.rate = figures.rate_since(before);
         }
@@ -73,8 +77,7 @@ impl Figures {
                 applied = self.applied_events,
                 per_second = self.rate.round(),
                 lag_events = self.lag_events,
-                lag_bytes = self.lag_bytes,
-                lag_ms = self.lag_ms,
+                lag_seconds = self.lag_seconds,
                 quarantined = self.quarantined,
                 trouble = self.trouble,
                 "progress"
@@ -90,6 +93,33 @@ impl Figures {
         let events = self.applied_events.saturating_sub(before.applied_events);
         let events = f64::from(u32::try_from(events).unwrap_or(u32::MAX));
         before.rate.mul_add(1.0 - NEWEST, NEWEST * events / seconds)
+    }
+}
+
+/// What the lanes of apply say of themselves.
+struct Lanes<'a>(Vec<&'a Map<String, Value>>);
+
+// === impl Lanes ===
+
+impl<'a> Lanes<'a> {
+    fn of(status: &'a Value) -> Self {
+        let nodes =
+            status.get("apply").and_then(Value::as_object).into_iter().flat_map(Map::values);
+        Self(nodes.filter_map(Value::as_object).collect())
+    }
+
+    fn sum(&self, name: &str) -> u64 {
+        self.0.iter().filter_map(|lane| lane.get(name)?.as_u64()).sum()
+    }
+
+    fn largest(&self, name: &str) -> f64 {
+        self.0.iter().filter_map(|lane| lane.get(name)?.as_f64()).fold(0.0, f64::max)
+    }
+
+    /// What the first lane with such a value says.
+    fn text(&self, name: &str) -> String {
+        let texts = self.0.iter().filter_map(|lane| lane.get(name)?.as_str());
+        texts.into_iter().next().unwrap_or_default().to_owned()
     }
 }
 

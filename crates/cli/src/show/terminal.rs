@@ -1,7 +1,6 @@
 //! Bars and a live line on a terminal, with log lines above them.
 
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
 
 use indicatif::{
     HumanBytes, HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget,
@@ -106,14 +105,12 @@ fn live_line(figures: &Figures) -> String {
     if !figures.trouble.is_empty() {
         return format!("waiting: {}", figures.trouble);
     }
-    let lag = Duration::from_millis(figures.lag_ms);
     let mut line = format!(
-        "{} applied, {:.0}/s, lag {} events, {}, {:.1} s",
+        "{} applied, {:.0}/s, lag {} records, {:.1} s",
         HumanCount(figures.applied_events),
         figures.rate,
         HumanCount(figures.lag_events),
-        HumanBytes(figures.lag_bytes),
-        lag.as_secs_f64(),
+        figures.lag_seconds,
     );
     if figures.apply_phase != "stream" && !figures.apply_phase.is_empty() {
         line.push_str(&format!(" ({})", figures.apply_phase));
