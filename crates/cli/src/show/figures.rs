@@ -19,6 +19,8 @@ pub(super) struct Figures {
     /// Events applied per second, smoothed.
     pub(super) rate: f64,
     pub(super) lag_events: u64,
+    /// Bytes of the source's stream that have been recorded and not yet applied.
+    pub(super) lag_bytes: u64,
     pub(super) lag_seconds: f64,
     pub(super) quarantined: u64,
 }
@@ -49,6 +51,9 @@ impl Figures {
             applied_events: lanes.sum("events"),
             rate: 0.0,
             lag_events: lanes.sum("lag_records"),
+            lag_bytes: lanes
+                .offset()
+                .map_or(0, |applied| number("/capture/offset").saturating_sub(applied)),
             lag_seconds: lanes.largest("lag_seconds"),
             quarantined: lanes.sum("quarantined_keys"),
         };
@@ -77,6 +82,7 @@ impl Figures {
                 applied = self.applied_events,
                 per_second = self.rate.round(),
                 lag_events = self.lag_events,
+                lag_bytes = self.lag_bytes,
                 lag_seconds = self.lag_seconds,
                 quarantined = self.quarantined,
                 trouble = self.trouble,
@@ -114,6 +120,12 @@ impl<'a> Lanes<'a> {
 
     fn largest(&self, name: &str) -> f64 {
         self.0.iter().filter_map(|lane| lane.get(name)?.as_f64()).fold(0.0, f64::max)
+    }
+
+    /// The smallest offset of the source's stream that a lane has applied, out of `shard:epoch:offset:index`.
+    fn offset(&self) -> Option<u64> {
+        let positions = self.0.iter().filter_map(|lane| lane.get("applied")?.as_str());
+        positions.filter_map(|position| position.split(':').nth(2)?.parse().ok()).min()
     }
 
     /// What the first lane with such a value says.

@@ -106,10 +106,10 @@ fn live_line(figures: &Figures) -> String {
         return format!("waiting: {}", figures.trouble);
     }
     let mut line = format!(
-        "{} applied, {:.0}/s, lag {} records, {:.1} s",
+        "{} applied, {:.0}/s, lag {}, {:.1} s",
         HumanCount(figures.applied_events),
         figures.rate,
-        HumanCount(figures.lag_events),
+        HumanBytes(figures.lag_bytes),
         figures.lag_seconds,
     );
     if figures.apply_phase != "stream" && !figures.apply_phase.is_empty() {
