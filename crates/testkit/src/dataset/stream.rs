@@ -90,8 +90,13 @@ impl StreamValue {
         for (what, left, right) in counters {
             found.extend(counter_differs(what, left.as_deref(), right.as_deref()));
         }
+        let entries: BTreeSet<_> = self.entries.iter().map(|entry| entry.id.as_str()).collect();
         for (name, left) in &self.groups {
             let told = format!("group {}", abridged(name));
+            let left = &match tolerance.claims_of_deleted {
+                true => left.without_deleted(&entries, other.groups.get(name)),
+                false => left.clone(),
+            };
             match other.groups.get(name) {
                 None => found.push(format!("{told} is missing on the right")),
                 Some(right) => found.extend(
@@ -171,6 +176,14 @@ impl Group {
         found.extend(extra.map(|id| format!("pending {id} is missing on the left")));
         found.extend(self.consumers_differ(other, tolerance));
         found
+    }
+
+    /// Without the pending entries whose stream entry is gone and that the other group does not have.
+    fn without_deleted(&self, entries: &BTreeSet<&str>, other: Option<&Self>) -> Self {
+        let mut group = self.clone();
+        let known = |id: &str| other.is_some_and(|other| other.pending.contains_key(id));
+        group.pending.retain(|id, _| entries.contains(id.as_str()) || known(id));
+        group
     }
 
     fn consumers_differ(&self, other: &Self, tolerance: &Tolerance) -> Vec<String> {
