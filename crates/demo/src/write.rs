@@ -46,6 +46,8 @@ const EXPECTED: &[&str] = &[
 pub(crate) struct Abilities {
     /// The source sends absolute deadlines, whatever the client said, and knows LMPOP and ZMPOP.
     pub(crate) seven: bool,
+    /// Both drop a pending entry that was deleted when it is claimed, as all do since 7.0.
+    pub(crate) claims: bool,
     /// Both know functions.
     pub(crate) functions: bool,
     /// Both know fields that expire.
@@ -121,6 +123,7 @@ impl Abilities {
     pub(crate) fn of(source: Kind, destination: Kind) -> Self {
         Self {
             seven: source.at_least(7, 0),
+            claims: source.at_least(7, 0) && destination.at_least(7, 0),
             functions: source.has_functions() && destination.has_functions(),
             field_expiry: source.has_field_expiry() && destination.has_field_expiry(),
         }

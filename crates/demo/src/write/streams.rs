@@ -71,8 +71,7 @@ fn groups(dice: &mut Dice) -> Act {
 fn settle(dice: &mut Dice) -> Act {
     let Some((stream, id)) = dice.undone() else { return add(dice) };
     let (group, consumer) = (group(dice), consumer(dice));
-    // Before 7.0 a claim keeps an entry pending that was deleted, and newer servers do not.
-    let commands = match dice.case(if dice.abilities.seven { 6 } else { 4 }) {
+    let commands = match dice.case(if dice.abilities.claims { 6 } else { 4 }) {
         0 => vec![words!["XDEL", stream, id]],
         4 => vec![
             join(&stream, group, consumer),

@@ -9,7 +9,8 @@ use super::dice::Dice;
 use super::{Abilities, Act, FAMILIES};
 use crate::data::{Block, City, Country, Data, Edit, Name};
 
-const ABILITIES: Abilities = Abilities { seven: true, functions: true, field_expiry: true };
+const ABILITIES: Abilities =
+    Abilities { seven: true, claims: true, functions: true, field_expiry: true };
 /// Every case of every family comes up in so many.
 const ACTS: usize = 30_000;
 const QUARTER_OF_AN_HOUR_MS: u64 = 900_000;
