@@ -1,12 +1,16 @@
-//! What can go wrong in capture, one enum per operation, each classified once.
+//! What can go wrong in capture, one enum per operation.
+//!
+//! Each is classified once, in `error/class.rs`.
+
+mod class;
 
 use event::codec::{DecodeError, EncodeError};
 use journal::{AppendError, Offset, OpenError, Partition, ReadError};
 use redis_io::replication::TransferError;
-use runtime::policy::{Class, Classified};
 use wire::resp::scan::ScanError;
 
 use crate::config::Problem;
+use crate::source::SourceError;
 use crate::spool::SpoolError;
 use crate::translate::TranslateError;
 
@@ -36,6 +40,14 @@ pub enum BuildError {
     /// The journal does not let us write.
     #[error("become the journal's writer")]
     Appender(#[from] OpenError),
+    /// The journal refuses records of the size that events may have.
+    #[error("the journal takes records of up to {limit} bytes, events have up to {needed}")]
+    SmallRecords {
+        /// The journal's limit.
+        limit: usize,
+        /// What events may have.
+        needed: usize,
+    },
     /// The spool's directory is not usable.
     #[error("set up the spool")]
     Spool(#[from] SpoolError),
@@ -61,9 +73,22 @@ pub enum IntakeError {
     /// The connection, after all retries that its class allows.
     #[error("keep the link to the source")]
     Link(#[from] redis_io::Error),
+    /// The server that answers now is not one that can be read.
+    #[error("cannot read from {endpoint}: {what}")]
+    Unfit {
+        /// The source.
+        endpoint: String,
+        /// Why not.
+        what: String,
+    },
     /// The source could not make its snapshot.
-    #[error("receive the snapshot")]
-    Transfer(#[from] TransferError),
+    #[error("receive the snapshot of {endpoint}")]
+    Transfer {
+        /// The source.
+        endpoint: String,
+        /// Why not.
+        source: TransferError,
+    },
     /// Nothing came for too long.
     #[error("{endpoint} has been silent for too long")]
     Silent {
@@ -80,9 +105,18 @@ pub enum IntakeError {
         /// Where the histories part.
         branch: u64,
     },
+    /// The source changed its role while it was asked to go on.
+    #[error("{endpoint} began another history while it was asked to go on")]
+    Changed {
+        /// The source.
+        endpoint: String,
+    },
     /// The source goes on where nobody has been.
-    #[error("the source continues a stream that was not asked for")]
-    Unasked,
+    #[error("{endpoint} continues a stream that was not asked for")]
+    Unasked {
+        /// The source.
+        endpoint: String,
+    },
     /// The spool is full or cannot be written.
     #[error("buffer what the source sends")]
     Spool(#[from] SpoolError),
@@ -180,159 +214,34 @@ fn list(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-const DEFECT: &str = "this is a defect of keyferry: please report it";
-
-// === impl BuildError ===
-
-impl Classified for BuildError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Settings(_) | Self::Unfit { .. } | Self::Spool(_) => Class::Operator,
-            Self::Source(error) => error.class(),
-            Self::Resume(error) => error.class(),
-            Self::Journal(error) => error.class(),
-            Self::Appender(error) => error.class(),
-        }
+/// An error with all its causes, for a line of status or log.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
     }
+    text
+}
 
-    fn advice(&self) -> String {
-        match self {
-            Self::Settings(_) => "correct the settings named".to_owned(),
-            Self::Unfit { .. } => "choose another source".to_owned(),
-            Self::Spool(error) => error.advice(),
-            Self::Source(error) => error.advice(),
-            Self::Resume(error) => error.advice(),
-            Self::Journal(error) => error.advice(),
-            Self::Appender(error) => error.advice(),
+// === impl BuildError, IntakeError ===
+
+impl BuildError {
+    pub(crate) fn of_source(error: SourceError, endpoint: &str) -> Self {
+        match error {
+            SourceError::Unanswered(error) => Self::Source(error),
+            SourceError::Unfit(what) => Self::Unfit { endpoint: endpoint.to_owned(), what },
         }
     }
 }
 
-// === impl Error ===
-
-impl Classified for Error {
-    fn class(&self) -> Class {
-        match self {
-            Self::Intake(error) => error.class(),
-            Self::Session(error) => error.class(),
-            Self::Task(_) => Class::Fatal,
-        }
-    }
-
-    fn advice(&self) -> String {
-        match self {
-            Self::Intake(error) => error.advice(),
-            Self::Session(error) => error.advice(),
-            Self::Task(_) => DEFECT.to_owned(),
-        }
-    }
-}
-
-// === impl IntakeError ===
-
-impl Classified for IntakeError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Link(error) => error.class(),
-            Self::Transfer(error) => error.class(),
-            Self::Silent { .. } | Self::Diverged { .. } => Class::Retry,
-            Self::Unasked => Class::Operator,
-            Self::Spool(_) => Class::Operator,
-        }
-    }
-
-    fn advice(&self) -> String {
-        match self {
-            Self::Link(error) => error.advice(),
-            Self::Transfer(error) => error.advice(),
-            Self::Silent { .. } => "the link is set up again".to_owned(),
-            Self::Diverged { .. } => "everything is read again, in a new epoch".to_owned(),
-            Self::Unasked => "check that the endpoint is a Redis or Valkey server".to_owned(),
-            Self::Spool(error) => error.advice(),
-        }
-    }
-}
-
-// === impl SpoolError ===
-
-impl SpoolError {
-    fn advice(&self) -> String {
-        match self {
-            Self::Full { .. } => "find out why the journal does not take records (a full disk, a broker that is down), \
-                 or allow the spool more; then start again: the stream goes on where the journal ends"
-                .to_owned(),
-            Self::Io { .. } => "check that the directory exists, is writable and has room".to_owned(),
-        }
-    }
-}
-
-// === impl SessionError ===
-
-impl Classified for SessionError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Outlet(error) | Self::Snapshot(SnapshotError::Outlet(error)) => error.class(),
-            Self::Command { source, .. } => source.class(),
-            Self::Snapshot(_) | Self::SnapshotCutShort | Self::Stream { .. } => Class::Operator,
-            Self::Spool(_) => Class::Operator,
-            Self::OutOfPlace { .. } => Class::Fatal,
-        }
-    }
-
-    fn advice(&self) -> String {
-        match self {
-            Self::Outlet(error) | Self::Snapshot(SnapshotError::Outlet(error)) => error.advice(),
-            Self::Command { source, .. } => source.advice(),
-            Self::Snapshot(_) | Self::Stream { .. } => {
-                "the source sent what this version does not understand: \
-                 please report it with the source's version"
-                    .to_owned()
-            }
-            Self::SnapshotCutShort => {
-                "start again: the source is asked for a new snapshot".to_owned()
-            }
-            Self::Spool(error) => error.advice(),
-            Self::OutOfPlace { .. } => DEFECT.to_owned(),
-        }
-    }
-}
-
-// === impl ResumeError ===
-
-impl Classified for ResumeError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Journal(error) => error.class(),
-            Self::Unreadable { .. } => Class::Operator,
-        }
-    }
-
-    fn advice(&self) -> String {
-        match self {
-            Self::Journal(error) => error.advice(),
-            Self::Unreadable { .. } => {
-                "this journal was written by a newer version or by something else: \
-                 use the version that wrote it, or another directory or stream name"
-                    .to_owned()
-            }
-        }
-    }
-}
-
-// === impl OutletError ===
-
-impl Classified for OutletError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Journal(error) => error.class(),
-            Self::Encode { .. } => Class::Fatal,
-        }
-    }
-
-    fn advice(&self) -> String {
-        match self {
-            Self::Journal(error) => error.advice(),
-            Self::Encode { .. } => DEFECT.to_owned(),
+impl IntakeError {
+    pub(crate) fn of_source(error: SourceError, endpoint: &str) -> Self {
+        match error {
+            SourceError::Unanswered(error) => Self::Link(error),
+            SourceError::Unfit(what) => Self::Unfit { endpoint: endpoint.to_owned(), what },
         }
     }
 }

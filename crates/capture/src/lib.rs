@@ -1,9 +1,16 @@
 //! Source to journal: the snapshot and the replication stream of one shard as change events.
 //!
-//! Guarantees: every change of the source from the snapshot on is in the journal, in the source's order, with the
-//! position that makes it recognisable; the link's socket is drained whatever happens behind it, within the
-//! spool's bounds; the source is told to have delivered only what the journal holds durably; a restart goes on
-//! from the journal's own tail. It never reads the journal except to resume, and knows nothing of who reads it.
+//! Guarantees: every change of the source from the snapshot on is in the journal, in the source's
+//! order, with the position that makes it recognisable; the link's socket is drained whatever happens
+//! behind it, within the spool's bounds; the source is told to have delivered only what the journal
+//! holds durably; a restart goes on from the journal's own tail. It never reads the journal except to
+//! resume, and knows nothing of who reads it.
+//!
+//! ```text
+//!  source ──► intake ──pieces──► spool ──► session ──events──► outlet ──► journal
+//!    ▲   ◄─acks─┘ ◄───────── durable offset ──────────────────────┘
+//!    └── heartbeat
+//! ```
 
 mod config;
 mod describe;
@@ -12,17 +19,23 @@ mod heartbeat;
 mod intake;
 mod limits;
 mod outlet;
+mod piece;
 mod progress;
 mod resume;
 mod service;
 mod session;
 mod snapshot;
+mod source;
 mod spool;
 mod stamps;
+#[cfg(test)]
+mod testing;
 mod translate;
 
 pub use config::{Config, Problem};
-pub use error::{BuildError, Error, IntakeError, SessionError};
+pub use error::{
+    BuildError, Error, IntakeError, OutletError, ResumeError, SessionError, SnapshotError,
+};
 pub use service::{Capture, Parts, Summary};
 pub use spool::{SpoolConfig, SpoolError};
 pub use translate::TranslateError;

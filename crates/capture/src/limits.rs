@@ -2,21 +2,30 @@
 
 use std::time::Duration;
 
-/// Events are appended when a batch has grown to this size: enough to spread the cost of an append, little enough
-/// that memory stays small.
+/// Events are appended when a batch has grown to this size: enough to spread the cost of an append,
+/// little enough that memory stays small.
 pub(crate) const BATCH_BYTES: usize = 256 * 1024;
 
-/// The source closes links that do not acknowledge within its repl-timeout; real replicas do it once a second.
+/// The source closes links that do not acknowledge within its repl-timeout; real replicas do it
+/// once a second.
 pub(crate) const ACK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Where nothing was written since the last heartbeat event, the next may wait this long: an idle stream then
-/// costs little, and its readers still see that it lives.
+/// Where nothing was written since the last heartbeat event, the next may wait this long: an idle
+/// stream then costs little, and its readers still see that it lives.
 pub(crate) const IDLE_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The key of the heartbeat outlives a missed beat or two, and disappears soon after capture has gone.
+/// The key of the heartbeat outlives a missed beat or two, and disappears soon after capture has
+/// gone.
 pub(crate) const HEARTBEAT_TTL: Duration = Duration::from_secs(60);
 
-/// On stop: how long to wait for the journal to make durable what was accepted.
+/// What the source has refused is not asked for again before: it counts refusals, and logs those of
+/// its access control.
+pub(crate) const REFUSED_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long a source that cannot be reached is left alone by the heartbeat.
+pub(crate) const UNREACHED_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the end may take when the journal takes nothing any more.
 pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(10);
 
 /// Sources ping every 10 s by default, and give up on us after 60 s themselves.

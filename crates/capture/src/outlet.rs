@@ -1,8 +1,12 @@
 //! Events into the journal: encoded, cut to size, in the right partition, each once.
 //!
-//! Guarantees: events are appended in the order in which they are given; an event that its partition already
-//! holds (from before a restart) is skipped; nothing larger than the journal takes is appended; the offset that
-//! [`Outlet::durable_offset`] names is one up to which everything is durable.
+//! Guarantees: events are appended in the order in which they are given; an event that its partition
+//! already holds (from before a restart) is skipped; nothing larger than the journal takes is
+//! appended; the offset that [`Outlet::durable_offset`] names is one up to which everything is
+//! durable, also what a run before has appended.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 
@@ -24,11 +28,22 @@ pub(crate) struct Outlet {
     batch: Vec<Append>,
     batch_bytes: usize,
     scratch: BytesMut,
-    /// Offsets of the stream, each with the receipt that makes it durable.
-    undurable: VecDeque<(Receipt, u64)>,
+    /// Offsets of the stream, each with the receipt that makes it durable; without one: the first
+    /// record to come makes it so.
+    undurable: VecDeque<(Option<Receipt>, u64)>,
     durable_offset: u64,
-    accepted: Receipt,
+    /// The last record appended; none: not one yet, and what was there before may not be durable.
+    accepted: Option<Receipt>,
     counts: OutletCounts,
+}
+
+/// What a journal holds when an outlet is made.
+#[derive(Clone, Debug)]
+pub(crate) struct Holdings {
+    /// Per partition, the last change that is whole there.
+    pub held: Vec<Option<Position>>,
+    /// Whether all of it survives a crash.
+    pub durable: bool,
 }
 
 /// What went through an outlet.
@@ -45,26 +60,26 @@ pub(crate) struct OutletCounts {
 /// Encoding space taken at once: many events share one allocation.
 const SCRATCH_BYTES: usize = 256 * 1024;
 
+/// With less left of it another is taken; an event that needs more makes it grow.
+const SCRATCH_LEAST_BYTES: usize = 1024;
+
 // === impl Outlet ===
 
 impl Outlet {
-    /// An outlet over a journal of `partitions` partitions that already hold what `held` says.
+    /// An outlet over a journal that already holds this, in so many partitions.
     #[must_use]
-    pub(crate) fn new(
-        appender: Box<dyn Appender>,
-        partitions: u16,
-        held: Vec<Option<Position>>,
-    ) -> Self {
+    pub(crate) fn new(appender: Box<dyn Appender>, holdings: Holdings) -> Self {
+        let partitions = u16::try_from(holdings.held.len());
         Self {
             appender,
-            partitions,
-            held,
+            partitions: partitions.expect("there are fewer partitions than slots"),
+            held: holdings.held,
             batch: Vec::new(),
             batch_bytes: 0,
             scratch: BytesMut::new(),
             undurable: VecDeque::new(),
             durable_offset: 0,
-            accepted: Receipt::default(),
+            accepted: holdings.durable.then(Receipt::default),
             counts: OutletCounts::default(),
         }
     }
@@ -129,14 +144,22 @@ impl Outlet {
         self.batch_bytes
     }
 
-    /// Appends what was taken; the stream has been read up to `offset`. Waits while the journal has no room.
+    /// Appends what was taken; with it, everything up to `offset` of the stream is in the journal.
+    /// Waits while the journal has no room.
     ///
     /// # Errors
     /// When the journal fails.
     pub(crate) async fn flush(&mut self, offset: u64) -> Result<(), OutletError> {
         if !self.batch.is_empty() {
-            self.accepted = self.appender.append(&mut self.batch).await?;
-            self.batch_bytes = 0;
+            let records = to_u64(self.batch.len());
+            let receipt = Some(self.appender.append(&mut self.batch).await?);
+            self.counts.records += records;
+            self.counts.bytes += to_u64(std::mem::take(&mut self.batch_bytes));
+            if let Some((before @ None, _)) = self.undurable.front_mut() {
+                // A crash takes a suffix: once this is durable, so is all that was there before.
+                *before = receipt;
+            }
+            self.accepted = receipt;
         }
         match self.undurable.back_mut() {
             Some((receipt, last)) if *receipt == self.accepted => *last = offset,
@@ -166,10 +189,11 @@ impl Outlet {
         self.appender.health()
     }
 
-    /// The offset of the stream up to which the journal holds everything durably; 0 before there is any.
+    /// The offset of the stream up to which the journal holds everything durably; 0 before there is
+    /// any.
     pub(crate) fn durable_offset(&mut self) -> u64 {
         let durable = *self.appender.durable().borrow();
-        while let Some((receipt, offset)) = self.undurable.front() {
+        while let Some((Some(receipt), offset)) = self.undurable.front() {
             if *receipt > durable {
                 break;
             }
@@ -203,24 +227,18 @@ impl Outlet {
     }
 
     fn encode(&mut self, event: &Event) -> Result<Bytes, OutletError> {
-        self.scratch.reserve(SCRATCH_BYTES.min(event.key.len() + 512));
+        if self.scratch.capacity() < SCRATCH_LEAST_BYTES {
+            self.scratch = BytesMut::with_capacity(SCRATCH_BYTES);
+        }
         codec::encode(event, &mut self.scratch).map_err(|source| OutletError::Encode {
-            key: event
-                .key
-                .iter()
-                .take(64)
-                .flat_map(|byte| std::ascii::escape_default(*byte))
-                .map(char::from)
-                .collect(),
+            key: event.key.get(..64).unwrap_or(&event.key).escape_ascii().to_string(),
             source,
         })?;
         Ok(self.scratch.split().freeze())
     }
 
     fn add(&mut self, partition: Partition, event: &Event, payload: Bytes) {
-        self.counts.records += 1;
         self.batch_bytes += payload.len();
-        self.counts.bytes += u64::try_from(payload.len()).unwrap_or(u64::MAX);
         self.batch.push(Append {
             partition,
             key: record_key(&event.key),
@@ -238,4 +256,8 @@ fn record_key(key: &Bytes) -> Bytes {
         return key.clone();
     }
     Bytes::from(format!("crc64:{:016x}:{}", wire::crc64::crc64(key), key.len()))
+}
+
+fn to_u64(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }

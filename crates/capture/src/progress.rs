@@ -1,24 +1,39 @@
-//! What the status tree shows of capture.
+//! What the status tree shows of capture, and what its parts tell each other of how far they are.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use journal::Health;
+use parking_lot::Mutex;
 use runtime::StatusNode;
-use runtime::status::{Gauge, Value};
+use runtime::status::{Counter, Gauge, Value};
 use tokio::sync::watch;
 
 use crate::outlet::OutletCounts;
 use crate::snapshot::SnapshotCounts;
 use crate::spool::SpoolGauge;
 
-/// What capture is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Setting up the link.
+/// What the link is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum LinkPhase {
+    /// Being set up.
+    #[default]
     Connecting,
     /// The source prepares its snapshot.
     Waiting,
-    /// Reading the snapshot.
+    /// Bytes come.
+    Up,
+}
+
+/// What is being recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Recording {
+    /// Nothing yet.
+    #[default]
+    Nothing,
+    /// A snapshot.
     Snapshot,
-    /// Following the stream.
+    /// The stream.
     Stream,
 }
 
@@ -30,24 +45,15 @@ pub(crate) struct Progress {
     snapshot_bytes_expected: Gauge,
     snapshot_keys: Gauge,
     snapshot_keys_expected: Gauge,
+    full_transfers: Counter,
     offset: Gauge,
     durable_offset: Gauge,
     records: Gauge,
     bytes: Gauge,
     skipped: Gauge,
-}
-
-// === impl Phase ===
-
-impl Phase {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Connecting => "connecting",
-            Self::Waiting => "waiting",
-            Self::Snapshot => "snapshot",
-            Self::Stream => "stream",
-        }
-    }
+    phases: Arc<Mutex<(LinkPhase, Recording)>>,
+    /// Pieces that the session has finished.
+    pieces: AtomicU64,
 }
 
 // === impl Progress ===
@@ -59,24 +65,40 @@ impl Progress {
         let in_memory = spool.clone();
         node.computed("spool_memory_bytes", move || bytes(in_memory.held().memory_bytes as u64));
         node.computed("spool_disk_bytes", move || bytes(spool.held().disk_bytes));
-        node.set("phase", Phase::Connecting.as_str());
-        Self {
+        let progress = Self {
             snapshot_bytes: node.bytes_gauge("snapshot_bytes"),
             snapshot_bytes_expected: node.bytes_gauge("snapshot_bytes_expected"),
             snapshot_keys: node.gauge("snapshot_keys"),
             snapshot_keys_expected: node.gauge("snapshot_keys_expected"),
+            full_transfers: node.counter("full_transfers"),
             offset: node.gauge("offset"),
             durable_offset: node.gauge("durable_offset"),
             records: node.gauge("records"),
             bytes: node.bytes_gauge("record_bytes"),
             skipped: node.gauge("skipped_events"),
+            phases: Arc::default(),
+            pieces: AtomicU64::new(0),
             node: node.clone(),
-        }
+        };
+        progress.show_phase();
+        progress
     }
 
-    /// What it is doing now.
-    pub(crate) fn set_phase(&self, phase: Phase) {
-        self.node.set("phase", phase.as_str());
+    /// What the link is doing now.
+    pub(crate) fn set_link(&self, link: LinkPhase) {
+        self.phases.lock().0 = link;
+        self.show_phase();
+    }
+
+    /// What is being recorded now.
+    pub(crate) fn set_recording(&self, recording: Recording) {
+        self.phases.lock().1 = recording;
+        self.show_phase();
+    }
+
+    /// Who the source is at the moment.
+    pub(crate) fn set_server(&self, shown: &str) {
+        self.node.set("server", shown);
     }
 
     /// How the clock of the source is known.
@@ -93,12 +115,26 @@ impl Progress {
         }
     }
 
+    /// What of the last snapshot could not be carried; empty: nothing.
+    pub(crate) fn set_left_out(&self, what: &str) {
+        if what.is_empty() {
+            self.node.unset("left_out");
+        } else {
+            self.node.set("left_out", what);
+        }
+    }
+
     /// Shows whether the journal takes records.
     pub(crate) fn watch_journal(&self, health: watch::Receiver<Health>) {
         self.node.computed("journal", move || match &*health.borrow() {
             Health::Accepting => Value::Text("accepting".to_owned()),
             Health::Stalled(why) => Value::Text(why.clone()),
         });
+    }
+
+    /// A full transfer has begun.
+    pub(crate) fn count_full_transfer(&self) {
+        self.full_transfers.add(1);
     }
 
     /// How far the snapshot has come.
@@ -109,9 +145,13 @@ impl Progress {
         self.snapshot_keys_expected.set(signed(counts.keys_expected));
     }
 
-    /// How far the stream has been read, and what has been recorded.
-    pub(crate) fn stream(&self, offset: u64, counts: OutletCounts) {
+    /// How far the stream has been read.
+    pub(crate) fn stream(&self, offset: u64) {
         self.offset.set(signed(offset));
+    }
+
+    /// What has been recorded.
+    pub(crate) fn recorded(&self, counts: OutletCounts) {
         self.records.set(signed(counts.records));
         self.bytes.set(signed(counts.bytes));
         self.skipped.set(signed(counts.skipped));
@@ -120,6 +160,33 @@ impl Progress {
     /// How far the journal holds it for good.
     pub(crate) fn durable(&self, offset: u64) {
         self.durable_offset.set(signed(offset));
+    }
+
+    /// One more piece was finished.
+    pub(crate) fn count_piece(&self) {
+        self.pieces.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many pieces were finished.
+    pub(crate) fn pieces(&self) -> u64 {
+        self.pieces.load(Ordering::Relaxed)
+    }
+
+    /// The offset up to which the journal holds everything for good, and the records appended.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        let read = |gauge: &Gauge| u64::try_from(gauge.get()).unwrap_or(0);
+        (read(&self.durable_offset), read(&self.records))
+    }
+
+    /// One word for both sides: a link that is down says more than what is still being recorded.
+    fn show_phase(&self) {
+        let phase = match *self.phases.lock() {
+            (LinkPhase::Connecting, _) => "connecting",
+            (LinkPhase::Waiting, _) => "waiting",
+            (LinkPhase::Up, Recording::Stream) => "stream",
+            (LinkPhase::Up, Recording::Snapshot | Recording::Nothing) => "snapshot",
+        };
+        self.node.set("phase", phase);
     }
 }
 

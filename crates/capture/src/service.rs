@@ -1,33 +1,40 @@
 //! One capture: checks at the start, its tasks while it runs, an orderly end.
+//!
+//! Guarantees: becomes the journal's writer before it reads where to go on, so that nobody writes in
+//! between; after a stop, or after the link has failed for good, what has come is finished, unless
+//! the journal takes nothing for [`DRAIN_GRACE`].
 
 use std::sync::Arc;
 
-use event::{Shard, names};
+use event::{Shard, limits, names};
 use journal::Journal;
-use redis_io::facts::{Flavour, Role};
-use redis_io::replication::Announcement;
-use redis_io::{Connector, ServerFacts, connector};
-use runtime::tasks::Failure;
-use runtime::{Clock, OnFailure, Random, StatusNode, Tasks};
+use redis_io::{Connector, connector};
+use runtime::tasks::{Failure, Outcome};
+use runtime::{Backoff, Clock, OnFailure, Random, StatusNode, Tasks, backoff};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
-use wire::command::normalise::Era;
+use wire::rdb;
 
 use crate::config::Config;
 use crate::describe::CommandDescriber;
 use crate::error::{BuildError, Error, IntakeError};
-use crate::heartbeat::Heartbeater;
+use crate::heartbeat::{Heartbeater, SourceClock};
 use crate::intake::{Intake, Place};
 use crate::limits::DRAIN_GRACE;
-use crate::outlet::Outlet;
+use crate::outlet::{Holdings, Outlet};
+use crate::piece::{Durable, History};
 use crate::progress::Progress;
 use crate::resume::{Tail, read_tail};
 use crate::session::{Session, SessionConfig, SessionParts};
+use crate::source::Source;
 use crate::spool::{SpoolReader, SpoolWriter, spool};
 
 /// The one shard of a source that is not a cluster.
 const ONLY_SHARD: Shard = Shard(0);
 const ONLY_SHARD_NAME: &str = "0";
+
+/// The task that keeps the link.
+const INTAKE: &str = "intake";
 
 /// What capture works with.
 #[derive(Clone)]
@@ -45,7 +52,7 @@ pub struct Capture {
     config: Config,
     parts: Parts,
     connector: Connector,
-    server: Server,
+    source: Source,
     tail: Tail,
     outlet: Outlet,
     spool: (SpoolWriter, SpoolReader),
@@ -61,20 +68,11 @@ pub struct Summary {
     pub records: u64,
 }
 
-/// What is known of the source from the start.
-#[derive(Clone, Debug)]
-struct Server {
-    /// Family and version, for people.
-    shown: String,
-    era: Era,
-    /// What to say of ourselves: Valkey chooses the snapshot's format by it.
-    announcement: Announcement,
-}
-
 // === impl Capture ===
 
 impl Capture {
-    /// Connects, checks the source, finds where to resume and becomes the journal's writer. Starts nothing.
+    /// Connects, checks the source, becomes the journal's writer and finds where to resume. Starts
+    /// nothing.
     ///
     /// # Errors
     /// What stands in the way; nothing is retried here.
@@ -89,53 +87,76 @@ impl Capture {
         };
         let connector = Connector::new(config.source.clone(), settings, Arc::clone(&parts.clock))?;
         let mut connection = connector.connect().await?;
-        let facts = ServerFacts::gather(&mut connection).await?;
-        let server = Server::judge(&facts, &config)?;
-        let description = parts.journal.describe().await?;
-        let tail = read_tail(parts.journal.as_ref(), ONLY_SHARD).await?;
+        let source = Source::ask(&mut connection).await;
+        let endpoint = connector.endpoint().to_string();
+        let source = source.map_err(|error| BuildError::of_source(error, &endpoint))?;
         let appender = parts.journal.appender().await?;
-        let partitions = u16::try_from(description.partitions.len()).unwrap_or(u16::MAX);
-        let outlet = Outlet::new(appender, partitions, tail.held.clone());
+        let limit = parts.journal.describe().await?.max_record_bytes;
+        if limit < limits::MAX_EVENT_BYTES {
+            return Err(BuildError::SmallRecords { limit, needed: limits::MAX_EVENT_BYTES });
+        }
+        let tail = read_tail(parts.journal.as_ref(), ONLY_SHARD).await?;
+        let holdings = Holdings { held: tail.held.clone(), durable: tail.durable };
+        let outlet = Outlet::new(appender, holdings);
         let spool = spool(config.spool.clone())?;
         let progress = Arc::new(Progress::new(&parts.status, spool.0.gauge()));
-        parts.status.set("source", connector.endpoint().to_string());
-        parts.status.set("server", server.shown.clone());
-        Ok(Self { config, parts, connector, server, tail, outlet, spool, progress })
+        parts.status.set("source", endpoint);
+        progress.set_server(&source.peer.shown);
+        Ok(Self { config, parts, connector, source, tail, outlet, spool, progress })
     }
 
-    /// Runs until `stop` is cancelled, then finishes what has been read; ends early only on an error that no
-    /// retry helps with.
+    /// Runs until `stop` is cancelled, then finishes what has been read; ends early only on an error
+    /// that no retry helps with.
     ///
     /// # Errors
     /// The first failure of one of its tasks.
     pub async fn run(self, stop: CancellationToken) -> Result<Summary, Error> {
-        let tasks = Tasks::under(Arc::clone(&self.parts.clock), &stop);
-        let session = self.start(&tasks);
-        let result = session.run(tasks.stop_token()).await;
+        let clock = Arc::clone(&self.parts.clock);
+        let progress = Arc::clone(&self.progress);
+        let tasks = Tasks::under(Arc::clone(&clock), &stop);
+        let (session, link_ended) = self.start(&tasks);
+        let given_up = async {
+            tokio::select! {
+                () = stalled_after(&link_ended, clock.as_ref(), &progress) => {}
+                () = overdue(&stop, clock.as_ref()) => {}
+            }
+        };
+        let result = tokio::select! {
+            biased;
+            result = session.run(tasks.stop_token()) => Some(result),
+            () = given_up => None,
+        };
         tasks.stop_token().cancel();
         let outcome = tasks.join(DRAIN_GRACE).await;
-        match (result, outcome.first) {
-            (Err(error), _) => Err(Error::Session(error)),
-            (Ok(_), Some(failure)) => Err(error_of(failure)),
-            (Ok(summary), None) => Ok(summary),
+        match (result, failure_of(outcome)) {
+            (Some(Err(error)), _) => Err(Error::Session(error)),
+            (_, Some(failure)) => Err(failure),
+            (Some(Ok(summary)), None) => Ok(summary),
+            (None, None) => {
+                tracing::warn!("the journal did not take in time what had come: it is read again");
+                let (durable_offset, records) = progress.totals();
+                Ok(Summary { durable_offset, records })
+            }
         }
     }
 
     /// Starts the tasks around the session: the link, which drains the socket, and the heartbeat.
-    fn start(self, tasks: &Tasks) -> Session {
+    /// The token is cancelled when the link has ended.
+    fn start(self, tasks: &Tasks) -> (Session, CancellationToken) {
         let stop = tasks.stop_token();
-        let (skew_out, skew_ms) = watch::channel(None);
-        let (durable_out, durable_offset) = watch::channel(0);
+        let (clock_out, source_clock) = watch::channel(SourceClock::default());
+        let (durable_out, durable) = watch::channel(Durable::default());
         let ack_wanted = Arc::new(Notify::new());
         let (spool_in, spool_out) = self.spool;
         let clock = &self.parts.clock;
+        let heartbeat_key = names::heartbeat(&self.config.stream);
         let heartbeater = Heartbeater {
             connector: self.connector.clone(),
             clock: Arc::clone(clock),
-            key: names::heartbeat(&self.config.stream),
+            key: heartbeat_key.clone(),
             interval: self.config.heartbeat_interval,
             write: self.config.heartbeat,
-            skew_ms: skew_out,
+            source_clock: clock_out,
             progress: Arc::clone(&self.progress),
         };
         tasks.spawn("heartbeat", OnFailure::Report, heartbeater.run(stop.clone()));
@@ -146,33 +167,45 @@ impl Capture {
             spool: spool_in,
             place: place_of(&self.tail),
             held_offset: self.tail.held_offset(),
-            announcement: self.server.announcement,
+            history: History::default(),
             window: self.config.reconnect_window,
-            durable_offset,
+            durable,
             ack_wanted: Arc::clone(&ack_wanted),
             progress: Arc::clone(&self.progress),
         };
-        tasks.spawn("intake", OnFailure::StopAll, intake.run(stop));
+        let link_ended = CancellationToken::new();
+        let ends = link_ended.clone().drop_guard();
+        // A failure stops nothing at once: what is in the spool is finished first.
+        tasks.spawn(INTAKE, OnFailure::Report, async move {
+            let result = intake.run(stop).await;
+            drop(ends);
+            result
+        });
+        let window = Some(self.config.reconnect_window);
+        let backoff = Backoff::new(backoff::Settings { window, ..backoff::Settings::default() });
+        let backoff = backoff.expect("the defaults are valid");
+        let parts = SessionParts {
+            clock: Arc::clone(clock),
+            spool: spool_out,
+            outlet: self.outlet,
+            describer: CommandDescriber::new(self.connector, Arc::clone(clock), backoff),
+            progress: self.progress,
+            source_clock,
+            durable: durable_out,
+            ack_wanted,
+        };
         let config = SessionConfig {
             shard: ONLY_SHARD,
             shard_name: ONLY_SHARD_NAME.to_owned(),
-            server: self.server.shown,
-            era: self.server.era,
-            heartbeat_key: names::heartbeat(&self.config.stream),
+            heartbeat_key,
             heartbeat_interval: self.config.heartbeat_interval,
-            heartbeats: self.config.heartbeat,
+            snapshot_limits: rdb::Limits {
+                raw_value_bytes: limits::IMAGE_BYTES,
+                part_bytes: limits::PART_BYTES,
+                ..rdb::Limits::default()
+            },
         };
-        let parts = SessionParts {
-            clock: self.parts.clock,
-            spool: spool_out,
-            outlet: self.outlet,
-            describer: CommandDescriber::new(self.connector),
-            progress: self.progress,
-            skew_ms,
-            durable_offset: durable_out,
-            ack_wanted,
-        };
-        Session::new(config, parts, &self.tail)
+        (Session::new(config, parts, &self.tail, self.source.peer), link_ended)
     }
 }
 
@@ -183,55 +216,34 @@ fn place_of(tail: &Tail) -> Option<Place> {
     Some(Place { replication_id, offset: point.offset })
 }
 
-/// A task's failure as the error it stands for.
-fn error_of(failure: Failure) -> Error {
-    match failure {
+/// Completes when a stop was asked for and the time to finish is over.
+async fn overdue(stop: &CancellationToken, clock: &dyn Clock) {
+    stop.cancelled().await;
+    clock.sleep(DRAIN_GRACE).await;
+}
+
+/// Completes when the link has ended and what it left is not being recorded any more.
+async fn stalled_after(link_ended: &CancellationToken, clock: &dyn Clock, progress: &Progress) {
+    link_ended.cancelled().await;
+    loop {
+        let before = progress.pieces();
+        clock.sleep(DRAIN_GRACE).await;
+        if progress.pieces() == before {
+            return;
+        }
+    }
+}
+
+/// The failure that ended the capture, if one did.
+fn failure_of(outcome: Outcome) -> Option<Error> {
+    let Outcome { first, others, .. } = outcome;
+    let mut failures = first.into_iter().chain(others);
+    let failure = failures.find(|failure| failure.task() == INTAKE)?;
+    Some(match failure {
         Failure::Error { task, source } => match source.downcast::<IntakeError>() {
             Ok(error) => Error::Intake(*error),
             Err(other) => Error::Task(format!("task {task} failed: {other}")),
         },
         panic @ Failure::Panic { .. } => Error::Task(panic.to_string()),
-    }
-}
-
-// === impl Server ===
-
-impl Server {
-    /// What the source is, if it is one that can be read.
-    fn judge(facts: &ServerFacts, config: &Config) -> Result<Self, BuildError> {
-        let unfit =
-            |what: String| Err(BuildError::Unfit { endpoint: config.source.to_string(), what });
-        let flavour = match &facts.flavour {
-            Some(Flavour::Valkey) => "valkey",
-            Some(Flavour::Other(name)) => name,
-            Some(Flavour::Redis) | None => "redis",
-        };
-        match &facts.role {
-            Some(Role::Sentinel) => {
-                return unfit("it is a sentinel, which holds no data".to_owned());
-            }
-            Some(Role::Replica { .. }) if facts.replica_read_only == Some(false) => {
-                return unfit(
-                    "it is a replica that takes writes of its own, which it does not replicate"
-                        .to_owned(),
-                );
-            }
-            _ => {}
-        }
-        if facts.cluster_enabled == Some(true) {
-            return unfit("it is a node of a cluster, which this version does not read".to_owned());
-        }
-        let Some(version) = facts.version else {
-            return unfit("it does not tell its version: allow INFO to the account".to_owned());
-        };
-        let is_valkey = facts.flavour == Some(Flavour::Valkey);
-        let era = match version.major {
-            _ if is_valkey => Era::V7_0,
-            0..=4 => Era::V2_8,
-            5 | 6 => Era::V5_0,
-            _ => Era::V7_0,
-        };
-        let announcement = Announcement::for_server(facts);
-        Ok(Self { shown: format!("{flavour} {version}"), era, announcement })
-    }
+    })
 }

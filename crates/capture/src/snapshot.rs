@@ -1,10 +1,13 @@
 //! The snapshot file to events: images of small values, parts of large ones, function libraries.
 //!
-//! Guarantees: every key of the file becomes one image, or one run of parts of which only the last says so; all
-//! events stand at the snapshot's offset with growing index; begin and end events frame them in every partition;
-//! what the file holds and events cannot carry is reported, not dropped in silence.
+//! Guarantees: every key of the file becomes one image, or one run of parts of which only the last
+//! says so; all events stand at the snapshot's offset with growing index; begin and end events frame
+//! them in every partition; what the file holds and events cannot carry is reported, not dropped in
+//! silence.
 
 mod large;
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 use event::control::{Control, FunctionChange, SnapshotBegin, SnapshotEnd};
@@ -29,8 +32,26 @@ pub(crate) struct SnapshotReader {
     stream_db: Option<u32>,
     large: Option<LargeValue>,
     begun: bool,
+    /// Keys that the source announced; 0: it did not.
+    keys_expected: u64,
     counts: SnapshotCounts,
     partition_keys: Vec<u64>,
+    left_out: LeftOut,
+}
+
+/// What is known of a snapshot before it is read.
+#[derive(Clone, Debug)]
+pub(crate) struct Start {
+    /// Where its first event stands.
+    pub at: Position,
+    /// The stamp of all its events.
+    pub stamp: Stamp,
+    /// Size of the file; 0: not known.
+    pub bytes_expected: u64,
+    /// Keys in it, roughly; 0: not known.
+    pub keys_expected: u64,
+    /// How many partitions there are.
+    pub partitions: u16,
 }
 
 /// Where the next event stands.
@@ -47,6 +68,12 @@ struct Format {
     version: u16,
 }
 
+/// What the file holds and no event carries, each once.
+#[derive(Debug, Default)]
+struct LeftOut {
+    what: Vec<String>,
+}
+
 /// How far a snapshot has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SnapshotCounts {
@@ -56,16 +83,18 @@ pub(crate) struct SnapshotCounts {
     pub bytes_expected: u64,
     /// Keys that were read.
     pub keys: u64,
-    /// Keys that the file has announced so far.
+    /// Keys that the source or the file has announced so far.
     pub keys_expected: u64,
 }
 
-/// Whether the file is complete.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why reading paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Read {
+    /// The outlet should be flushed first.
+    Full,
     /// More bytes are needed.
     NeedMore,
-    /// It is; its end has been written.
+    /// The file is complete; its end has been written.
     Complete {
         /// Database that the stream goes on in, where the file tells.
         stream_db: Option<u32>,
@@ -75,20 +104,23 @@ pub(crate) enum Read {
 // === impl SnapshotReader ===
 
 impl SnapshotReader {
-    /// A reader of a snapshot whose events stand at `at`, from its index on.
+    /// A reader of a snapshot that holds no more of a value at once than `limits` say.
     #[must_use]
-    pub(crate) fn new(at: Position, stamp: Stamp, bytes_expected: u64, partitions: u16) -> Self {
-        let counts = SnapshotCounts { bytes_expected, ..SnapshotCounts::default() };
+    pub(crate) fn new(start: Start, limits: rdb::Limits) -> Self {
+        let Start { at, stamp, bytes_expected, keys_expected, partitions } = start;
+        let counts = SnapshotCounts { bytes_expected, keys_expected, ..SnapshotCounts::default() };
         Self {
-            parser: rdb::Parser::new(rdb::Limits::default()),
+            parser: rdb::Parser::new(limits),
             place: Place { next: at, stamp },
             format: Format { flavour: Flavour::Redis, version: 0 },
             db: 0,
             stream_db: None,
             large: None,
             begun: false,
+            keys_expected,
             counts,
             partition_keys: vec![0; usize::from(partitions)],
+            left_out: LeftOut::default(),
         }
     }
 
@@ -103,8 +135,14 @@ impl SnapshotReader {
         SnapshotCounts { bytes: self.parser.offset(), ..self.counts }
     }
 
-    /// Turns what was fed into events, until `outlet` holds about `batch_bytes`, more bytes are needed, or the
-    /// file ends. Returns none when the outlet should be flushed first.
+    /// What could not be carried, for people; empty: nothing.
+    #[must_use]
+    pub(crate) fn left_out(&self) -> String {
+        self.left_out.what.join("; ")
+    }
+
+    /// Turns what was fed into events, until `outlet` holds about `batch_bytes`, more bytes are
+    /// needed, or the file ends.
     ///
     /// # Errors
     /// When the file is not what it should be.
@@ -112,18 +150,18 @@ impl SnapshotReader {
         &mut self,
         outlet: &mut Outlet,
         batch_bytes: usize,
-    ) -> Result<Option<Read>, SnapshotError> {
+    ) -> Result<Read, SnapshotError> {
         loop {
             if outlet.batch_bytes() >= batch_bytes {
-                return Ok(None);
+                return Ok(Read::Full);
             }
             let progress = self.parser.next().map_err(SnapshotError::Malformed)?;
             match progress {
                 Progress::Item(item) => self.take(item, outlet)?,
-                Progress::NeedMore => return Ok(Some(Read::NeedMore)),
+                Progress::NeedMore => return Ok(Read::NeedMore),
                 Progress::End => {
                     self.end(outlet)?;
-                    return Ok(Some(Read::Complete { stream_db: self.stream_db }));
+                    return Ok(Read::Complete { stream_db: self.stream_db });
                 }
             }
         }
@@ -134,18 +172,19 @@ impl SnapshotReader {
             Item::Header { flavour, version } => self.format = Format { flavour, version },
             Item::Aux { key, value } => self.note(&key, &value),
             Item::SelectDb(db) => self.db = db,
-            Item::ResizeDb { keys, .. } => self.counts.keys_expected += keys,
+            Item::ResizeDb { keys, .. } if self.keys_expected == 0 => {
+                self.counts.keys_expected += keys;
+            }
+            Item::ResizeDb { .. } => {}
             Item::SlotInfo { .. } => {}
             Item::SlotImport { job, ranges } => {
                 let job = String::from_utf8_lossy(&job);
-                tracing::warn!(%job, ?ranges, "the snapshot holds slots whose import has not finished");
+                self.left_out
+                    .note(format!("that import {job} of slots {ranges:?} is not finished"));
             }
             Item::Function(source) => self.function(source, outlet)?,
             Item::ModuleAux { module, .. } => {
-                tracing::warn!(
-                    module = module.name(),
-                    "values of a module outside keys are not carried"
-                );
+                self.left_out.note(format!("values of module {} outside keys", module.name()));
             }
             Item::Entry(entry) => self.entry(entry, outlet)?,
             Item::LargeBegin(head) => self.large_begin(head, outlet)?,
@@ -156,6 +195,9 @@ impl SnapshotReader {
             }
             Item::LargeEnd => {
                 if let Some(large) = self.large.take() {
+                    if large.has_idempotence() {
+                        self.left_out.note("idempotence state of large streams".to_owned());
+                    }
                     large.end(&mut self.place, outlet)?;
                 }
             }
@@ -168,6 +210,8 @@ impl SnapshotReader {
         if key == b"repl-stream-db" {
             // -1 stands for "none selected yet": the stream then begins with a SELECT.
             self.stream_db = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+        } else if key == b"keydb-subexpire-key" {
+            self.left_out.note("expiry of members of collections (KeyDB)".to_owned());
         }
     }
 
@@ -205,15 +249,15 @@ impl SnapshotReader {
         if names::is_ours(&head.key) {
             return Ok(());
         }
-        let slot = self.count(&head, outlet);
+        self.count(&head, outlet);
         let image_head = self.format.image_head(&head);
-        self.large = Some(LargeValue::new(self.db, slot, head.key, image_head));
+        self.large = Some(LargeValue::new(self.db, head.key, head.kind.class(), image_head));
         Ok(())
     }
 
     fn count(&mut self, head: &EntryHead, outlet: &Outlet) -> Slot {
         if head.key_meta.is_some() {
-            tracing::warn!(db = self.db, "metadata of modules on a key is not carried");
+            self.left_out.note("metadata of modules on keys".to_owned());
         }
         let slot = Slot::of_key(&head.key);
         self.counts.keys += 1;
@@ -224,7 +268,7 @@ impl SnapshotReader {
         slot
     }
 
-    /// The begin event waits for the first item with content, so that it can tell what was announced before.
+    /// The begin event waits for the first item with content: by then the format is known.
     fn begin(&mut self, outlet: &mut Outlet) -> Result<(), SnapshotError> {
         if self.begun {
             return Ok(());
@@ -232,7 +276,7 @@ impl SnapshotReader {
         self.begun = true;
         let begin = SnapshotBegin {
             snapshot_id: 0,
-            keys_expected: self.counts.keys_expected,
+            keys_expected: self.keys_expected,
             bytes_expected: self.counts.bytes_expected,
             rdb_version: u32::from(self.format.version),
             flavour: self.format.flavour,
@@ -283,6 +327,17 @@ impl Place {
     fn event(&mut self, db: u32, slot: Slot, key: Bytes, body: Body) -> Event {
         let position = self.advance();
         Event { position, stamp: self.stamp.clone(), db, slot, key, body, seen: Vec::new() }
+    }
+}
+
+// === impl LeftOut ===
+
+impl LeftOut {
+    fn note(&mut self, what: String) {
+        if !self.what.contains(&what) {
+            tracing::warn!("the snapshot holds what is not carried: {what}");
+            self.what.push(what);
+        }
     }
 }
 

@@ -17,7 +17,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use self::disk::{FileId, FilesReader, FilesWriter};
+use self::disk::{Claim, FileId, FilesReader, FilesWriter};
+use crate::piece::Piece;
 
 /// Shares of the spool.
 #[derive(Clone, Debug)]
@@ -28,40 +29,6 @@ pub struct SpoolConfig {
     pub memory_bytes: usize,
     /// Bytes that may wait in files.
     pub disk_bytes: u64,
-}
-
-/// One thing that came over the link.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Piece {
-    /// The source sends its whole data set: everything before is superseded.
-    FullResync {
-        /// The history, and the offset that the snapshot stands at.
-        lineage: Lineage,
-        /// Size of the snapshot file; 0: not known beforehand.
-        bytes_expected: u64,
-    },
-    /// Bytes of the snapshot file.
-    Snapshot(Bytes),
-    /// The snapshot file is complete; the stream follows.
-    SnapshotEnd,
-    /// Bytes of the replication stream, and when they arrived (Unix milliseconds, our clock).
-    Stream {
-        /// The bytes.
-        bytes: Bytes,
-        /// When.
-        arrived_ms: i64,
-    },
-    /// The link was set up anew and the stream goes on without a gap; under another replication id if one is named.
-    Continued(Option<Lineage>),
-}
-
-/// A replication history and a place in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Lineage {
-    /// The replication id.
-    pub replication_id: String,
-    /// For a full transfer: the offset the snapshot stands at. For a continuation: where the histories part.
-    pub offset: u64,
 }
 
 /// The side that the link fills.
@@ -75,8 +42,9 @@ pub(crate) struct SpoolWriter {
 /// The side that the parser empties.
 #[derive(Debug)]
 pub(crate) struct SpoolReader {
-    shared: Arc<Shared>,
+    /// Removed before the directory is given up.
     files: FilesReader,
+    shared: Arc<Shared>,
 }
 
 /// How much waits in the spool.
@@ -88,7 +56,7 @@ pub(crate) struct SpoolUse {
     pub disk_bytes: u64,
 }
 
-/// A view of how much waits, for the status.
+/// A view of how much waits, and of whether more can come.
 #[derive(Clone, Debug)]
 pub(crate) struct SpoolGauge {
     shared: Arc<Shared>,
@@ -105,6 +73,12 @@ pub enum SpoolError {
         /// The disk share.
         limit: u64,
     },
+    /// Another capture uses its directory.
+    #[error("the spool directory {} is in use by another capture", dir.display())]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The file system refused.
     #[error("{what} {}", path.display())]
     Io {
@@ -118,10 +92,11 @@ pub enum SpoolError {
     },
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
     filled: Notify,
+    _claim: Claim,
 }
 
 #[derive(Debug, Default)]
@@ -144,15 +119,24 @@ enum Kind {
     Stream { arrived_ms: i64 },
 }
 
+/// Pieces on disk are joined up to this size: as large as a read of a busy socket.
+const JOINED_BYTES: usize = 256 * 1024;
+
+/// Bytes that arrived within so many milliseconds count as having arrived together.
+const JOINED_MS: i64 = 10;
+
 /// An empty spool. Files of an earlier run in its directory are removed.
 ///
 /// # Errors
-/// When the directory cannot be made or emptied.
+/// When the directory cannot be made or emptied, or is another capture's.
 pub(crate) fn spool(config: SpoolConfig) -> Result<(SpoolWriter, SpoolReader), SpoolError> {
-    disk::clear(&config.dir)?;
-    let shared = Arc::new(Shared::default());
-    let reader =
-        SpoolReader { shared: Arc::clone(&shared), files: FilesReader::new(config.dir.clone()) };
+    let shared = Arc::new(Shared {
+        _claim: Claim::stake(&config.dir)?,
+        queue: Mutex::default(),
+        filled: Notify::new(),
+    });
+    let files = FilesReader::new(config.dir.clone());
+    let reader = SpoolReader { files, shared: Arc::clone(&shared) };
     Ok((SpoolWriter { shared, files: FilesWriter::new(config.dir.clone()), config }, reader))
 }
 
@@ -166,22 +150,21 @@ impl SpoolWriter {
     /// link must be given up, and set up again later from an earlier offset.
     pub(crate) async fn push(&mut self, piece: Piece) -> Result<(), SpoolError> {
         let Some((bytes, kind)) = on_disk_form(&piece) else {
-            self.shared.put(Waiting::Here(piece), 0, 0);
+            self.shared.put(Waiting::Here(piece));
             return Ok(());
         };
         let length = bytes.len();
         let held = self.shared.queue.lock().held;
         if held.disk_bytes == 0 && held.memory_bytes + length <= self.config.memory_bytes {
-            self.shared.put(Waiting::Here(piece), length, 0);
+            self.shared.put(Waiting::Here(piece));
             return Ok(());
         }
-        let added = u64::try_from(length).unwrap_or(u64::MAX);
-        if held.disk_bytes.saturating_add(added) > self.config.disk_bytes {
+        if held.disk_bytes.saturating_add(to_u64(length)) > self.config.disk_bytes {
             let dir = self.config.dir.clone();
             return Err(SpoolError::Full { dir, limit: self.config.disk_bytes });
         }
         let file = self.files.append(bytes).await?;
-        self.shared.put(Waiting::OnDisk { file, length, kind }, 0, added);
+        self.shared.put(Waiting::OnDisk { file, length, kind });
         Ok(())
     }
 
@@ -209,26 +192,25 @@ impl SpoolReader {
     pub(crate) async fn pop(&mut self) -> Result<Option<Piece>, SpoolError> {
         loop {
             let filled = self.shared.filled.notified();
-            let (file, length, kind) = {
+            let waiting = {
                 let mut queue = self.shared.queue.lock();
-                match queue.waiting.front() {
+                match queue.take() {
                     None if queue.closed => return Ok(None),
-                    None => (None, 0, Kind::Snapshot),
-                    Some(Waiting::Here(_)) => return Ok(queue.take_here()),
-                    Some(Waiting::OnDisk { file, length, kind }) => (Some(*file), *length, *kind),
+                    waiting => waiting,
                 }
             };
-            let Some(file) = file else {
-                filled.await;
-                continue;
-            };
-            // No await from here on: a dropped future loses nothing.
-            let bytes = self.files.read(file, length)?;
-            self.shared.queue.lock().take_from_disk(length);
-            return Ok(Some(match kind {
-                Kind::Snapshot => Piece::Snapshot(bytes),
-                Kind::Stream { arrived_ms } => Piece::Stream { bytes, arrived_ms },
-            }));
+            // No await once something was taken: a dropped future loses nothing.
+            match waiting {
+                None => filled.await,
+                Some(Waiting::Here(piece)) => return Ok(Some(piece)),
+                Some(Waiting::OnDisk { file, length, kind }) => {
+                    let bytes = self.files.read(file, length)?;
+                    return Ok(Some(match kind {
+                        Kind::Snapshot => Piece::Snapshot(bytes),
+                        Kind::Stream { arrived_ms } => Piece::Stream { bytes, arrived_ms },
+                    }));
+                }
+            }
         }
     }
 }
@@ -246,12 +228,8 @@ impl SpoolGauge {
 // === impl Shared ===
 
 impl Shared {
-    fn put(&self, waiting: Waiting, memory: usize, disk: u64) {
-        let mut queue = self.queue.lock();
-        queue.waiting.push_back(waiting);
-        queue.held.memory_bytes += memory;
-        queue.held.disk_bytes += disk;
-        drop(queue);
+    fn put(&self, waiting: Waiting) {
+        self.queue.lock().add(waiting);
         self.filled.notify_one();
     }
 }
@@ -259,18 +237,68 @@ impl Shared {
 // === impl Queue ===
 
 impl Queue {
-    fn take_here(&mut self) -> Option<Piece> {
-        let Some(Waiting::Here(piece)) = self.waiting.pop_front() else { return None };
-        let length = on_disk_form(&piece).map_or(0, |(bytes, _)| bytes.len());
-        self.held.memory_bytes = self.held.memory_bytes.saturating_sub(length);
-        Some(piece)
+    fn add(&mut self, waiting: Waiting) {
+        match &waiting {
+            Waiting::Here(piece) => self.held.memory_bytes += bytes_of(piece),
+            Waiting::OnDisk { length, .. } => self.held.disk_bytes += to_u64(*length),
+        }
+        let joined = self.waiting.back_mut().is_some_and(|last| last.join(&waiting));
+        if !joined {
+            self.waiting.push_back(waiting);
+        }
     }
 
-    fn take_from_disk(&mut self, length: usize) {
-        self.waiting.pop_front();
-        let length = u64::try_from(length).unwrap_or(u64::MAX);
-        self.held.disk_bytes = self.held.disk_bytes.saturating_sub(length);
+    fn take(&mut self) -> Option<Waiting> {
+        let waiting = self.waiting.pop_front()?;
+        match &waiting {
+            Waiting::Here(piece) => self.held.memory_bytes -= bytes_of(piece),
+            Waiting::OnDisk { length, .. } => self.held.disk_bytes -= to_u64(*length),
+        }
+        Some(waiting)
     }
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    /// Adds the bytes that follow in the same file, so that a long backlog of small reads does not
+    /// fill the memory with its list. False: they stand for themselves.
+    fn join(&mut self, next: &Self) -> bool {
+        let (
+            Self::OnDisk { file, length, kind },
+            Self::OnDisk { file: next_file, length: more, kind: next_kind },
+        ) = (self, next)
+        else {
+            return false;
+        };
+        let fits = file == next_file && *length + more <= JOINED_BYTES && kind.is_as(*next_kind);
+        if fits {
+            *length += more;
+        }
+        fits
+    }
+}
+
+// === impl Kind ===
+
+impl Kind {
+    fn is_as(self, next: Self) -> bool {
+        match (self, next) {
+            (Self::Snapshot, Self::Snapshot) => true,
+            (Self::Stream { arrived_ms }, Self::Stream { arrived_ms: later }) => {
+                (0..=JOINED_MS).contains(&later.saturating_sub(arrived_ms))
+            }
+            _ => false,
+        }
+    }
+}
+
+fn bytes_of(piece: &Piece) -> usize {
+    on_disk_form(piece).map_or(0, |(bytes, _)| bytes.len())
+}
+
+fn to_u64(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 /// The bytes of a piece that may go to disk, and what they are; none for pieces without bytes.
@@ -280,6 +308,6 @@ fn on_disk_form(piece: &Piece) -> Option<(&Bytes, Kind)> {
         Piece::Stream { bytes, arrived_ms } => {
             Some((bytes, Kind::Stream { arrived_ms: *arrived_ms }))
         }
-        Piece::FullResync { .. } | Piece::SnapshotEnd | Piece::Continued(_) => None,
+        Piece::FullResync(_) | Piece::SnapshotEnd | Piece::Continued { .. } => None,
     }
 }

@@ -1,17 +1,20 @@
 //! Commands of the replication stream to changes: which database, which transaction, which keys.
 //!
-//! Pure: no I/O, no clock. Guarantees: between two calls the state is the one at a command boundary; a command
-//! that cannot be understood changes nothing and is refused by name; what carries no data (PING, PUBLISH,
-//! bookkeeping keys of ours) yields no change but still counts in the offset, which is the caller's to keep.
+//! Pure: no I/O, no clock. Guarantees: between two calls the state is the one at a command boundary;
+//! a command that cannot be understood changes nothing and is refused by name, so that nothing that
+//! changes data is left out in silence; what carries no data (PING, PUBLISH, bookkeeping keys of
+//! ours) yields no change but still counts in the offset, which is the caller's to keep.
 
 mod change;
 mod error;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
 use event::control::{Control, FunctionChange};
-use event::{Body, Change, Command, Group, GroupedChange};
+use event::{Change, Command, Group, GroupedChange, KeyArgs};
 use wire::args::{Args, is_word};
 use wire::command::normalise::Era;
 use wire::command::{CommandSpec, Effect, lookup};
@@ -27,7 +30,7 @@ pub(crate) struct Translator {
     maker: ChangeMaker,
     partitions: u16,
     selected_db: u32,
-    /// Commands since MULTI, while inside a transaction.
+    /// Changes since MULTI, while inside a transaction.
     transaction: Option<Vec<GroupedChange>>,
     heartbeat_key: Bytes,
     /// Commands that the table does not know, as the source described them.
@@ -43,25 +46,35 @@ pub(crate) enum Translated {
     AckWanted,
     /// Our own heartbeat passed, written at this time of the source's clock (Unix milliseconds).
     Heartbeat(i64),
-    /// Changes, in order; their place in the list is the index of their position.
+    /// What to record, in order.
     Changes(Vec<Record>),
 }
 
-/// One record to append.
+/// One thing to record.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Record {
-    /// In the partition of its slot, with a barrier in each other partition that it touches.
-    Keyed {
+    /// One change of a key, in the partition of its slot.
+    Change {
         /// Database.
         db: u32,
-        /// Slot of the (home) key.
+        /// Slot of the key.
         slot: Slot,
-        /// The (home) key.
+        /// The key.
         key: Bytes,
         /// What happens.
-        body: Body,
-        /// Other partitions that it touches.
-        others: Vec<u16>,
+        command: Command,
+    },
+    /// Changes that appear together, in the partition of the home key's slot, with a barrier in each
+    /// other one that they touch.
+    Group {
+        /// Database of the home key.
+        db: u32,
+        /// Slot of the home key.
+        slot: Slot,
+        /// The home key.
+        key: Bytes,
+        /// The changes and the partitions.
+        group: Group,
     },
     /// In every partition.
     Everywhere {
@@ -88,6 +101,11 @@ impl Translator {
         }
     }
 
+    /// The stream is written by a server of another generation from here on.
+    pub(crate) fn set_era(&mut self, era: Era) {
+        self.maker.era = era;
+    }
+
     /// The database selected here.
     #[must_use]
     pub(crate) fn selected_db(&self) -> u32 {
@@ -108,72 +126,80 @@ impl Translator {
     /// Takes the next command. `now_ms` is when it arrived, by the source's clock.
     ///
     /// # Errors
-    /// When it cannot be understood; [`TranslateError::Unknown`] may be tried again after [`Translator::learn`].
+    /// When it cannot be understood; [`TranslateError::Unknown`] may be tried again after
+    /// [`Translator::learn`].
     pub(crate) fn take(
         &mut self,
         raw: &RawCommand,
         now_ms: i64,
     ) -> Result<Translated, TranslateError> {
         let Some(name) = raw.get(0) else { return Ok(Translated::Nothing) };
-        let known = lookup(raw);
         let learned = || self.learned.get(&name.to_ascii_uppercase());
-        let Some(spec) = known.or_else(learned) else {
-            return Err(TranslateError::unknown(name));
-        };
+        let Some(spec) = lookup(raw).or_else(learned) else { return Self::unknown(raw, name) };
         match spec.effect {
-            Effect::Control => self.control(raw),
-            Effect::None | Effect::Publish => Ok(Translated::Nothing),
-            Effect::Script if is_bookkeeping(raw) => Ok(Translated::Nothing),
-            Effect::Script => Err(TranslateError::Script { command: lossy(name) }),
-            Effect::Flush | Effect::SwapDb | Effect::Function => {
-                let change = self.keyless(raw, spec.effect)?;
-                Ok(self.take_keyless(change))
+            Effect::Control => {
+                let name = spec.name.clone();
+                self.control(raw, &name)
             }
-            Effect::FlushSlots => Err(TranslateError::Refused { command: lossy(name) }),
+            Effect::None | Effect::Publish => Ok(Translated::Nothing),
+            // Only fills a cache: what scripts do travels by itself, or as EVAL, which is refused.
+            Effect::Script if spec.name.starts_with("SCRIPT ") => Ok(Translated::Nothing),
+            Effect::Script => Err(TranslateError::Script { command: spec.name.to_string() }),
+            Effect::FlushSlots => Err(TranslateError::Refused { command: spec.name.to_string() }),
+            Effect::Flush => {
+                let all = spec.name == "FLUSHALL";
+                Ok(self.take_keyless(Change::Flush { all }))
+            }
+            Effect::SwapDb => {
+                let (first, second) = (number(raw, 1, "database")?, number(raw, 2, "database")?);
+                Ok(self.take_keyless(Change::SwapDb { first, second }))
+            }
+            Effect::Function => {
+                let args = self.maker.function_args(spec, raw)?;
+                Ok(self.take_keyless(Change::Function(FunctionChange { args })))
+            }
             Effect::Overwrite | Effect::Merge | Effect::Move | Effect::Delete | Effect::Expire => {
                 if let Some(beat) = self.heartbeat_of(raw) {
                     return Ok(Translated::Heartbeat(beat));
                 }
-                let spec = spec.clone();
-                let changes = self.maker.changes(raw, &spec, self.selected_db, now_ms)?;
+                let changes = self.maker.changes(spec, raw, self.selected_db, now_ms)?;
                 Ok(self.take_changes(changes))
             }
         }
     }
 
-    fn control(&mut self, raw: &RawCommand) -> Result<Translated, TranslateError> {
-        if is_word(raw, 0, "SELECT") {
-            self.selected_db = number(raw, 1, "database")?;
-        } else if is_word(raw, 0, "MULTI") {
-            self.transaction = Some(Vec::new());
-        } else if is_word(raw, 0, "EXEC") {
-            let changes = self.transaction.take().unwrap_or_default();
-            return Ok(self.finish_transaction(changes));
-        } else if is_word(raw, 0, "REPLCONF") && is_word(raw, 1, "GETACK") {
-            return Ok(Translated::AckWanted);
+    /// A command that the table does not know.
+    fn unknown(raw: &RawCommand, name: &[u8]) -> Result<Translated, TranslateError> {
+        if is_word(raw, 0, "REPLCONF") {
+            // Talk between servers, whatever it is about.
+            return Ok(Translated::Nothing);
+        }
+        Err(TranslateError::unknown(name))
+    }
+
+    fn control(&mut self, raw: &RawCommand, name: &str) -> Result<Translated, TranslateError> {
+        match name {
+            "SELECT" => self.selected_db = number(raw, 1, "database")?,
+            "MULTI" if self.in_transaction() => {
+                // A replica refuses it and stays in the transaction that it is in.
+                tracing::warn!("MULTI inside a transaction in the stream");
+            }
+            "MULTI" => self.transaction = Some(Vec::new()),
+            "EXEC" => match self.transaction.take() {
+                Some(changes) => return Ok(self.finish_transaction(changes)),
+                None => tracing::warn!("EXEC without MULTI in the stream"),
+            },
+            "REPLCONF GETACK" => return Ok(Translated::AckWanted),
+            "PING" | "REPLPING" => {}
+            _ => return Err(TranslateError::Refused { command: name.to_owned() }),
         }
         Ok(Translated::Nothing)
     }
 
-    fn keyless(&self, raw: &RawCommand, effect: Effect) -> Result<Change, TranslateError> {
-        Ok(match effect {
-            Effect::Flush => Change::Flush { all: is_word(raw, 0, "FLUSHALL") },
-            Effect::SwapDb => Change::SwapDb {
-                first: number(raw, 1, "database")?,
-                second: number(raw, 2, "database")?,
-            },
-            _ => Change::Function(FunctionChange { args: self.maker.function_args(raw)? }),
-        })
-    }
-
     fn take_keyless(&mut self, change: Change) -> Translated {
         let slot = change::first_slot();
-        self.take_changes(vec![GroupedChange {
-            db: self.selected_db,
-            slot,
-            key: Bytes::new(),
-            change,
-        }])
+        let (db, key) = (self.selected_db, Bytes::new());
+        self.take_changes(vec![GroupedChange { db, slot, key, change }])
     }
 
     fn take_changes(&mut self, changes: Vec<GroupedChange>) -> Translated {
@@ -181,66 +207,82 @@ impl Translator {
             transaction.extend(changes);
             return Translated::Nothing;
         }
-        let records: Vec<_> =
-            changes.into_iter().map(|change| self.record_of_one(change, false)).collect();
-        if records.is_empty() { Translated::Nothing } else { Translated::Changes(records) }
+        if changes.is_empty() {
+            return Translated::Nothing;
+        }
+        let records = changes.into_iter().map(|change| self.record_of_one(change, false));
+        Translated::Changes(records.collect())
     }
 
     fn finish_transaction(&self, mut changes: Vec<GroupedChange>) -> Translated {
-        match changes.len() {
-            0 => Translated::Nothing,
-            1 => match changes.pop() {
-                Some(change) => Translated::Changes(vec![self.record_of_one(change, true)]),
-                None => Translated::Nothing,
-            },
-            _ => Translated::Changes(vec![self.group(changes, true)]),
-        }
+        let record = match changes.len() {
+            0 => return Translated::Nothing,
+            1 => changes.pop().map(|change| self.record_of_one(change, true)),
+            _ => Some(self.group(changes, true)),
+        };
+        Translated::Changes(record.into_iter().collect())
     }
 
     /// One change is an event of its own, unless its keys lie in several partitions.
     fn record_of_one(&self, change: GroupedChange, transaction: bool) -> Record {
-        if self.partitions_of(std::slice::from_ref(&change)).len() > 1
-            && matches!(change.change, Change::Command(_))
-        {
-            return self.group(vec![change], transaction);
-        }
         let GroupedChange { db, slot, key, change } = change;
-        match control_of(change) {
-            Ok(control) => Record::Everywhere { db, control },
-            Err(command) => {
-                Record::Keyed { db, slot, key, body: Body::Command(command), others: Vec::new() }
+        match change {
+            Change::Flush { all } => Record::Everywhere { db, control: Control::Flush { all } },
+            Change::SwapDb { first, second } => {
+                Record::Everywhere { db, control: Control::SwapDb { first, second } }
+            }
+            Change::Function(function) => {
+                Record::Everywhere { db, control: Control::Function(function) }
+            }
+            Change::Command(command) if self.is_in_one_partition(&command) => {
+                Record::Change { db, slot, key, command }
+            }
+            command @ Change::Command(_) => {
+                self.group(vec![GroupedChange { db, slot, key, change: command }], transaction)
             }
         }
     }
 
     fn group(&self, changes: Vec<GroupedChange>, transaction: bool) -> Record {
-        let partitions = self.partitions_of(&changes);
         let home = changes.iter().find(|change| matches!(change.change, Change::Command(_)));
-        let (db, slot, key) = match home.or(changes.first()) {
+        let (db, slot, key) = match home {
             Some(home) => (home.db, home.slot, home.key.clone()),
             None => (self.selected_db, change::first_slot(), Bytes::new()),
         };
         let home = self.partition(slot);
-        let others: Vec<u16> = partitions.into_iter().filter(|other| *other != home).collect();
-        let involved = match others.is_empty() {
-            true => Vec::new(),
-            false => std::iter::once(home).chain(others.iter().copied()).collect(),
-        };
-        let group = Group { changes, partitions: involved, number: 0, last: true, transaction };
-        Record::Keyed { db, slot, key, body: Body::Group(group), others }
+        let touched = self.partitions_of(&changes);
+        let others = touched.into_iter().filter(|other| *other != home);
+        let mut partitions: Vec<u16> = std::iter::once(home).chain(others).collect();
+        if partitions.len() == 1 {
+            partitions.clear();
+        }
+        let group = Group { changes, partitions, number: 0, last: true, transaction };
+        Record::Group { db, slot, key, group }
+    }
+
+    fn is_in_one_partition(&self, command: &Command) -> bool {
+        if matches!(command.keys, KeyArgs::First) {
+            return true;
+        }
+        let mut partitions = keys_of(command).map(|key| self.partition(Slot::of_key(key)));
+        let first = partitions.next();
+        partitions.all(|other| Some(other) == first)
     }
 
     /// Every partition that the changes touch, in order, each once.
     fn partitions_of(&self, changes: &[GroupedChange]) -> Vec<u16> {
-        let mut partitions = Vec::new();
-        for change in changes {
-            match &change.change {
+        let mut partitions = Vec::with_capacity(changes.len());
+        for GroupedChange { slot, change, .. } in changes {
+            match change {
+                Change::Command(Command { keys: KeyArgs::First, .. }) => {
+                    partitions.push(self.partition(*slot));
+                }
                 Change::Command(command) => {
-                    let keys = command.written_keys().chain(command.read_keys());
+                    let keys = keys_of(command);
                     partitions.extend(keys.map(|key| self.partition(Slot::of_key(key))));
                 }
                 Change::Flush { .. } | Change::SwapDb { .. } | Change::Function(_) => {
-                    partitions.extend(0..self.partitions);
+                    return (0..self.partitions).collect();
                 }
             }
         }
@@ -261,19 +303,8 @@ impl Translator {
     }
 }
 
-/// The control event of a change without a key; a command has keys and comes back.
-fn control_of(change: Change) -> Result<Control, Command> {
-    match change {
-        Change::Flush { all } => Ok(Control::Flush { all }),
-        Change::SwapDb { first, second } => Ok(Control::SwapDb { first, second }),
-        Change::Function(function) => Ok(Control::Function(function)),
-        Change::Command(command) => Err(command),
-    }
-}
-
-/// SCRIPT LOAD and its like only fill a cache: effects travel by themselves.
-fn is_bookkeeping(raw: &RawCommand) -> bool {
-    is_word(raw, 0, "SCRIPT")
+fn keys_of(command: &Command) -> impl Iterator<Item = &Bytes> {
+    command.written_keys().chain(command.read_keys())
 }
 
 fn number(raw: &RawCommand, index: usize, what: &'static str) -> Result<u32, TranslateError> {
@@ -291,6 +322,3 @@ fn parse<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
 fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,16 +1,18 @@
 //! The stream part of a session: bytes to commands to records, each at its position.
 
 use bytes::Bytes;
+use event::codec::Head;
 use event::control::{Barrier, Control};
-use event::{Body, Event, Position, Stamp};
+use event::group::Cutter;
+use event::{Body, Event, Group, Position, Stamp};
 use journal::Partition;
+use wire::command::normalise::Era;
 use wire::resp::scan::{RawCommand, ScanLimits, StreamScanner};
 
-use super::{Session, SessionPhase};
+use super::{Phase, Session, control_event};
 use crate::error::SessionError;
 use crate::limits::BATCH_BYTES;
 use crate::translate::{Record, TranslateError, Translated, Translator};
-use wire::command::normalise::Era;
 
 /// Where the stream stands.
 #[derive(Debug)]
@@ -19,22 +21,26 @@ pub(super) struct StreamReader {
     translator: Translator,
     /// Offset after the last whole command.
     offset: u64,
+    /// Offset after the last command whose effect has been recorded: inside a transaction, before
+    /// its MULTI.
+    recorded: u64,
 }
 
 // === impl StreamReader ===
 
 impl StreamReader {
+    /// A reader of the stream from `offset` on, where `selected_db` is selected.
     pub(super) fn new(
         era: Era,
         partitions: u16,
-        selected_db: u32,
-        offset: u64,
         heartbeat_key: &str,
+        (selected_db, offset): (u32, u64),
     ) -> Self {
         Self {
             scanner: StreamScanner::new(ScanLimits::default()),
             translator: Translator::new(era, partitions, selected_db, heartbeat_key),
             offset,
+            recorded: offset,
         }
     }
 
@@ -50,6 +56,10 @@ impl StreamReader {
         self.translator.selected_db()
     }
 
+    pub(super) fn set_era(&mut self, era: Era) {
+        self.translator.set_era(era);
+    }
+
     fn next(&mut self) -> Result<Option<RawCommand>, SessionError> {
         let at = self.offset;
         let command =
@@ -59,12 +69,20 @@ impl StreamReader {
         }
         Ok(command)
     }
+
+    /// The last command has been dealt with.
+    fn settle(&mut self) {
+        if !self.in_transaction() {
+            self.recorded = self.offset;
+        }
+    }
 }
 
 // === impl Session ===
 
 impl Session {
-    /// Takes bytes of the stream: every whole command in them is appended when this returns.
+    /// Takes bytes of the stream: every whole command in them is appended when this returns, but for
+    /// a transaction whose end is missing.
     pub(super) async fn stream(
         &mut self,
         bytes: Bytes,
@@ -76,30 +94,29 @@ impl Session {
             self.enter_epochs(before)?;
             let Some(raw) = self.stream_reader()?.next()? else { break };
             let translated = self.translate(&raw, arrived_ms).await?;
-            self.record(translated, arrived_ms)?;
-            if self.parts.outlet.batch_bytes() >= BATCH_BYTES {
-                self.flush().await?;
-            }
+            self.record(translated, arrived_ms).await?;
+            self.stream_reader()?.settle();
         }
         self.flush().await
     }
 
     async fn flush(&mut self) -> Result<(), SessionError> {
         let stream = self.stream_reader()?;
-        // Inside a transaction the offset is not one that the journal could be said to hold.
-        let (offset, whole) = (stream.offset, !stream.in_transaction());
-        if whole {
-            self.parts.outlet.flush(offset).await?;
-            self.report_durable();
-        }
-        self.parts.progress.stream(offset, self.parts.outlet.counts());
+        let (offset, recorded) = (stream.offset, stream.recorded);
+        self.parts.outlet.flush(recorded).await?;
+        self.report_durable();
+        self.parts.progress.stream(offset);
+        self.parts.progress.recorded(self.parts.outlet.counts());
         Ok(())
+    }
+
+    async fn flush_if_full(&mut self) -> Result<(), SessionError> {
+        if self.parts.outlet.batch_bytes() < BATCH_BYTES { Ok(()) } else { self.flush().await }
     }
 
     fn enter_epochs(&mut self, offset: u64) -> Result<(), SessionError> {
         while let Some((position, begin)) = self.epochs.enter(offset) {
-            let stamp = self.stamp_now();
-            let event = self.event(position, stamp, Control::EpochBegin(begin));
+            let event = control_event(position, self.stamp_now(), Control::EpochBegin(begin));
             self.parts.outlet.push_everywhere(&event)?;
         }
         Ok(())
@@ -121,60 +138,80 @@ impl Session {
         translator.take(raw, now_ms).map_err(failed)
     }
 
-    fn record(&mut self, translated: Translated, arrived_ms: i64) -> Result<(), SessionError> {
+    async fn record(
+        &mut self,
+        translated: Translated,
+        arrived_ms: i64,
+    ) -> Result<(), SessionError> {
         match translated {
             Translated::Nothing => {}
             Translated::AckWanted => self.parts.ack_wanted.notify_one(),
             Translated::Heartbeat(source_ms) => self.stamps.heartbeat(source_ms),
             Translated::Changes(records) => {
-                if let Some(skew_ms) = *self.parts.skew_ms.borrow() {
-                    self.stamps.measured(skew_ms);
-                }
                 let offset = self.stream_reader()?.offset;
-                let first = self.epochs.position(offset);
-                for (index, record) in (0u64..).zip(records) {
+                let mut at = self.epochs.position(offset);
+                for record in records {
                     let stamp = self.stamps.next(arrived_ms);
-                    self.append(record, first.at_index(index), stamp)?;
+                    at.index += self.append(record, at, stamp).await?;
+                    self.flush_if_full().await?;
                 }
             }
         }
         Ok(())
     }
 
-    fn append(
+    /// Appends a record, and tells how many places it took.
+    async fn append(
         &mut self,
         record: Record,
         position: Position,
         stamp: Stamp,
-    ) -> Result<(), SessionError> {
+    ) -> Result<u64, SessionError> {
         match record {
             Record::Everywhere { db, control } => {
-                let event = Event { db, ..self.event(position, stamp, control) };
+                let event = Event { db, ..control_event(position, stamp, control) };
                 self.parts.outlet.push_everywhere(&event)?;
+                Ok(1)
             }
-            Record::Keyed { db, slot, key, body, others } => {
-                let home = self.parts.outlet.partition_of(slot);
-                let partitions = match &body {
-                    Body::Group(group) => group.partitions.clone(),
-                    _ => Vec::new(),
-                };
-                let event =
-                    Event { position, stamp: stamp.clone(), db, slot, key, body, seen: Vec::new() };
+            Record::Change { db, slot, key, command } => {
+                let body = Body::Command(command);
+                let event = Event { position, stamp, db, slot, key, body, seen: Vec::new() };
                 self.parts.outlet.push(&event)?;
-                for other in others {
-                    let barrier =
-                        Barrier { home_partition: home.0, partitions: partitions.clone() };
-                    let event = self.event(position, stamp.clone(), Control::Barrier(barrier));
-                    self.parts.outlet.push_to(Partition(other), &event)?;
-                }
+                Ok(1)
+            }
+            Record::Group { db, slot, key, group } => {
+                let head = Head { position, stamp: &stamp, db, slot, key: &key, seen: &[] };
+                self.append_group(&head, group).await
             }
         }
-        Ok(())
+    }
+
+    /// A group in as many records as it needs, and a barrier in each other partition.
+    async fn append_group(&mut self, head: &Head<'_>, group: Group) -> Result<u64, SessionError> {
+        let Group { changes, partitions, transaction, .. } = group;
+        let mut cutter = Cutter::new(head, partitions.clone(), transaction);
+        let mut records = 1;
+        for change in changes {
+            if let Some(event) = cutter.push(change) {
+                self.parts.outlet.push(&event)?;
+                self.flush_if_full().await?;
+                records += 1;
+            }
+        }
+        self.parts.outlet.push(&cutter.finish())?;
+        let home = self.parts.outlet.partition_of(head.slot);
+        for other in partitions.iter().filter(|other| **other != home.0) {
+            let barrier = Barrier { home_partition: home.0, partitions: partitions.clone() };
+            let control = Control::Barrier(barrier);
+            let event = control_event(head.position, head.stamp.clone(), control);
+            self.parts.outlet.push_to(Partition(*other), &event)?;
+        }
+        Ok(records)
     }
 
     fn stream_reader(&mut self) -> Result<&mut StreamReader, SessionError> {
         match &mut self.phase {
-            SessionPhase::Stream(stream) => Ok(stream),
+            Phase::Stream(stream) => Ok(stream),
             _ => Err(SessionError::OutOfPlace { what: "bytes of the stream" }),
         }
     }

@@ -1,12 +1,12 @@
 //! A large value as a run of parts: all hold elements, the last says that the value is complete.
 
 use bytes::Bytes;
+use event::Body;
 use event::image::{
     Elements, Field, ImageHead, ImagePart, StreamConsumer, StreamEntry, StreamGroup, StreamId,
     StreamMeta, StreamPart, StreamPending,
 };
-use event::{Body, limits};
-use wire::rdb::{Part, StreamItem};
+use wire::rdb::{Class, Part, StreamItem};
 use wire::slot::Slot;
 
 use super::Place;
@@ -20,6 +20,7 @@ pub(super) struct LargeValue {
     slot: Slot,
     key: Bytes,
     head: ImageHead,
+    class: Class,
     number: u64,
     /// Elements that wait until it is known whether they are the last.
     held: Option<Elements>,
@@ -30,14 +31,21 @@ pub(super) struct LargeValue {
 #[derive(Debug, Default)]
 struct StreamParts {
     group: Option<StreamGroup>,
-    warned: bool,
+    has_idempotence: bool,
 }
 
 // === impl LargeValue ===
 
 impl LargeValue {
-    pub(super) fn new(db: u32, slot: Slot, key: Bytes, head: ImageHead) -> Self {
-        Self { db, slot, key, head, number: 0, held: None, stream: StreamParts::default() }
+    pub(super) fn new(db: u32, key: Bytes, class: Class, head: ImageHead) -> Self {
+        let slot = Slot::of_key(&key);
+        let stream = StreamParts::default();
+        Self { db, slot, key, head, class, number: 0, held: None, stream }
+    }
+
+    /// Whether it is a stream with state that no event carries.
+    pub(super) fn has_idempotence(&self) -> bool {
+        self.stream.has_idempotence
     }
 
     pub(super) fn add(
@@ -60,6 +68,10 @@ impl LargeValue {
             }
             Part::Stream(items) => {
                 let part = self.stream.add(items);
+                // What only adds to an open group comes with the whole group.
+                if part == StreamPart::default() {
+                    return Ok(());
+                }
                 self.put(Elements::Stream(part), place, outlet)
             }
             Part::Module { raw } => self.put(Elements::Opaque(raw), place, outlet),
@@ -75,10 +87,8 @@ impl LargeValue {
             let part = StreamPart { groups: vec![group], ..StreamPart::default() };
             self.put(Elements::Stream(part), place, outlet)?;
         }
-        match self.held.take() {
-            Some(last) => self.push(last, true, place, outlet),
-            None => self.push(Elements::Items(Vec::new()), true, place, outlet),
-        }
+        let last = self.held.take().unwrap_or_else(|| nothing(self.class));
+        self.push(last, true, place, outlet)
     }
 
     fn put(
@@ -131,26 +141,31 @@ impl StreamParts {
                         entries_added: meta.entries_added.unwrap_or(meta.length),
                     });
                 }
-                StreamItem::Group { .. } => part.groups.extend(self.begin_group(item)),
-                item => self.of_group(item),
+                StreamItem::Group { name, last_id, entries_read } => {
+                    let group = StreamGroup {
+                        name,
+                        last_delivered: id(last_id),
+                        entries_read,
+                        pending: Vec::new(),
+                        consumers: Vec::new(),
+                    };
+                    part.groups.extend(self.group.replace(group));
+                }
+                StreamItem::Pending(_) | StreamItem::Consumer { .. } | StreamItem::Owned(_) => {
+                    self.of_group(item);
+                }
+                StreamItem::Idempotence { .. }
+                | StreamItem::Producer { .. }
+                | StreamItem::Produced { .. }
+                | StreamItem::Totals { .. } => self.has_idempotence = true,
             }
         }
         part
     }
 
-    fn begin_group(&mut self, item: StreamItem) -> Option<StreamGroup> {
-        let StreamItem::Group { name, last_id, entries_read } = item else { return None };
-        self.group.replace(StreamGroup {
-            name,
-            last_delivered: id(last_id),
-            entries_read,
-            pending: Vec::new(),
-            consumers: Vec::new(),
-        })
-    }
-
     fn of_group(&mut self, item: StreamItem) {
-        let Some(group) = &mut self.group else { return self.warn() };
+        // The parser gives these inside a group only.
+        let Some(group) = &mut self.group else { return };
         match item {
             StreamItem::Pending(pending) => group.pending.push(StreamPending {
                 id: id(pending.id),
@@ -173,20 +188,23 @@ impl StreamParts {
                     pending.consumer = consumer;
                 }
             }
-            _ => self.warn(),
+            _ => {}
         }
     }
+}
 
-    fn warn(&mut self) {
-        if !std::mem::replace(&mut self.warned, true) {
-            tracing::warn!("the idempotence state of a large stream is not carried");
-        }
+/// What a value without elements consists of.
+fn nothing(class: Class) -> Elements {
+    match class {
+        Class::String => Elements::Text(Bytes::new()),
+        Class::List | Class::Set => Elements::Items(Vec::new()),
+        Class::Zset => Elements::Scores(Vec::new()),
+        Class::Hash => Elements::Fields(Vec::new()),
+        Class::Stream => Elements::Stream(StreamPart::default()),
+        Class::Module => Elements::Opaque(Bytes::new()),
     }
 }
 
 fn id(id: wire::rdb::StreamId) -> StreamId {
     StreamId { ms: id.ms, seq: id.seq }
 }
-
-const _: () =
-    assert!(limits::PART_BYTES <= 256 * 1024, "parts come from the parser's default limits");

@@ -1,6 +1,6 @@
 //! The files behind the spool: appended to one after another, read in the same order, removed when read.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -18,6 +18,15 @@ const FILE_BYTES: u64 = 64 << 20;
 /// Every spool file has this extension; nothing else in the directory is touched.
 const EXTENSION: &str = "spool";
 
+/// Whoever holds the lock on this file owns the directory.
+const LOCK_NAME: &str = "lock";
+
+/// The right to use the directory, as long as it lives.
+#[derive(Debug)]
+pub(super) struct Claim {
+    _lock: File,
+}
+
 /// Appends to the newest file.
 #[derive(Debug)]
 pub(super) struct FilesWriter {
@@ -33,13 +42,28 @@ pub(super) struct FilesReader {
     open: Option<(FileId, File)>,
 }
 
-/// Makes the directory and removes the files of an earlier run.
-pub(super) fn clear(dir: &Path) -> Result<(), SpoolError> {
-    let failed = |what, path: &Path| {
-        let path = path.to_owned();
-        move |source| SpoolError::Io { what, path, source }
-    };
-    std::fs::create_dir_all(dir).map_err(failed("make the spool directory", dir))?;
+// === impl Claim ===
+
+impl Claim {
+    /// Makes the directory, takes it, and removes the files of an earlier run.
+    pub(super) fn stake(dir: &Path) -> Result<Self, SpoolError> {
+        std::fs::create_dir_all(dir).map_err(failed("make the spool directory", dir))?;
+        let path = dir.join(LOCK_NAME);
+        let lock = File::create(&path).map_err(failed("make the spool's lock file", &path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(SpoolError::InUse { dir: dir.to_owned() }),
+            Err(TryLockError::Error(error)) => {
+                return Err(failed("lock the spool directory by", &path)(error));
+            }
+        }
+        clear(dir)?;
+        Ok(Self { _lock: lock })
+    }
+}
+
+/// Removes spool files.
+fn clear(dir: &Path) -> Result<(), SpoolError> {
     let entries = std::fs::read_dir(dir).map_err(failed("list the spool directory", dir))?;
     for entry in entries {
         let path = entry.map_err(failed("list the spool directory", dir))?.path();
@@ -48,6 +72,11 @@ pub(super) fn clear(dir: &Path) -> Result<(), SpoolError> {
         }
     }
     Ok(())
+}
+
+fn failed(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> SpoolError {
+    let path = path.to_owned();
+    move |source| SpoolError::Io { what, path, source }
 }
 
 fn path_of(dir: &Path, file: FileId) -> PathBuf {
@@ -74,11 +103,7 @@ impl FilesWriter {
             (file, result)
         })
         .await?;
-        result.map_err(|source| SpoolError::Io {
-            what: "write the spool file",
-            path: path_of(&self.dir, id),
-            source,
-        })?;
+        result.map_err(failed("write the spool file", &path_of(&self.dir, id)))?;
         self.open = Some((id, file, written + length));
         Ok(id)
     }
@@ -88,8 +113,7 @@ impl FilesWriter {
         self.next += 1;
         let path = path_of(&self.dir, id);
         let file = OpenOptions::new().create_new(true).append(true).open(&path);
-        let file =
-            file.map_err(|source| SpoolError::Io { what: "make the spool file", path, source })?;
+        let file = file.map_err(failed("make the spool file", &path))?;
         Ok((id, file, 0))
     }
 }
@@ -101,16 +125,13 @@ impl FilesReader {
         Self { dir, open: None }
     }
 
-    /// The next `length` bytes of the file: a page-cache read of what was just written, not worth a thread hop.
+    /// The next `length` bytes of the file: a page-cache read of what was just written, not worth a
+    /// thread hop.
     pub(super) fn read(&mut self, file: FileId, length: usize) -> Result<Bytes, SpoolError> {
         let path = path_of(&self.dir, file);
         let open = self.turn_to(file)?;
         let mut bytes = vec![0; length];
-        open.read_exact(&mut bytes).map_err(|source| SpoolError::Io {
-            what: "read the spool file",
-            path,
-            source,
-        })?;
+        open.read_exact(&mut bytes).map_err(failed("read the spool file", &path))?;
         Ok(bytes.into())
     }
 
@@ -122,11 +143,7 @@ impl FilesReader {
                     remove(&path_of(&self.dir, old));
                 }
                 let path = path_of(&self.dir, file);
-                File::open(&path).map_err(|source| SpoolError::Io {
-                    what: "open the spool file",
-                    path,
-                    source,
-                })?
+                File::open(&path).map_err(failed("open the spool file", &path))?
             }
         };
         Ok(&mut self.open.insert((file, open)).1)

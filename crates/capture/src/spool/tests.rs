@@ -1,6 +1,7 @@
 //! The spool keeps order and bounds over memory and disk.
 
 use super::*;
+use crate::piece::Peer;
 
 fn config(memory_bytes: usize, disk_bytes: u64) -> (tempfile::TempDir, SpoolConfig) {
     let dir = tempfile::tempdir().unwrap();
@@ -8,8 +9,34 @@ fn config(memory_bytes: usize, disk_bytes: u64) -> (tempfile::TempDir, SpoolConf
     (dir, config)
 }
 
+fn stream_at(text: &str, arrived_ms: i64) -> Piece {
+    Piece::Stream { bytes: Bytes::copy_from_slice(text.as_bytes()), arrived_ms }
+}
+
 fn stream(text: &str) -> Piece {
-    Piece::Stream { bytes: Bytes::copy_from_slice(text.as_bytes()), arrived_ms: 7 }
+    stream_at(text, 7)
+}
+
+fn snapshot(text: &str) -> Piece {
+    Piece::Snapshot(Bytes::copy_from_slice(text.as_bytes()))
+}
+
+fn continued() -> Piece {
+    let peer = Peer { shown: String::new(), era: wire::command::normalise::Era::V7_0 };
+    Piece::Continued { peer, branch: None }
+}
+
+async fn drain(reader: &mut SpoolReader) -> Vec<Piece> {
+    let mut out = Vec::new();
+    while reader.shared.queue.lock().waiting.front().is_some() {
+        out.extend(reader.pop().await.unwrap());
+    }
+    out
+}
+
+fn spool_files(dir: &std::path::Path) -> usize {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|extension| extension == "spool")).count()
 }
 
 #[tokio::test]
@@ -18,9 +45,9 @@ async fn keeps_order_over_memory_and_disk() {
     let (mut writer, mut reader) = spool(config).unwrap();
     let pieces: Vec<Piece> = (0..50)
         .map(|number| match number % 10 {
-            9 => Piece::Continued(None),
-            4 => Piece::Snapshot(Bytes::from(format!("snapshot {number}"))),
-            _ => stream(&format!("piece {number}")),
+            9 => continued(),
+            4 => snapshot(&format!("snapshot {number}")),
+            _ => stream_at(&format!("piece {number}"), number * 1000),
         })
         .collect();
     for piece in &pieces {
@@ -28,11 +55,44 @@ async fn keeps_order_over_memory_and_disk() {
     }
     assert!(writer.gauge().held().disk_bytes > 0);
     drop(writer);
-    let mut out = Vec::new();
-    while let Some(piece) = reader.pop().await.unwrap() {
-        out.push(piece);
+    assert_eq!(drain(&mut reader).await, pieces);
+    assert_eq!(reader.pop().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn small_pieces_on_disk_are_joined() {
+    let (_dir, config) = config(1, 1_000_000);
+    let (mut writer, mut reader) = spool(config).unwrap();
+    writer.push(snapshot("ab")).await.unwrap();
+    writer.push(snapshot("cd")).await.unwrap();
+    writer.push(stream_at("ef", 100)).await.unwrap();
+    writer.push(stream_at("gh", 110)).await.unwrap();
+    writer.push(stream_at("ij", 111)).await.unwrap();
+    writer.push(stream_at("kl", 105)).await.unwrap();
+    let long = "x".repeat(JOINED_BYTES - 1);
+    writer.push(stream_at(&long, 105)).await.unwrap();
+    assert_eq!(writer.gauge().held().disk_bytes, 12 + long.len() as u64);
+    let expected = [
+        snapshot("abcd"),
+        stream_at("efgh", 100),
+        stream_at("ij", 111),
+        stream_at("kl", 105),
+        stream_at(&long, 105),
+    ];
+    assert_eq!(drain(&mut reader).await, expected);
+    assert_eq!(writer.gauge().held(), SpoolUse::default());
+}
+
+#[tokio::test]
+async fn what_is_being_read_is_not_added_to() {
+    let (_dir, config) = config(1, 1000);
+    let (mut writer, mut reader) = spool(config).unwrap();
+    for number in 0..20 {
+        let text = format!("piece {number}");
+        writer.push(stream(&text)).await.unwrap();
+        assert_eq!(reader.pop().await.unwrap(), Some(stream(&text)));
     }
-    assert_eq!(out, pieces);
+    assert_eq!(writer.gauge().held(), SpoolUse::default());
 }
 
 #[tokio::test]
@@ -42,9 +102,8 @@ async fn goes_back_to_memory_once_the_disk_is_drained() {
     for number in 0..5 {
         writer.push(stream(&format!("piece {number}"))).await.unwrap();
     }
-    for _ in 0..5 {
-        reader.pop().await.unwrap().unwrap();
-    }
+    assert!(writer.gauge().held().disk_bytes > 0);
+    drain(&mut reader).await;
     assert_eq!(writer.gauge().held(), SpoolUse::default());
     writer.push(stream("next")).await.unwrap();
     assert_eq!(writer.gauge().held(), SpoolUse { memory_bytes: 4, disk_bytes: 0 });
@@ -53,11 +112,13 @@ async fn goes_back_to_memory_once_the_disk_is_drained() {
 #[tokio::test]
 async fn fails_beyond_the_disk_share() {
     let (_dir, config) = config(4, 10);
-    let (mut writer, _reader) = spool(config).unwrap();
+    let (mut writer, mut reader) = spool(config).unwrap();
     writer.push(stream("1234")).await.unwrap();
     writer.push(stream("1234567890")).await.unwrap();
     let error = writer.push(stream("1")).await.unwrap_err();
     assert!(matches!(error, SpoolError::Full { limit: 10, .. }), "{error}");
+    drop(writer);
+    assert_eq!(drain(&mut reader).await, [stream("1234"), stream("1234567890")]);
 }
 
 #[tokio::test]
@@ -69,16 +130,53 @@ async fn wakes_a_waiting_reader() {
         writer.push(stream("late")).await.unwrap();
     });
     assert_eq!(popped.unwrap(), Some(stream("late")));
+    let (popped, ()) = tokio::join!(reader.pop(), async {
+        tokio::task::yield_now().await;
+        drop(writer);
+    });
+    assert_eq!(popped.unwrap(), None);
 }
 
 #[tokio::test]
-async fn leaves_no_file_behind() {
+async fn leaves_no_file_behind_and_removes_those_of_before() {
     let (_dir, config) = config(1, 1000);
     let dir = config.dir.clone();
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("00000000.spool"), "of a run before").unwrap();
+    std::fs::write(dir.join("notes"), "not ours").unwrap();
     let (mut writer, reader) = spool(config).unwrap();
     writer.push(stream("to disk")).await.unwrap();
-    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1);
+    assert_eq!(spool_files(&dir), 1);
     drop(writer);
     drop(reader);
-    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0);
+    assert_eq!(spool_files(&dir), 0);
+    assert!(dir.join("notes").exists());
+}
+
+#[tokio::test]
+async fn a_directory_in_use_is_refused_and_left_alone() {
+    let (_dir, config) = config(1, 1000);
+    let (mut writer, mut reader) = spool(config.clone()).unwrap();
+    writer.push(stream("to disk")).await.unwrap();
+    let error = spool(config.clone()).unwrap_err();
+    assert!(matches!(error, SpoolError::InUse { .. }), "{error}");
+    assert_eq!(reader.pop().await.unwrap(), Some(stream("to disk")));
+    drop((writer, reader));
+    spool(config).unwrap();
+}
+
+#[tokio::test]
+async fn disk_space_comes_back_while_a_long_backlog_is_read() {
+    let (_dir, config) = config(1, 1 << 30);
+    let dir = config.dir.clone();
+    let (mut writer, mut reader) = spool(config).unwrap();
+    let megabyte = "x".repeat(1 << 20);
+    for _ in 0..130 {
+        writer.push(stream(&megabyte)).await.unwrap();
+    }
+    assert_eq!(spool_files(&dir), 3);
+    for _ in 0..129 {
+        reader.pop().await.unwrap().unwrap();
+    }
+    assert_eq!(spool_files(&dir), 1);
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use event::{Change, Command, Effect, GroupedChange, KeyArgs, names};
 use wire::args::Args;
 use wire::command::normalise::{Context, Era, Normalised, normalise};
-use wire::command::{self, CommandSpec, Replaces, Split, is_whole_state, keys, lookup};
+use wire::command::{self, CommandSpec, Replaces, Split, by_name, is_whole_state, keys};
 use wire::resp::scan::RawCommand;
 use wire::slot::Slot;
 
@@ -27,8 +27,8 @@ impl ChangeMaker {
     /// The changes of a command with keys; none if it changes nothing that counts as data.
     pub(super) fn changes(
         &self,
-        raw: &RawCommand,
         spec: &CommandSpec,
+        raw: &RawCommand,
         db: u32,
         now_ms: i64,
     ) -> Result<Vec<GroupedChange>, TranslateError> {
@@ -38,22 +38,23 @@ impl ChangeMaker {
             Normalised::Rewritten { spec, args } => (spec, args),
             Normalised::Drop(_) | Normalised::Control | Normalised::Script => return Ok(Vec::new()),
         };
-        let split = match spec.split {
-            Split::PerKey => split_per_key(spec, args),
-            _ => vec![args],
-        };
-        let mut changes = Vec::with_capacity(split.len());
-        for args in split {
-            let spec = lookup(&args).unwrap_or(spec);
+        if spec.split != Split::PerKey {
+            return Ok(one_change(spec, args, db)?.into_iter().collect());
+        }
+        let (spec, commands) = split_per_key(spec, args)?;
+        let mut changes = Vec::with_capacity(commands.len());
+        for args in commands {
             changes.extend(one_change(spec, args, db)?);
         }
         Ok(changes)
     }
 
     /// The arguments of a FUNCTION command, made independent of what the destination has.
-    pub(super) fn function_args(&self, raw: &RawCommand) -> Result<Vec<Bytes>, TranslateError> {
-        let spec =
-            lookup(raw).ok_or_else(|| TranslateError::unknown(raw.get(0).unwrap_or_default()))?;
+    pub(super) fn function_args(
+        &self,
+        spec: &CommandSpec,
+        raw: &RawCommand,
+    ) -> Result<Vec<Bytes>, TranslateError> {
         let context = Context { source: self.era, received_at_ms: 0 };
         Ok(match normalise(spec, raw, &context)? {
             Normalised::Rewritten { args, .. } => args,
@@ -66,39 +67,45 @@ fn owned(raw: &RawCommand) -> Vec<Bytes> {
     (0..raw.len()).filter_map(|index| raw.bytes(index)).collect()
 }
 
+/// The change that one command is; none if all its keys are ours.
 fn one_change(
     spec: &CommandSpec,
     args: Vec<Bytes>,
     db: u32,
 ) -> Result<Option<GroupedChange>, TranslateError> {
     let found = keys::keys(spec, &args)?;
-    let (keys, home) = match found.single() {
-        Some(1) => (KeyArgs::First, 1),
-        _ => {
-            let written: Vec<u32> = found.written().map(index).collect();
-            let read = found
-                .iter()
-                .filter(|key| !key.access.writes())
-                .map(|key| index(key.index))
-                .collect();
-            let home = home_key(&found);
-            (KeyArgs::Listed { written, read }, home)
-        }
-    };
-    let Some(key) = args.bytes(home) else { return Ok(None) };
-    if names::is_ours(&key) {
-        return Ok(None);
+    let mut named = found.iter().filter_map(|at| args.get(at.index));
+    if found.is_empty() || named.any(|key| !names::is_ours(key)) {
+        let home = home_key(&found).and_then(|at| args.bytes(at));
+        let key = home.ok_or_else(|| TranslateError::NoKeys { command: spec.name.to_string() })?;
+        let (effect, keys) = (effect_of(spec, &args), key_args(&found));
+        let slot = Slot::of_key(&key);
+        let change = Change::Command(Command { args, effect, keys });
+        return Ok(Some(GroupedChange { db, slot, key, change }));
     }
-    let effect = effect_of(spec, &args);
-    let slot = Slot::of_key(&key);
-    let change = Change::Command(Command { args, effect, keys });
-    Ok(Some(GroupedChange { db, slot, key, change }))
+    Ok(None)
 }
 
-/// The key whose new state the command makes: of RENAME the second, of all others the first that is written.
-fn home_key(found: &keys::Keys) -> usize {
+/// The key whose new state the command makes: of RENAME the second, of all others the first that is
+/// written. None if it writes nothing.
+fn home_key(found: &keys::Keys) -> Option<usize> {
     let written_only = found.iter().find(|key| key.access == keys::Access::Write);
-    written_only.or_else(|| found.iter().find(|key| key.access.writes())).map_or(1, |key| key.index)
+    let home = written_only.or_else(|| found.iter().find(|key| key.access.writes()));
+    home.map(|key| key.index)
+}
+
+fn key_args(found: &keys::Keys) -> KeyArgs {
+    let listed = |wanted: bool| {
+        let keys = found.iter().filter(|key| key.access.writes() == wanted);
+        let mut indexes: Vec<u32> = keys.map(|key| index(key.index)).collect();
+        // MOVE names one key for two databases.
+        indexes.dedup();
+        indexes
+    };
+    match (listed(true), listed(false)) {
+        (written, read) if written == [1] && read.is_empty() => KeyArgs::First,
+        (written, read) => KeyArgs::Listed { written, read },
+    }
 }
 
 fn effect_of(spec: &CommandSpec, args: &Vec<Bytes>) -> Effect {
@@ -114,34 +121,50 @@ fn effect_of(spec: &CommandSpec, args: &Vec<Bytes>) -> Effect {
     }
 }
 
-/// One command per key, each meaning what its share of the whole did.
-fn split_per_key(spec: &CommandSpec, args: Vec<Bytes>) -> Vec<Vec<Bytes>> {
-    let set = || Bytes::from_static(b"SET");
+/// One command per key, each meaning what its share of the whole did, and what they are.
+fn split_per_key(
+    spec: &CommandSpec,
+    args: Vec<Bytes>,
+) -> Result<(&CommandSpec, Vec<Vec<Bytes>>), TranslateError> {
+    let set = || by_name("SET").expect("the table knows SET");
+    let malformed = |what| TranslateError::Malformed { command: spec.name.to_string(), what };
     match spec.name.as_ref() {
-        "MSET" => pairs(args.as_slice().get(1..).unwrap_or_default())
-            .map(|(key, value)| vec![set(), key, value])
-            .collect(),
-        "MSETEX" => {
-            let count = args.get(1).and_then(super::parse::<usize>).unwrap_or(0);
-            let behind = args.as_slice().get(2..).unwrap_or_default();
-            let (data, options) = behind.split_at((2 * count).min(behind.len()));
-            pairs(data)
-                .map(|(key, value)| [vec![set(), key, value], options.to_vec()].concat())
-                .collect()
+        "MSET" => {
+            let data = args.as_slice().get(1..).unwrap_or_default();
+            if data.is_empty() || data.len() % 2 != 0 {
+                return Err(malformed("a value is missing"));
+            }
+            Ok((set(), sets(data, &[])))
         }
-        _ if args.len() <= 2 => vec![args],
+        "MSETEX" => {
+            let args = args.as_slice();
+            let count = args.get(1).and_then(|count| super::parse::<usize>(count));
+            let end = count.and_then(|count| count.checked_mul(2)?.checked_add(2));
+            let data = end.and_then(|end| args.get(2..end)).filter(|data| !data.is_empty());
+            let data = data.ok_or_else(|| malformed("the number of keys does not fit"))?;
+            let options = args.get(2 + data.len()..).unwrap_or_default();
+            Ok((set(), sets(data, options)))
+        }
+        _ if args.len() <= 2 => Ok((spec, vec![args])),
         _ => {
-            let name = args.bytes(0).unwrap_or_default();
-            args.into_iter().skip(1).map(|key| vec![name.clone(), key]).collect()
+            let name = args.first().cloned().unwrap_or_default();
+            let keys = args.into_iter().skip(1);
+            Ok((spec, keys.map(|key| vec![name.clone(), key]).collect()))
         }
     }
 }
 
-fn pairs(args: &[Bytes]) -> impl Iterator<Item = (Bytes, Bytes)> + '_ {
-    args.chunks_exact(2).filter_map(|pair| match pair {
-        [key, value] => Some((key.clone(), value.clone())),
-        _ => None,
-    })
+/// `SET key value` with those options, for each pair.
+fn sets(data: &[Bytes], options: &[Bytes]) -> Vec<Vec<Bytes>> {
+    let name = Bytes::from_static(b"SET");
+    let set = |pair: &[Bytes]| {
+        let mut args = Vec::with_capacity(1 + pair.len() + options.len());
+        args.push(name.clone());
+        args.extend_from_slice(pair);
+        args.extend_from_slice(options);
+        args
+    };
+    data.chunks_exact(2).map(set).collect()
 }
 
 fn index(index: usize) -> u32 {

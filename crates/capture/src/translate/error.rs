@@ -27,7 +27,7 @@ pub enum TranslateError {
         /// Its name.
         command: String,
     },
-    /// A command of a cluster.
+    /// It changes data in a way that this version does not carry.
     #[error("the command {command} is not carried by this version")]
     Refused {
         /// Its name.
@@ -40,6 +40,20 @@ pub enum TranslateError {
         command: String,
         /// Which argument.
         what: &'static str,
+    },
+    /// Its arguments do not fit each other.
+    #[error("{command}: {what}")]
+    Malformed {
+        /// Its name.
+        command: String,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// A write without a key that it writes cannot be put in order.
+    #[error("{command} writes, but names no key that it writes")]
+    NoKeys {
+        /// Its name.
+        command: String,
     },
     /// Its keys cannot be told.
     #[error("tell the keys of a command")]
@@ -66,17 +80,24 @@ impl Classified for TranslateError {
         match self {
             Self::Unknown { .. } | Self::Undescribed { .. } => {
                 "allow COMMAND to the source's user, and check which module made this command"
-                    .to_owned()
             }
             Self::Script { .. } => {
-                "set lua-replicate-commands (Redis 3.2 to 6.2), or use a source from 5.0 on"
-                    .to_owned()
+                "set lua-replicate-commands yes (5.0 to 6.2), have the scripts call \
+                 redis.replicate_commands() (3.2 to 4.0), or use a newer source; \
+                 then start with a new snapshot"
             }
-            Self::Refused { .. } => "use a source that is not a cluster".to_owned(),
-            Self::BadArgument { .. } | Self::Keys(_) | Self::Normalise(_) => {
+            Self::Refused { command } if command == "RREPLAY" => {
+                "switch active-replica off at the source, or use one where it is off"
+            }
+            Self::Refused { .. } => "use a source that is not a cluster",
+            Self::BadArgument { .. }
+            | Self::Malformed { .. }
+            | Self::NoKeys { .. }
+            | Self::Keys(_)
+            | Self::Normalise(_) => {
                 "the source sent what this version does not understand: please report the command"
-                    .to_owned()
             }
         }
+        .to_owned()
     }
 }

@@ -1,0 +1,179 @@
+//! Class and advice of every error of capture, in one place.
+
+use runtime::policy::{Class, Classified};
+
+use super::{
+    BuildError, Error, IntakeError, OutletError, ResumeError, SessionError, SnapshotError,
+};
+use crate::spool::SpoolError;
+
+const DEFECT: &str = "this is a defect of keyferry: please report it";
+const OTHER_SOURCE: &str = "choose another source, or change this one as said";
+
+// === impl BuildError ===
+
+impl Classified for BuildError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Settings(_) | Self::Unfit { .. } | Self::SmallRecords { .. } | Self::Spool(_) => {
+                Class::Operator
+            }
+            Self::Source(error) => error.class(),
+            Self::Resume(error) => error.class(),
+            Self::Journal(error) => error.class(),
+            Self::Appender(error) => error.class(),
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::Settings(_) => "correct the settings named".to_owned(),
+            Self::Unfit { .. } => OTHER_SOURCE.to_owned(),
+            Self::SmallRecords { .. } => {
+                "allow the journal larger records (max.message.bytes of a Kafka topic)".to_owned()
+            }
+            Self::Spool(error) => error.advice(),
+            Self::Source(error) => error.advice(),
+            Self::Resume(error) => error.advice(),
+            Self::Journal(error) => error.advice(),
+            Self::Appender(error) => error.advice(),
+        }
+    }
+}
+
+// === impl Error ===
+
+impl Classified for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::Intake(error) => error.class(),
+            Self::Session(error) => error.class(),
+            Self::Task(_) => Class::Fatal,
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::Intake(error) => error.advice(),
+            Self::Session(error) => error.advice(),
+            Self::Task(_) => DEFECT.to_owned(),
+        }
+    }
+}
+
+// === impl IntakeError ===
+
+impl Classified for IntakeError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Link(error) => error.class(),
+            Self::Transfer { source, .. } => source.class(),
+            Self::Silent { .. } | Self::Diverged { .. } | Self::Changed { .. } => Class::Retry,
+            Self::Unasked { .. } | Self::Unfit { .. } | Self::Spool(_) => Class::Operator,
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::Link(error) => error.advice(),
+            Self::Unfit { .. } => OTHER_SOURCE.to_owned(),
+            Self::Transfer { source, .. } => source.advice(),
+            Self::Silent { .. } | Self::Changed { .. } => "the link is set up again".to_owned(),
+            Self::Diverged { .. } => "everything is read again, in a new epoch".to_owned(),
+            Self::Unasked { .. } => {
+                "check that the endpoint is a Redis or Valkey server".to_owned()
+            }
+            Self::Spool(error) => error.advice(),
+        }
+    }
+}
+
+// === impl SpoolError ===
+
+impl SpoolError {
+    fn advice(&self) -> String {
+        match self {
+            Self::Full { .. } => {
+                "find out why the journal does not take records (a full disk, a broker that is \
+                 down), or allow the spool more; then start again: the stream goes on where the \
+                 journal ends"
+            }
+            Self::InUse { .. } => {
+                "give each capture a spool directory of its own, and do not start one twice"
+            }
+            Self::Io { .. } => "check that the directory exists, is writable and has room",
+        }
+        .to_owned()
+    }
+}
+
+// === impl SessionError ===
+
+impl Classified for SessionError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Outlet(error) | Self::Snapshot(SnapshotError::Outlet(error)) => error.class(),
+            Self::Command { source, .. } => source.class(),
+            Self::Snapshot(_) | Self::SnapshotCutShort | Self::Stream { .. } => Class::Operator,
+            Self::Spool(_) => Class::Operator,
+            Self::OutOfPlace { .. } => Class::Fatal,
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::Outlet(error) | Self::Snapshot(SnapshotError::Outlet(error)) => error.advice(),
+            Self::Command { source, .. } => source.advice(),
+            Self::Snapshot(_) | Self::Stream { .. } => {
+                "the source sent what this version does not understand: \
+                 please report it with the source's version"
+                    .to_owned()
+            }
+            Self::SnapshotCutShort => {
+                "start again: the source is asked for a new snapshot".to_owned()
+            }
+            Self::Spool(error) => error.advice(),
+            Self::OutOfPlace { .. } => DEFECT.to_owned(),
+        }
+    }
+}
+
+// === impl ResumeError ===
+
+impl Classified for ResumeError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Journal(error) => error.class(),
+            Self::Unreadable { .. } => Class::Operator,
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::Journal(error) => error.advice(),
+            Self::Unreadable { .. } => {
+                "this journal was written by a newer version or by something else: \
+                 use the version that wrote it, or another directory or stream name"
+                    .to_owned()
+            }
+        }
+    }
+}
+
+// === impl OutletError ===
+
+impl Classified for OutletError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Journal(error) => error.class(),
+            Self::Encode { .. } => Class::Fatal,
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::Journal(error) => error.advice(),
+            Self::Encode { .. } => DEFECT.to_owned(),
+        }
+    }
+}

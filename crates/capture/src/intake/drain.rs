@@ -1,0 +1,134 @@
+//! One link from its first byte to its last: what comes goes into the spool, acknowledgements out.
+
+use std::convert::Infallible;
+
+use redis_io::replication::{Event, Link, SnapshotSize, Transfer};
+
+use super::acks::Acks;
+use super::{Intake, Place};
+use crate::error::IntakeError;
+use crate::limits::{ACK_INTERVAL, LINK_SILENCE};
+use crate::piece::{FullResync, Lineage, Peer, Piece};
+use crate::progress::LinkPhase;
+
+/// What comes over one link.
+pub(super) struct Incoming {
+    pub(super) transfer: Transfer,
+    /// The history, and the offset of the last byte of its stream that is in the spool.
+    pub(super) place: Place,
+    pub(super) peer: Peer,
+    /// Keys that the source holds.
+    pub(super) keys: u64,
+}
+
+// === impl Intake ===
+
+impl Intake {
+    pub(super) async fn drain(
+        &mut self,
+        link: Link,
+        mut incoming: Incoming,
+    ) -> Result<Infallible, IntakeError> {
+        let (mut reader, writer) = link.split();
+        let mut acks = Acks::new(writer, self.durable.clone(), self.place.is_some());
+        let mut next_ack = self.clock.sleep(ACK_INTERVAL);
+        let mut heard = self.clock.monotonic();
+        acks.send(self.history, incoming.place.offset).await?;
+        loop {
+            tokio::select! {
+                biased;
+                // The acknowledgement first: it is small, and without it the source drops us.
+                () = &mut next_ack => {
+                    acks.tick(self.history, incoming.place.offset).await?;
+                    next_ack = self.clock.sleep(ACK_INTERVAL);
+                    // Before the stream a source may be silent for as long as its snapshot takes.
+                    let silence = self.clock.monotonic().saturating_sub(heard);
+                    if acks.have_begun() && silence > LINK_SILENCE {
+                        return Err(IntakeError::Silent { endpoint: self.endpoint() });
+                    }
+                }
+                () = self.ack_wanted.notified() => {
+                    acks.send(self.history, incoming.place.offset).await?;
+                    acks.await_durable();
+                }
+                () = acks.grown() => acks.send(self.history, incoming.place.offset).await?,
+                chunk = reader.read_chunk() => {
+                    heard = self.clock.monotonic();
+                    incoming.transfer.feed(chunk?);
+                    self.take_all(&mut incoming, &mut acks).await?;
+                }
+            }
+        }
+    }
+
+    async fn take_all(
+        &mut self,
+        incoming: &mut Incoming,
+        acks: &mut Acks,
+    ) -> Result<(), IntakeError> {
+        loop {
+            let next = incoming.transfer.next_event().map_err(|source| {
+                let endpoint = self.endpoint();
+                IntakeError::Transfer { endpoint, source }
+            })?;
+            match next {
+                None => return Ok(()),
+                Some(event) => self.take(event, incoming, acks).await?,
+            }
+        }
+    }
+
+    async fn take(
+        &mut self,
+        event: Event,
+        incoming: &mut Incoming,
+        acks: &mut Acks,
+    ) -> Result<(), IntakeError> {
+        match event {
+            Event::Keepalive => {}
+            Event::SnapshotStart(size) => self.begin_snapshot(size, incoming).await?,
+            Event::SnapshotBytes(bytes) => self.spool.push(Piece::Snapshot(bytes)).await?,
+            Event::SnapshotEnd => {
+                self.spool.push(Piece::SnapshotEnd).await?;
+                self.place = Some(incoming.place);
+                acks.begin();
+                // Without the first one the source may hold the stream back.
+                acks.send(self.history, incoming.place.offset).await?;
+            }
+            Event::StreamBytes(bytes) => {
+                let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                let arrived_ms = self.clock.now_ms();
+                self.spool.push(Piece::Stream { bytes, arrived_ms }).await?;
+                incoming.place.offset += length;
+                self.place = Some(incoming.place);
+            }
+        }
+        Ok(())
+    }
+
+    async fn begin_snapshot(
+        &mut self,
+        size: SnapshotSize,
+        incoming: &Incoming,
+    ) -> Result<(), IntakeError> {
+        let place = incoming.place;
+        let begin = FullResync {
+            history: self.history.next(),
+            lineage: Lineage {
+                replication_id: place.replication_id.to_string(),
+                offset: place.offset,
+            },
+            bytes_expected: match size {
+                SnapshotSize::Length(bytes) => bytes,
+                SnapshotSize::UntilMark => 0,
+            },
+            keys_expected: incoming.keys,
+            peer: incoming.peer.clone(),
+        };
+        self.history = begin.history;
+        self.held_offset = 0;
+        self.spool.push(Piece::FullResync(Box::new(begin))).await?;
+        self.progress.set_link(LinkPhase::Up);
+        Ok(())
+    }
+}

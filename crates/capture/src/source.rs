@@ -1,0 +1,154 @@
+//! What a source is, by its own words, and whether it can be read.
+//!
+//! Asked before every link and not only at the start: behind one address the server may be another
+//! one after a failover or an upgrade.
+
+use redis_io::facts::{Flavour, ReplicationFacts, Role, Version};
+use redis_io::info::Info;
+use redis_io::replication::Announcement;
+use redis_io::{Connection, ServerFacts};
+use wire::command::normalise::Era;
+use wire::resp::reply::Reply;
+
+use crate::piece::Peer;
+
+/// A server that can be read.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    /// Who it is.
+    pub peer: Peer,
+    /// What to say of ourselves: Valkey chooses the snapshot's format by it.
+    pub announcement: Announcement,
+    /// Its histories; none before 4.0.
+    pub replication: Option<ReplicationFacts>,
+    /// Keys that it holds.
+    pub keys: u64,
+}
+
+/// Why a server is no source.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SourceError {
+    /// It did not answer.
+    #[error(transparent)]
+    Unanswered(#[from] redis_io::Error),
+    /// It is not one that can be read: the text says why and what to do.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+// === impl Source ===
+
+impl Source {
+    /// Asks the server at the other end.
+    ///
+    /// # Errors
+    /// When it does not answer, or is none that can be read.
+    pub(crate) async fn ask(connection: &mut Connection) -> Result<Self, SourceError> {
+        match connection.ask(["INFO"]).await? {
+            Reply::Error(text) => Err(SourceError::Unfit(format!(
+                "it does not answer INFO ({}): allow +info to the account",
+                String::from_utf8_lossy(&text)
+            ))),
+            reply => {
+                let text = reply.as_bytes().map_or(b"".as_slice(), |text| text);
+                let text = String::from_utf8_lossy(text);
+                Self::judge(&ServerFacts::from_info(&Info::parse(&text)))
+                    .map_err(SourceError::Unfit)
+            }
+        }
+    }
+
+    fn judge(facts: &ServerFacts) -> Result<Self, String> {
+        if facts.role == Some(Role::Sentinel) {
+            return Err("it is a sentinel, which holds no data: \
+                        name a server that it watches"
+                .to_owned());
+        }
+        if facts.cluster_enabled == Some(true) {
+            return Err("it is a node of a cluster, which this version does not read".to_owned());
+        }
+        let is_replica = matches!(facts.role, Some(Role::Replica { .. }));
+        if is_replica && facts.replica_read_only == Some(false) {
+            return Err("it is a replica that takes writes of its own, which it does not \
+                        replicate: set replica-read-only there, or read from its primary"
+                .to_owned());
+        }
+        let version = facts.version.ok_or("it does not tell its version in INFO")?;
+        let family = match &facts.flavour {
+            Some(Flavour::Valkey) => "valkey",
+            Some(Flavour::Other(name)) => name,
+            Some(Flavour::Redis) | None => "redis",
+        };
+        Ok(Self {
+            peer: Peer { shown: format!("{family} {version}"), era: era(facts, version) },
+            announcement: Announcement::for_server(facts),
+            replication: facts.replication.clone(),
+            keys: facts.keyspace.values().map(|db| db.keys).sum(),
+        })
+    }
+}
+
+fn era(facts: &ServerFacts, version: Version) -> Era {
+    match version.major {
+        _ if facts.is_valkey() => Era::V7_0,
+        0..=4 => Era::V2_8,
+        5 | 6 => Era::V5_0,
+        _ => Era::V7_0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(info: &str) -> Result<Source, String> {
+        Source::judge(&ServerFacts::from_info(&Info::parse(info)))
+    }
+
+    #[test]
+    fn tells_family_version_and_era() {
+        let told = |info: &str| {
+            let peer = judge(info).unwrap().peer;
+            (peer.shown, peer.era)
+        };
+        let role = "role:master";
+        assert_eq!(
+            told(&format!("redis_version:4.0.14\n{role}")),
+            ("redis 4.0.14".into(), Era::V2_8)
+        );
+        assert_eq!(
+            told(&format!("redis_version:6.2.16\n{role}")),
+            ("redis 6.2.16".into(), Era::V5_0)
+        );
+        assert_eq!(
+            told(&format!("redis_version:8.2.3\n{role}")),
+            ("redis 8.2.3".into(), Era::V7_0)
+        );
+        let valkey = "redis_version:7.2.4\nserver_name:valkey\nvalkey_version:9.1.2\nrole:master";
+        assert_eq!(told(valkey), ("valkey 9.1.2".into(), Era::V7_0));
+    }
+
+    #[test]
+    fn counts_the_keys_of_all_databases() {
+        let info = "redis_version:7.0.15\nrole:master\n\
+                    db0:keys=3,expires=1,avg_ttl=0\ndb9:keys=4,expires=0,avg_ttl=0";
+        assert_eq!(judge(info).unwrap().keys, 7);
+    }
+
+    #[test]
+    fn takes_a_replica_only_if_it_takes_no_writes() {
+        let replica = "redis_version:7.0.15\nrole:slave\nmaster_host:h\nmaster_port:1\n\
+                       master_link_status:up\nslave_read_only:";
+        assert!(judge(&format!("{replica}1")).is_ok());
+        assert!(judge(&format!("{replica}0")).unwrap_err().contains("replica-read-only"));
+    }
+
+    #[test]
+    fn refuses_what_holds_no_history_of_its_own() {
+        let refused = |info: &str| judge(info).unwrap_err();
+        assert!(refused("redis_version:7.0.15\nredis_mode:sentinel").contains("sentinel"));
+        let node = "redis_version:7.0.15\nredis_mode:cluster\nrole:master\ncluster_enabled:1";
+        assert!(refused(node).contains("cluster"));
+        assert!(refused("role:master").contains("version"));
+    }
+}
