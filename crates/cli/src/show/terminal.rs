@@ -23,6 +23,9 @@ struct Bars {
     line: ProgressBar,
 }
 
+/// Length of a bar before there is one: a bar of length 0 is drawn full.
+const EMPTY: u64 = 1;
+
 /// Writes log lines above the bars.
 #[derive(Debug)]
 pub(crate) struct LogWriter(Option<MultiProgress>);
@@ -38,7 +41,7 @@ impl Screen {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         let bar_style = ProgressStyle::with_template("{prefix:>9} [{bar:40.cyan/blue}] {msg}");
         let line_style = ProgressStyle::with_template("{prefix:>9} {spinner} {msg}");
-        let snapshot = all.add(ProgressBar::new(0));
+        let snapshot = all.add(ProgressBar::new(EMPTY));
         let line = all.add(ProgressBar::new_spinner());
         if let (Ok(bar_style), Ok(line_style)) = (bar_style, line_style) {
             snapshot.set_style(bar_style);
@@ -88,6 +91,10 @@ impl Bars {
             }
             return;
         }
+        if self.snapshot.position() == 0 {
+            // Time spent waiting for the first byte says nothing about the rest.
+            self.snapshot.reset_eta();
+        }
         self.snapshot.set_length(expected.max(done));
         self.snapshot.set_position(done);
         let keys = HumanCount(figures.snapshot_keys);
@@ -104,6 +111,9 @@ impl Bars {
 fn live_line(figures: &Figures) -> String {
     if !figures.trouble.is_empty() {
         return format!("waiting: {}", figures.trouble);
+    }
+    if figures.phase == "connecting" {
+        return "waiting for the source; a diskless snapshot begins after its repl-diskless-sync-delay".to_owned();
     }
     let mut line = format!(
         "{} applied, {:.0}/s, lag {}, {:.1} s",
