@@ -222,6 +222,11 @@ impl Batch {
 impl Sent {
     /// A command of ours.
     pub(crate) const OURS: Self = Self { record: u32::MAX, change: 0, judge: Judge::Ours };
+
+    /// Which change of which record.
+    pub(crate) fn place(&self) -> (u32, u32) {
+        (self.record, self.change)
+    }
 }
 
 #[cfg(test)]

@@ -9,8 +9,10 @@ pub(crate) mod begin;
 pub(crate) mod claim;
 mod judge;
 mod pump;
+mod rewind;
 mod session;
 mod status;
+mod watch;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -89,6 +91,8 @@ pub(crate) struct Memory {
     refused: HashMap<(Position, u32), String>,
     /// Whether there was a checkpoint before.
     had_checkpoint: bool,
+    /// Whether the session at hand got as far as applying.
+    opened: bool,
 }
 
 /// Where a lane stood when it stopped.
@@ -149,6 +153,7 @@ impl Lane {
         let mut backoff = policy::backoff();
         loop {
             let started = self.tools.clock.monotonic();
+            self.memory.opened = false;
             let ended = self.session(&stop).await;
             let error = match ended {
                 Ok(progress) => return Ok(self.stopped(&progress)),
@@ -159,10 +164,13 @@ impl Lane {
                 }
                 Err(error) => error,
             };
-            if self.status.take_progressed() {
+            let took = self.tools.clock.monotonic().saturating_sub(started);
+            if self.status.take_progressed() || (self.memory.opened && took >= STEADY) {
                 backoff.reset();
             }
-            backoff.charge(self.tools.clock.monotonic().saturating_sub(started).min(TRY));
+            if !self.memory.opened {
+                backoff.charge(took);
+            }
             let wait =
                 policy::wait(&error, &self.tools.config.windows, &mut backoff, &mut self.random);
             let Some(wait) = wait else {
@@ -190,5 +198,5 @@ impl Lane {
     }
 }
 
-/// Of a session that failed, this much counts as time spent trying.
-const TRY: Duration = Duration::from_secs(10);
+/// A session that lasted this long was a success, also if nothing came to be applied.
+const STEADY: Duration = Duration::from_secs(60);

@@ -25,7 +25,7 @@ use event::{Body, Change, Event, Position, Shard};
 use journal::Entry;
 
 use self::assemble::{Assembly, Gathered, Origin};
-pub(crate) use self::fault::Remedy;
+pub(crate) use self::fault::{Aftermath, Failure};
 pub(crate) use self::keys::Roles;
 pub(crate) use self::rules::Rules;
 use crate::batch::{Batch, Judge, Sent};
@@ -94,7 +94,7 @@ pub(crate) enum Planned {
     /// It is in the batch, as far as it does anything.
     Done,
     /// The lane has to finish everything before it first.
-    Barrier(Barrier),
+    Barrier(Box<Barrier>),
 }
 
 /// An event that needs a look at the destination.
@@ -310,7 +310,7 @@ impl Planner {
     }
 
     /// Where to read from in order to meet the record at hand again, and all after it.
-    fn from_here(&self) -> Vec<u64> {
+    fn here(&self) -> Vec<u64> {
         let mut needed = self.now().needed;
         let (lane_index, offset) = self.at;
         if let Some(here) = needed.get_mut(lane_index) {
@@ -338,14 +338,18 @@ impl Planner {
             Body::Group(group) => {
                 if Self::empties_databases(group) {
                     let record = record.clone();
-                    return Ok(Planned::Barrier(Barrier { event, record, need: Need::Alone }));
+                    return Ok(Planned::Barrier(Box::new(Barrier {
+                        event,
+                        record,
+                        need: Need::Alone,
+                    })));
                 }
                 self.group(&place, group, batch)?;
             }
             Body::Control(control) => {
                 if let Some(need) = self.control(&place, control, batch)? {
                     let record = record.clone();
-                    return Ok(Planned::Barrier(Barrier { event, record, need }));
+                    return Ok(Planned::Barrier(Box::new(Barrier { event, record, need })));
                 }
             }
             Body::Fragment(_) => return Err(Self::contradiction(&event, "a piece of a piece")),

@@ -19,14 +19,14 @@ use crate::plan::{Barrier, Need};
 
 impl Pump<'_> {
     /// Passes a barrier, before which everything has been executed.
-    pub(super) async fn pass(&mut self, barrier: Barrier) -> Result<(), Error> {
+    pub(super) async fn pass(&mut self, barrier: &Barrier) -> Result<(), Error> {
         match barrier.need {
             Need::Sweep => {
                 self.status.phase(Phase::Sweep);
-                self.sweep(&barrier).await?;
+                self.sweep(barrier).await?;
             }
             Need::Alone => {
-                if let Err(error) = self.require_alone(&barrier).await {
+                if let Err(error) = self.require_alone(barrier).await {
                     if self.tools.config.inexact == Inexact::Refuse {
                         return Err(error);
                     }
@@ -36,7 +36,7 @@ impl Pump<'_> {
                 }
             }
         }
-        self.planner.plan_barrier(&barrier, &mut self.open)
+        self.planner.plan_barrier(barrier, &mut self.open)
     }
 
     /// Removes every key that the snapshot did not name.

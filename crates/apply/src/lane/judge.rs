@@ -4,15 +4,7 @@ use redis_io::{Code, Refusal};
 use wire::resp::reply::Reply;
 
 use crate::batch::{Batch, Judge, Sent};
-
-/// One command of an executed batch that did not do what it did at the source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
-    /// Which.
-    pub(crate) sent: Sent,
-    /// What the destination said; none: there was nothing to take.
-    pub(crate) said: Option<String>,
-}
+use crate::plan::Failure;
 
 /// What became of a batch.
 #[derive(Debug, PartialEq, Eq)]

@@ -6,24 +6,22 @@
 
 use std::collections::VecDeque;
 
-use event::{Position, Shard};
+use event::Position;
 use journal::{Entry, ReadLimit, Reader};
 use redis_io::{Connection, Refusal};
 use runtime::clock::Sleep;
 use tokio_util::sync::CancellationToken;
 use wire::resp::reply::Reply;
 
-use super::judge::{Failure, Verdict, judge};
-use super::session::{durable, offsets};
+use super::judge::{Verdict, judge};
 use super::status::{Executed, Phase};
 use super::{LaneStatus, Memory, Scope, Tools};
 use crate::batch::{Batch, Sent};
 use crate::checkpoint::{self, Written};
-use crate::doubt::Doubt;
 use crate::error::Error;
 use crate::limits;
 use crate::names::Names;
-use crate::plan::{Barrier, Planned, Planner, Remedy};
+use crate::plan::{Barrier, Failure, Planned, Planner};
 use crate::progress::Progress;
 
 /// Where a session stands when it begins to pump.
@@ -52,39 +50,39 @@ pub(super) struct Pump<'a> {
     pub(super) names: &'a Names,
     pub(super) tools: &'a Tools,
     pub(super) status: &'a LaneStatus,
-    memory: &'a mut Memory,
+    pub(super) memory: &'a mut Memory,
     pub(super) connection: Connection,
-    owner: u64,
+    pub(super) owner: u64,
     pub(super) planner: Planner,
-    reader: Box<dyn Reader>,
-    input: VecDeque<Entry>,
+    pub(super) reader: Box<dyn Reader>,
+    pub(super) input: VecDeque<Entry>,
     pub(super) open: Batch,
-    waiting: Option<Flight>,
-    running: Option<Flight>,
-    spare: Vec<Batch>,
-    barrier: Option<Barrier>,
+    pub(super) waiting: Option<Flight>,
+    pub(super) running: Option<Flight>,
+    pub(super) spare: Vec<Batch>,
+    pub(super) barrier: Option<Box<Barrier>>,
     /// After the last batch that was executed and judged.
-    executed: Progress,
-    judged: Vec<Position>,
+    pub(super) executed: Progress,
+    pub(super) judged: Vec<Position>,
     /// Where reading has to begin while something is in doubt.
-    doubt_from: Option<Vec<u64>>,
-    anew: bool,
-    durable: Vec<u64>,
+    pub(super) doubt_from: Option<Vec<u64>>,
+    pub(super) anew: bool,
+    pub(super) durable: Vec<u64>,
     /// Whether the checkpoint at the destination says less than what is known.
-    lags: bool,
-    tick: Sleep,
-    stopping: bool,
+    pub(super) lags: bool,
+    pub(super) tick: Sleep,
+    pub(super) stopping: bool,
 }
 
 /// A batch of which at least the body has been sent.
-struct Flight {
-    batch: Batch,
+pub(super) struct Flight {
+    pub(super) batch: Batch,
     /// Whether it does more than move the checkpoint, so that there is something to judge.
-    works: bool,
+    pub(super) works: bool,
     /// Replies that have come: to MULTI, to each command, to EXEC.
-    answered: usize,
+    pub(super) answered: usize,
     /// Commands that were not queued; none: MULTI.
-    refused: Vec<(Option<Sent>, Refusal)>,
+    pub(super) refused: Vec<(Option<Sent>, Refusal)>,
 }
 
 /// Batches kept for their memory: as many as can be under way at once.
@@ -149,7 +147,7 @@ impl<'a> Pump<'a> {
             self.dispatch().await?;
             if self.is_quiet() {
                 if let Some(barrier) = self.barrier.take() {
-                    self.pass(barrier).await?;
+                    self.pass(&barrier).await?;
                     continue;
                 }
                 if self.stopping {
@@ -257,8 +255,11 @@ impl<'a> Pump<'a> {
         }
         self.write_held(batch);
         let mut bytes = bytes::BytesMut::new();
+        // Where nothing was done there is nothing to judge.
+        let nothing_to_judge = !flight.works && batch.in_doubt.is_empty();
+        let judged = if nothing_to_judge { &batch.after.applied } else { &self.judged };
         let written = Written {
-            judged: &self.judged,
+            judged,
             read_from: &self.read_from(&batch.after),
             owner: self.owner,
             now_ms: self.tools.clock.now_ms(),
@@ -282,42 +283,6 @@ impl<'a> Pump<'a> {
         self.connection.flush().await?;
         batch.mark_sent();
         Ok(())
-    }
-
-    /// What the batch does to the set of held keys at the destination, or all of our keys where it removes them.
-    fn write_held(&self, batch: &mut Batch) {
-        let key = &self.names.quarantine;
-        if batch.loses_own || self.anew {
-            let owner = wire::resp::encode::Decimal::from(self.owner);
-            batch.own([b"SET".as_slice(), &self.names.owner, owner.as_ref()]);
-            batch.own([b"DEL".as_slice(), key]);
-            for (spot, why) in self.planner.held.iter() {
-                batch.own([b"HSET".as_slice(), key, &spot.field(), why]);
-            }
-            return;
-        }
-        for change in std::mem::take(&mut batch.changes) {
-            let field = change.spot.field();
-            match change.held {
-                true => batch.own([b"HSET".as_slice(), key, &field, &change.why]),
-                false => batch.own([b"HDEL".as_slice(), key, &field]),
-            }
-            batch.changes.push(change);
-        }
-    }
-
-    /// Per partition, the offset from which a later session has to read.
-    fn read_from(&self, after: &Progress) -> Vec<u64> {
-        let sources = [
-            Some(&self.executed.needed),
-            after.snapshot_from.as_ref(),
-            self.doubt_from.as_ref(),
-            Some(&self.durable),
-        ];
-        let least = |index: usize| {
-            sources.iter().flatten().filter_map(|offsets| offsets.get(index)).copied().min()
-        };
-        (0..self.executed.needed.len()).map(|index| least(index).unwrap_or_default()).collect()
     }
 
     /// Takes the next reply.
@@ -386,114 +351,13 @@ impl<'a> Pump<'a> {
         if phase_changed {
             self.show_phase();
         }
-        let remedies: Vec<Remedy> = failures
-            .iter()
-            .filter_map(|failure| {
-                let record = batch.record(failure.sent.record)?;
-                self.planner.remedy(record, failure.sent, failure.said.as_deref())
-            })
-            .collect();
+        let aftermath = self.planner.aftermath(&batch, failures);
         self.recycle(batch);
-        if remedies.is_empty() {
+        if failures.is_empty() {
             return Ok(());
         }
         self.rewind(None).await?;
-        self.apply_remedies(remedies)
-    }
-
-    fn apply_remedies(&mut self, remedies: Vec<Remedy>) -> Result<(), Error> {
-        self.open.urgent = true;
-        for remedy in remedies {
-            match remedy {
-                Remedy::SetAside(drafts) => {
-                    for draft in drafts {
-                        tracing::warn!(position = %draft.position, why = draft.why, "set a key aside");
-                        self.planner.hold(draft, &mut self.open)?;
-                    }
-                }
-                Remedy::Remove(spots) => {
-                    for spot in spots {
-                        tracing::warn!("removed a key whose value had expired early");
-                        self.planner.held.release(spot.db, &spot.key);
-                        self.open.command(spot.db, Sent::OURS, [b"DEL".as_slice(), &spot.key]);
-                        self.status.removed(1);
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes back everything that was planned after the last executed batch, and reads it again. `refused` is the batch
-    /// that was to be executed and was not.
-    async fn rewind(&mut self, refused: Option<Batch>) -> Result<(), Error> {
-        let planned = self.planner.held.take_changes();
-        self.planner.held.undo(&planned);
-        if let Some(flight) = self.waiting.take() {
-            self.connection.send(b"*1\r\n$7\r\nDISCARD\r\n").await?;
-            self.connection.flush().await?;
-            // To MULTI, to each command, to DISCARD.
-            for _ in flight.answered..flight.batch.sent().len() + 2 {
-                self.connection.recv().await?;
-            }
-            self.planner.held.undo(&flight.batch.changes);
-            self.recycle(flight.batch);
-        }
-        if let Some(batch) = refused {
-            self.planner.held.undo(&batch.changes);
-            self.recycle(batch);
-        }
-        self.open.reset();
-        self.barrier = None;
-        self.input.clear();
-        let mut progress = self.executed.clone();
-        if let Some(from) = &self.doubt_from {
-            progress.needed.clone_from(from);
-            self.planner.doubt = Doubt::new(self.doubtful(), from.clone());
-        }
-        let description = self.tools.journal.describe().await?;
-        self.durable = durable(&description, self.scope);
-        progress.stay_before(&self.durable);
-        self.planner.rewind(progress);
-        let from = offsets(self.scope, &self.planner.progress.needed);
-        self.reader = self.tools.journal.reader(from).await?;
-        Ok(())
-    }
-
-    /// Per shard, up to where it is judged and executed.
-    fn doubtful(&self) -> Vec<(Position, Position)> {
-        let judged = |shard: Shard| {
-            let judged = self.judged.iter().find(|position| position.shard == shard);
-            judged.copied().unwrap_or_default()
-        };
-        self.executed.applied.iter().map(|applied| (judged(applied.shard), *applied)).collect()
-    }
-
-    /// Once in a while: the checkpoint of an idle lane, its lag, and what the journal may forget.
-    async fn look_around(&mut self) -> Result<(), Error> {
-        self.tick = self.tools.clock.sleep(limits::TICK);
-        let description = self.tools.journal.describe().await?;
-        self.durable = durable(&description, self.scope);
-        self.memory.durable.clone_from(&self.durable);
-        let ends = description.partitions.iter().skip(usize::from(self.scope.first));
-        let lag =
-            ends.zip(&self.executed.needed).map(|(range, next)| range.end.0.saturating_sub(*next));
-        self.status.observed(lag.sum(), self.planner.held.len());
-        self.status.left_out(&std::mem::take(&mut self.planner.counts));
-        self.status.applied(&self.executed);
-        let suspects = std::mem::take(&mut self.planner.suspects);
-        if !suspects.is_empty() {
-            tracing::warn!(keys = suspects.len(), "keys are suspect after a crash: run verify");
-            self.status.suspects(suspects.len() as u64);
-        }
-        if self.running.is_none() && self.waiting.is_none() {
-            self.open.urgent |= self.lags || self.planner.now() != self.executed;
-        }
-        let released = offsets(self.scope, &self.read_from(&self.executed));
-        if let Err(error) = self.tools.journal.release(&self.tools.config.name, released).await {
-            tracing::warn!(error = %error, "the journal did not take note of what it may forget");
-        }
-        Ok(())
+        self.deal_with(aftermath)
     }
 
     fn judge_up_to(&mut self, position: Position) {
@@ -503,7 +367,7 @@ impl<'a> Pump<'a> {
         }
     }
 
-    fn recycle(&mut self, mut batch: Batch) {
+    pub(super) fn recycle(&mut self, mut batch: Batch) {
         if self.spare.len() < SPARE_BATCHES {
             batch.reset();
             self.spare.push(batch);

@@ -98,6 +98,7 @@ impl Lane {
             opened = self.open() => opened?,
         };
         let Self { scope, names, tools, status, memory, .. } = self;
+        memory.opened = true;
         Pump::new(scope, names, tools, status, (memory, opened)).run(stop).await
     }
 

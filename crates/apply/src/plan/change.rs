@@ -52,18 +52,18 @@ impl Planner {
         }
         let db = self.rules.mapping.target(place.db);
         if let Some(why) = self.refusal(place, db) {
-            return self.set_aside(place, db, &[place.key], why, batch);
+            return self.set_aside(place, (db, &[place.key]), why, batch);
         }
         if !self.held.is_empty() {
             if matches!(command.effect, Effect::Overwrite | Effect::Delete) {
                 self.held.release(db, place.key);
             } else if self.held.contains(db, place.key) {
-                return self.set_aside(place, db, &[place.key], AFTER_ANOTHER, batch);
+                return self.set_aside(place, (db, &[place.key]), AFTER_ANOTHER, batch);
             }
         }
         let sent = Self::sent(place);
         lower::write(&self.rules, batch, db, sent, &command.args)
-            .or_else(|unfit| self.set_aside(place, db, &[place.key], unfit.why(), batch))
+            .or_else(|unfit| self.set_aside(place, (db, &[place.key]), unfit.why(), batch))
     }
 
     /// Plans a group that is one record.
@@ -148,7 +148,7 @@ impl Planner {
         let sent = Sent { judge, ..Self::sent(place) };
         match lower::write(&self.rules, batch, db, sent, &command.args) {
             Ok(()) => Ok(()),
-            Err(unfit) => self.set_aside_written(place, &roles, unfit.why().into(), batch),
+            Err(unfit) => self.set_aside_written(place, &roles, unfit.why(), batch),
         }
     }
 
@@ -249,7 +249,7 @@ impl Planner {
                 .map(|role| role.key)
                 .collect();
             if !keys.is_empty() {
-                self.set_aside(place, self.rules.mapping.target(db), &keys, why.clone(), batch)?;
+                self.set_aside(place, (self.rules.mapping.target(db), &keys), why.clone(), batch)?;
             }
         }
         Ok(())
@@ -259,8 +259,7 @@ impl Planner {
     pub(super) fn set_aside(
         &mut self,
         place: &Place<'_>,
-        db: u32,
-        keys: &[&Bytes],
+        (db, keys): (u32, &[&Bytes]),
         why: impl Into<String>,
         batch: &mut Batch,
     ) -> Result<(), Error> {
@@ -269,7 +268,7 @@ impl Planner {
             record: place.record.clone(),
             change: place.change,
             db,
-            keys: keys.iter().map(|key| Bytes::clone(key)).collect(),
+            keys: keys.iter().copied().cloned().collect(),
             why: why.into(),
         };
         self.hold(draft, batch)

@@ -107,7 +107,7 @@ impl Planner {
         }
         self.counts.functions_left_out += 1;
         let db = self.rules.mapping.target(place.db);
-        self.set_aside(place, db, &[], "the destination knows no functions", batch)
+        self.set_aside(place, (db, &[]), "the destination knows no functions", batch)
     }
 
     /// Whether databases of the source that are taken go to this one.
@@ -151,7 +151,7 @@ impl Planner {
         let position = place.position;
         self.progress.resync =
             Some(Resync { shard: position.shard, epoch: position.epoch, sweep, sweeping: false });
-        self.progress.snapshot_from = sweep.then(|| self.from_here());
+        self.progress.snapshot_from = sweep.then(|| self.here());
         let of = Snapshot { shard: position.shard, epoch: position.epoch };
         self.marks = sweep.then(|| Marks::new(of, &self.rules.spill_dir));
     }

@@ -1,50 +1,138 @@
-//! What it means that the destination refused one command, or found nothing to take. Pure.
+//! What it means that commands of an executed batch failed, or found nothing to take. Pure.
+//!
+//! EXEC does not stop at a failure. What came behind it in the same batch and needs the failed key was executed on a value
+//! that the source never had: it is set aside with it, in order, up to the next change that replaces a key as a whole.
+
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use event::{Body, Change, Command, Event};
 
 use super::keys::Roles;
 use super::{Place, Planner};
-use crate::batch::{Judge, Sent};
+use crate::batch::{Batch, Judge, Sent};
 use crate::quarantine::Draft;
 use crate::quarantine::set::Spot;
 
-/// What is to be done about one command.
+/// One command of an executed batch that did not do what it did at the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Remedy {
-    /// Its keys are set aside, in each database.
-    SetAside(Vec<Draft>),
-    /// The keys it should have written must not be there.
-    Remove(Vec<Spot>),
+pub(crate) struct Failure {
+    /// Which.
+    pub(crate) sent: Sent,
+    /// What the destination said; none: there was nothing to take.
+    pub(crate) said: Option<String>,
 }
 
-/// Why the key that it writes is set aside when there was no element to take.
-const NOTHING_TO_TAKE: &str = "the key that it takes an element from is not there: it may have expired early at the destination";
+/// What is to be done after failures.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Aftermath {
+    /// Changes to be set aside, in order.
+    pub(crate) drafts: Vec<Draft>,
+    /// Keys that must not be there, since what they should have got from had expired early.
+    pub(crate) gone: Vec<Spot>,
+}
+
+/// What is known of a key after a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    /// Its value is not the source's.
+    Unknown,
+    /// It must not be there; the change that should have written it.
+    Gone(Draft),
+}
+
+/// One change, decoded again.
+struct Again<'a> {
+    event: &'a Event,
+    record: &'a Bytes,
+    sent: Sent,
+    db: u32,
+    key: &'a Bytes,
+    command: Option<&'a Command>,
+}
+
+/// Why a key that an element should have gone to is set aside.
+const NOTHING_TO_TAKE: &str =
+    "the key that it takes from is not there: it may have expired early at the destination";
+/// Why a change that was executed behind a failure is set aside.
+const AFTER_A_FAILURE: &str = "it was executed on a value that the source never had";
 
 // === impl Planner ===
 
 impl Planner {
-    /// What is to be done about a command that failed (`said`), or found nothing to take (none).
-    pub(crate) fn remedy(&self, record: &Bytes, sent: Sent, said: Option<&str>) -> Option<Remedy> {
-        let event = event::codec::decode(record.clone()).ok()?;
-        let (db, key, command) = self.change_of(&event, sent.change)?;
-        let place = Place {
-            position: event.position,
-            change: sent.change,
-            db,
-            key,
-            record,
-            index: sent.record,
+    /// What is to be done about failures of an executed batch.
+    pub(crate) fn aftermath(&self, batch: &Batch, failures: &[Failure]) -> Aftermath {
+        let Some(first) = failures.iter().map(|failure| failure.sent.record).min() else {
+            return Aftermath::default();
         };
-        if let (Some(command), None, Judge::Takes) = (command, said, sent.judge) {
-            let roles = Roles::of(command, db);
-            let replaced = roles.keys.iter().filter(|role| roles.replaces(role));
-            let spot =
-                |db, key: &Bytes| Spot { db: self.rules.mapping.target(db), key: key.clone() };
-            return Some(Remedy::Remove(replaced.map(|role| spot(role.db, role.key)).collect()));
+        let said: HashMap<(u32, u32), &Failure> =
+            failures.iter().rev().map(|failure| (failure.sent.place(), failure)).collect();
+        let (mut states, mut drafts) = (HashMap::new(), Vec::new());
+        let mut seen = HashSet::new();
+        let behind =
+            batch.sent().iter().filter(|sent| **sent != Sent::OURS && sent.record >= first);
+        for sent in behind {
+            if !seen.insert(sent.place()) {
+                continue;
+            }
+            let Some(record) = batch.record(sent.record) else { continue };
+            let Ok(event) = event::codec::decode(record.clone()) else { continue };
+            let Some((db, key, command)) = change_of(&event, sent.change) else { continue };
+            let again = Again { event: &event, record, sent: *sent, db, key, command };
+            self.follow(&again, said.get(&sent.place()).copied(), &mut states, &mut drafts);
         }
-        let why = said.unwrap_or(NOTHING_TO_TAKE);
-        Some(Remedy::SetAside(self.drafts(&place, &event, command, why)))
+        let gone = states.into_iter().filter_map(|(spot, state)| match state {
+            State::Gone(_) => Some(spot),
+            State::Unknown => None,
+        });
+        Aftermath { drafts, gone: gone.collect() }
+    }
+
+    /// Follows one change of an executed batch: what it leaves unknown, what it makes good.
+    fn follow(
+        &self,
+        again: &Again<'_>,
+        failure: Option<&Failure>,
+        states: &mut HashMap<Spot, State>,
+        drafts: &mut Vec<Draft>,
+    ) {
+        let touched = self.touched(again);
+        if let Some(failure) = failure {
+            let takes = failure.sent.judge == Judge::Takes && again.command.is_some();
+            let why = failure.said.as_deref().unwrap_or(NOTHING_TO_TAKE);
+            for draft in self.drafts(again, why) {
+                if takes && failure.said.is_none() {
+                    let spots = touched.iter().filter(|spot| spot.replaced);
+                    states.extend(spots.map(|one| (one.spot.clone(), State::Gone(draft.clone()))));
+                } else {
+                    taint(states, &draft);
+                    drafts.push(draft);
+                }
+            }
+            return;
+        }
+        let needed: Vec<Spot> = touched
+            .iter()
+            .filter(|one| !one.replaced && states.contains_key(&one.spot))
+            .map(|one| one.spot.clone())
+            .collect();
+        if needed.is_empty() {
+            for one in touched.iter().filter(|one| one.replaced) {
+                states.remove(&one.spot);
+            }
+            return;
+        }
+        for spot in needed {
+            // What should have made it go comes first in the order of its letters.
+            if let Some(State::Gone(draft)) = states.insert(spot, State::Unknown) {
+                taint(states, &draft);
+                drafts.push(draft);
+            }
+        }
+        for draft in self.drafts(again, AFTER_A_FAILURE) {
+            taint(states, &draft);
+            drafts.push(draft);
+        }
     }
 
     /// The place in the source's history and the number of a change, under which it is refused when it comes again.
@@ -53,32 +141,40 @@ impl Planner {
         Some((event.position, sent.change))
     }
 
-    fn change_of<'a>(
-        &self,
-        event: &'a Event,
-        number: u32,
-    ) -> Option<(u32, &'a Bytes, Option<&'a Command>)> {
-        match &event.body {
-            Body::Command(command) => Some((event.db, &event.key, Some(command))),
-            Body::Group(group) => {
-                let change = group.changes.get(usize::try_from(number).ok()?)?;
-                let command = match &change.change {
-                    Change::Command(command) => Some(command),
-                    _ => None,
-                };
-                Some((change.db, &change.key, command))
-            }
-            _ => Some((event.db, &event.key, None)),
-        }
+    /// The keys of the destination that a change reads or writes.
+    fn touched(&self, again: &Again<'_>) -> Vec<Touched> {
+        let target = |db| self.rules.mapping.target(db);
+        let Some(command) = again.command else {
+            let db = target(again.db);
+            let touched =
+                |key: &Bytes, replaced| Touched { spot: Spot { db, key: key.clone() }, replaced };
+            return match &again.event.body {
+                Body::Image(_) => vec![touched(again.key, true)],
+                Body::ImagePart(part) => {
+                    let epoch = again.event.position.epoch;
+                    let stage = self.rules.names.stage(again.key, epoch, db);
+                    vec![touched(&stage, part.number == 0)]
+                }
+                _ => Vec::new(),
+            };
+        };
+        let roles = Roles::of(command, again.db);
+        let touched = roles.keys.iter().map(|role| Touched {
+            spot: Spot { db: target(role.db), key: role.key.clone() },
+            replaced: roles.replaces(role),
+        });
+        touched.collect()
     }
 
-    fn drafts(
-        &self,
-        place: &Place<'_>,
-        event: &Event,
-        command: Option<&Command>,
-        why: &str,
-    ) -> Vec<Draft> {
+    fn drafts(&self, again: &Again<'_>, why: &str) -> Vec<Draft> {
+        let place = Place {
+            position: again.event.position,
+            change: again.sent.change,
+            db: again.db,
+            key: again.key,
+            record: again.record,
+            index: again.sent.record,
+        };
         let draft = |db: u32, keys: Vec<Bytes>| Draft {
             position: place.position,
             record: place.record.clone(),
@@ -88,8 +184,8 @@ impl Planner {
             why: why.to_owned(),
         };
         let target = self.rules.mapping.target(place.db);
-        let Some(command) = command else {
-            let keys = match &event.body {
+        let Some(command) = again.command else {
+            let keys = match &again.event.body {
                 Body::Image(_) => vec![place.key.clone()],
                 Body::ImagePart(_) => self.keys_of_part(place.key, place.position.epoch, target),
                 _ => Vec::new(),
@@ -106,5 +202,33 @@ impl Planner {
             }
         }
         drafts
+    }
+}
+
+/// A key that a change reads or writes.
+struct Touched {
+    spot: Spot,
+    /// Whether the change gives it a value that does not depend on the one before.
+    replaced: bool,
+}
+
+fn taint(states: &mut HashMap<Spot, State>, draft: &Draft) {
+    for key in &draft.keys {
+        states.insert(Spot { db: draft.db, key: key.clone() }, State::Unknown);
+    }
+}
+
+fn change_of(event: &Event, number: u32) -> Option<(u32, &Bytes, Option<&Command>)> {
+    match &event.body {
+        Body::Command(command) => Some((event.db, &event.key, Some(command))),
+        Body::Group(group) => {
+            let change = group.changes.get(usize::try_from(number).ok()?)?;
+            let command = match &change.change {
+                Change::Command(command) => Some(command),
+                _ => None,
+            };
+            Some((change.db, &change.key, command))
+        }
+        _ => Some((event.db, &event.key, None)),
     }
 }

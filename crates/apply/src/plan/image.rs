@@ -50,13 +50,13 @@ impl Planner {
         }
         let db = self.rules.mapping.target(place.db);
         if let Some(why) = self.refusal(place, db) {
-            return self.set_aside(place, db, &[place.key], why, batch);
+            return self.set_aside(place, (db, &[place.key]), why, batch);
         }
         self.held.release(db, place.key);
         let dest = Dest { db, sent: Self::sent(place), key: place.key };
         match write(&self.rules, batch, dest, image) {
             Ok(()) => Ok(()),
-            Err(unfit) => self.set_aside(place, db, &[place.key], unfit.why(), batch),
+            Err(unfit) => self.set_aside(place, (db, &[place.key]), unfit.why(), batch),
         }
     }
 

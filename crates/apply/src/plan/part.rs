@@ -31,19 +31,19 @@ impl Planner {
         let db = self.rules.mapping.target(place.db);
         let stage = self.rules.names.stage(place.key, place.position.epoch, db);
         if let Some(why) = self.refusal(place, db) {
-            return self.set_aside(place, db, &[place.key, &stage], why, batch);
+            return self.set_aside(place, (db, &[place.key, &stage]), why, batch);
         }
         if part.number == 0 {
             self.held.release(db, &stage);
         } else if self.held.contains(db, &stage) {
-            return self.set_aside(place, db, &[place.key, &stage], AFTER_ANOTHER, batch);
+            return self.set_aside(place, (db, &[place.key, &stage]), AFTER_ANOTHER, batch);
         }
         let dest = Dest { db, sent: Self::sent(place), key: &stage };
         if part.number == 0 {
             batch.command(db, dest.sent, [b"DEL".as_slice(), &stage]);
         }
         if let Err(unfit) = self.elements(part, dest, batch) {
-            return self.set_aside(place, db, &[place.key, &stage], unfit.why(), batch);
+            return self.set_aside(place, (db, &[place.key, &stage]), unfit.why(), batch);
         }
         if part.last {
             self.held.release(db, place.key);

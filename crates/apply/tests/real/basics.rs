@@ -10,11 +10,11 @@ async fn what_is_written_and_deleted_arrives() -> Result<()> {
     let mut bench = Bench::streaming(Kind::Redis7_0).await?;
     bench.feed.commands(&["SET a 1", "SET b 2", "DEL a", "SET c 3"]).await?;
     let service = bench.start().await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(bench.get("a")?, None);
     assert_eq!(bench.get("b")?.as_deref(), Some("2"));
     bench.feed.commands(&["INCR n", "INCR n", "APPEND b x"]).await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(bench.get("n")?.as_deref(), Some("2"));
     assert_eq!(bench.get("b")?.as_deref(), Some("2x"));
     service.stop().await?;
@@ -57,7 +57,7 @@ async fn commands_of_every_type_arrive_as_they_are() -> Result<()> {
             expected.cmd(&words.split(' ').collect::<Vec<_>>())?;
         }
         let service = bench.start().await?;
-        bench.caught_up().await?;
+        bench.caught_up()?;
         bench.assert_holds(&mut expected)?;
         service.stop().await?;
     }
@@ -73,10 +73,10 @@ async fn a_transaction_larger_than_a_batch_is_one_step() -> Result<()> {
     let before = bench.client.info_field("stats", "total_commands_processed")?;
     bench.feed.group(&group).await?;
     let service = bench.start().await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert!(before.is_some());
     assert_eq!(bench.client.cmd(&["DBSIZE"])?.int()?, 5_002);
-    assert_eq!(service.lane("batches"), "1");
+    service.shows("batches", "1")?;
     service.stop().await?;
     Ok(())
 }
@@ -88,7 +88,7 @@ async fn an_event_larger_than_a_record_arrives() -> Result<()> {
     bench.feed.args(&[b"SET", b"large", large.as_bytes()]).await?;
     bench.feed.command("APPEND large y").await?;
     let service = bench.start().await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(bench.client.cmd(&["STRLEN", "large"])?.int()?, 3_000_001);
     service.stop().await?;
     Ok(())
@@ -99,11 +99,11 @@ async fn an_idle_stream_moves_the_checkpoint_and_nothing_else() -> Result<()> {
     let mut bench = Bench::streaming(Kind::Redis7_0).await?;
     bench.feed.command("SET a 1").await?;
     let service = bench.start().await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     bench.feed.heartbeat().await?;
     let position = bench.feed.position().at_index(event::Position::LAST_INDEX);
     bench.reached(position)?;
-    assert_eq!(service.lane("phase"), "stream");
+    service.shows("phase", "stream")?;
     service.stop().await?;
     let found = checkpoint(&mut bench.client)?.expect("a checkpoint");
     assert_eq!(found.applied[0].judged, found.applied[0].position);

@@ -11,7 +11,7 @@ async fn a_restart_goes_on_from_the_checkpoint() -> Result<()> {
     for round in 1..=3 {
         bench.feed.commands(&["INCR n", "RPUSH l x", "APPEND s y"]).await?;
         let service = bench.start().await?;
-        bench.caught_up().await?;
+        bench.caught_up()?;
         service.stop().await?;
         assert_eq!(bench.get("n")?, Some(round.to_string()));
         assert_eq!(bench.client.cmd(&["LLEN", "l"])?.int()?, round);
@@ -36,7 +36,7 @@ async fn counters_are_exact_though_connections_are_killed_all_the_time() -> Resu
             bench.client = bench.server.client()?;
         }
     }
-    bench.caught_up().await?;
+    bench.caught_up()?;
     let mut total = 0;
     for number in 0..7 {
         total += bench.client.cmd(&["GET", &format!("n{number}")])?.int()?;
@@ -53,14 +53,14 @@ async fn a_successor_shuts_its_predecessor_out() -> Result<()> {
     let mut bench = Bench::streaming(Kind::Redis7_0).await?;
     bench.feed.command("INCR n").await?;
     let first = bench.start().await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     let mut letters = journal::MemoryJournal::new("other-letters", 1);
     std::mem::swap(&mut bench.letters, &mut letters);
     let second = bench.start().await?;
     let error = first.failed().await?;
     assert!(matches!(error, apply::Error::Fenced { .. }), "{error}");
     bench.feed.command("INCR n").await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(bench.get("n")?.as_deref(), Some("2"));
     second.stop().await?;
     Ok(())
@@ -72,7 +72,7 @@ async fn a_destination_that_was_restarted_without_its_data_is_not_filled_from_th
     let mut bench = Bench::streaming(Kind::Redis7_0).await?;
     bench.feed.command("INCR n").await?;
     let service = bench.start().await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     bench.server.restart()?;
     let error = service.failed().await?;
     assert!(matches!(error, apply::Error::CheckpointGone { .. }), "{error}");
@@ -93,7 +93,7 @@ async fn a_destination_that_comes_back_with_its_data_is_written_on() -> Result<(
             bench.client = bench.server.client()?;
         }
     }
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(bench.get("n")?.as_deref(), Some("400"));
     service.stop().await?;
     Ok(())
@@ -105,13 +105,13 @@ async fn the_checkpoint_never_points_past_what_is_durable_in_the_journal() -> Re
     let journal = bench.feed.journal();
     let service = bench.start().await?;
     bench.feed.command("SET a 1").await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     journal.hold_durability();
     let range = journal::Journal::describe(&journal).await?.partitions;
     for number in 0..50 {
         bench.feed.command(&format!("SET key:{number} v")).await?;
     }
-    bench.caught_up().await?;
+    bench.caught_up()?;
     let found = checkpoint(&mut bench.client)?.expect("a checkpoint");
     for (read_from, range) in found.read_from.iter().zip(&range) {
         assert!(*read_from <= range.durable.0, "{read_from} {range:?}");
@@ -129,14 +129,14 @@ async fn what_a_crash_cut_from_the_journal_is_not_applied_twice() -> Result<()> 
     let service = bench.start().await?;
     let before = bench.feed.position();
     bench.feed.commands(&["INCR n", "INCR n", "INCR n"]).await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     journal.crash();
     journal.release_durability();
     let mut again = crate::feed::Feed::of(journal).await?;
     again.go_on_at(before);
     bench.feed = again;
     bench.feed.commands(&["INCR n", "INCR n", "INCR n", "INCR n"]).await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(bench.get("n")?.as_deref(), Some("5"));
     service.stop().await?;
     Ok(())

@@ -32,7 +32,7 @@ async fn databases_stay_apart_and_the_checkpoint_where_it_belongs() -> Result<()
     bench.feed.db = 3;
     bench.feed.commands(&["MOVE b 5", "COPY c c2 DB 6 REPLACE"]).await?;
     let service = bench.start().await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(keys(&mut bench, 0)?, ["a", "d"]);
     assert_eq!(keys(&mut bench, 1)?, ["e", "g"]);
     assert_eq!(keys(&mut bench, 2)?, ["f"]);
@@ -51,7 +51,7 @@ async fn databases_are_mapped_also_inside_commands() -> Result<()> {
     bench.feed.command("SET y 1").await?;
     let mapping = DbMapping::of([(0, 4), (1, 2)])?;
     let service = bench.start_with(Config { mapping, ..bench.config() }).await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(keys(&mut bench, 4)?, ["a"]);
     assert_eq!(keys(&mut bench, 2)?, ["b", "y", "z"]);
     assert_eq!(keys(&mut bench, 0)?, [""; 0]);
@@ -69,9 +69,9 @@ async fn a_database_that_the_destination_lacks_sets_its_keys_aside() -> Result<(
     bench.feed.db = 0;
     bench.feed.command("SET there 1").await?;
     let service = bench.start().await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(keys(&mut bench, 0)?, ["here", "there"]);
-    assert_eq!(service.lane("dead_letters"), "1");
+    service.shows("dead_letters", "1")?;
     service.stop().await?;
     Ok(())
 }
@@ -98,14 +98,14 @@ async fn only_what_the_filters_take_arrives() -> Result<()> {
         ..Filters::default()
     };
     let service = bench.start_with(Config { filters, ..bench.config() }).await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(keys(&mut bench, 0)?, ["user:1", "user:4"]);
-    assert_eq!(service.lane("dead_letters"), "0");
+    service.shows("dead_letters", "0")?;
     bench.feed.commands(&["SUNIONSTORE user:5 shop:a shop:b", "SADD user:5 m"]).await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(keys(&mut bench, 0)?, ["user:1", "user:4"]);
     bench.feed.command("SET user:5 known").await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(keys(&mut bench, 0)?, ["user:1", "user:4", "user:5"]);
     service.stop().await?;
     Ok(())
@@ -120,23 +120,23 @@ async fn a_flush_empties_the_databases_and_keeps_our_keys() -> Result<()> {
         bench.feed.command("SET b 1").await?;
         bench.feed.db = 0;
         let service = bench.start().await?;
-        bench.caught_up().await?;
+        bench.caught_up()?;
         bench.feed.control(Control::Flush { all: false }).await?;
         bench.feed.command("SET d 1").await?;
-        bench.caught_up().await?;
+        bench.caught_up()?;
         assert_eq!(keys(&mut bench, 0)?, ["d"]);
         assert_eq!(keys(&mut bench, 2)?, ["b"]);
         bench.feed.control(Control::Flush { all: true }).await?;
         bench.feed.command("INCR n").await?;
-        bench.caught_up().await?;
+        bench.caught_up()?;
         assert_eq!(keys(&mut bench, 0)?, ["n"]);
         assert_eq!(keys(&mut bench, 2)?, [""; 0]);
         service.stop().await?;
         bench.feed.command("INCR n").await?;
         let service = bench.start().await?;
-        bench.caught_up().await?;
+        bench.caught_up()?;
         assert_eq!(bench.get("n")?.as_deref(), Some("2"));
-        assert_eq!(service.lane("quarantined_keys"), "0");
+        service.shows("quarantined_keys", "0")?;
         service.stop().await?;
     }
     Ok(())
@@ -148,7 +148,7 @@ async fn a_flush_inside_a_transaction_takes_what_came_before_it() -> Result<()> 
     bench.feed.command("SET a 1").await?;
     bench.feed.group(&[(0, "SET b 1"), (0, "FLUSHALL"), (0, "SET c 1"), (3, "SET d 1")]).await?;
     let service = bench.start().await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(keys(&mut bench, 0)?, ["c"]);
     assert_eq!(keys(&mut bench, 3)?, ["d"]);
     assert!(checkpoint(&mut bench.client)?.is_some());
@@ -163,11 +163,11 @@ async fn exchanged_databases_leave_our_keys_behind() -> Result<()> {
     bench.feed.db = 1;
     bench.feed.command("SET b 1").await?;
     let service = bench.start().await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     bench.feed.db = 0;
     bench.feed.control(Control::SwapDb { first: 0, second: 1 }).await?;
     bench.feed.command("INCR n").await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     service.stop().await?;
     assert_eq!(keys(&mut bench, 0)?, ["b", "n"]);
     assert_eq!(keys(&mut bench, 1)?, ["a", "bad"]);
@@ -180,7 +180,7 @@ async fn exchanged_databases_leave_our_keys_behind() -> Result<()> {
     bench.feed.db = 0;
     bench.feed.command("INCR n").await?;
     let service = bench.start().await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(bench.get("n")?.as_deref(), Some("2"));
     bench.client.select(1)?;
     assert_eq!(bench.get("bad")?.as_deref(), Some("text"));
@@ -202,7 +202,7 @@ async fn a_flush_that_cannot_be_exact_is_refused_or_left_out() -> Result<()> {
     let error = service.failed().await?;
     assert!(matches!(error, Error::Inexact { command: "FLUSHALL", .. }), "{error}");
     let service = bench.start_with(Config { inexact: Inexact::Skip, ..config }).await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(keys(&mut bench, 0)?, ["a", "b"]);
     service.stop().await?;
     Ok(())
@@ -215,7 +215,7 @@ async fn a_flush_spares_another_stream() -> Result<()> {
     let other = event::names::checkpoint(slot, "another");
     let service = bench.start().await?;
     bench.feed.command("SET a 1").await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     bench.client.cmd(&["SET", &other, "its checkpoint"])?;
     bench.feed.control(Control::Flush { all: true }).await?;
     let error = service.failed().await?;

@@ -18,6 +18,7 @@ pub(crate) struct Feed {
     journal: MemoryJournal,
     appender: Box<dyn Appender>,
     partitions: u16,
+    pub(crate) incarnation: u64,
     epoch: u64,
     offset: u64,
     /// Next index inside the snapshot under way.
@@ -36,9 +37,20 @@ impl Feed {
 
     /// Goes on writing to a journal, from a new epoch on.
     pub(crate) async fn of(journal: MemoryJournal) -> Result<Self> {
-        let partitions = u16::try_from(journal.describe().await?.partitions.len())?;
+        let described = journal.describe().await?;
+        let partitions = u16::try_from(described.partitions.len())?;
         let appender = journal.appender().await?;
-        Ok(Self { journal, appender, partitions, epoch: 0, offset: 0, index: 0, keys: 0, db: 0 })
+        Ok(Self {
+            journal,
+            appender,
+            partitions,
+            incarnation: described.incarnation,
+            epoch: 0,
+            offset: 0,
+            index: 0,
+            keys: 0,
+            db: 0,
+        })
     }
 
     pub(crate) fn journal(&self) -> MemoryJournal {

@@ -90,17 +90,17 @@ impl Bench {
     }
 
     /// Waits until the destination's checkpoint has reached the end of the stream.
-    pub(crate) async fn caught_up(&mut self) -> Result<()> {
+    pub(crate) fn caught_up(&mut self) -> Result<()> {
         let end = self.feed.position();
         self.reached(end)
     }
 
     /// Waits until the destination's checkpoint has reached a position.
     pub(crate) fn reached(&mut self, wanted: Position) -> Result<()> {
-        let client = &mut self.client;
+        let (client, incarnation) = (&mut self.client, self.feed.incarnation);
         eventually(LIMIT, format!("the checkpoint reaches {wanted}"), || {
-            let applied =
-                checkpoint(client)?.and_then(|found| Some(found.applied.first()?.position));
+            let found = checkpoint(client)?.filter(|found| found.incarnation == incarnation);
+            let applied = found.and_then(|found| Some(found.applied.first()?.position));
             Ok(applied.filter(|applied| !wanted.is_after(applied)))
         })?;
         Ok(())
@@ -152,6 +152,13 @@ impl Service {
             Ok(_) => bail!("it stopped in good order"),
             Err(error) => Ok(error),
         }
+    }
+
+    /// Waits until a value of its status is as it should be.
+    pub(crate) fn shows(&self, name: &str, value: &str) -> Result<()> {
+        eventually(LIMIT, format!("{name} is {value}"), || {
+            Ok((self.lane(name) == value).then_some(()))
+        })
     }
 
     /// A value of its status, by a path below the lane.

@@ -1,4 +1,8 @@
 //! Applying to real servers, from a journal in memory.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a test that indexes past the end fails, as it should"
+)]
 
 mod basics;
 mod crash;

@@ -28,12 +28,12 @@ async fn a_full_destination_is_waited_for_without_loss() -> Result<()> {
             bench.feed.command(&format!("SET key:{number} {value}")).await?;
         }
         waiting_for(&service, "OOM")?;
-        assert_eq!(service.lane("phase"), "waiting");
+        service.shows("phase", "waiting")?;
         bench.client.cmd(&["CONFIG", "SET", "maxmemory", "0"])?;
-        bench.caught_up().await?;
+        bench.caught_up()?;
         assert_eq!(bench.get("n")?.as_deref(), Some("1500"));
         assert_eq!(bench.client.cmd(&["EXISTS", "key:1499"])?.int()?, 1);
-        assert_eq!(service.lane("dead_letters"), "0");
+        service.shows("dead_letters", "0")?;
         service.stop().await?;
     }
     Ok(())
@@ -44,13 +44,13 @@ async fn a_destination_that_becomes_a_replica_is_waited_for() -> Result<()> {
     let mut bench = Bench::streaming(Kind::Redis7_0).await?;
     let service = bench.start().await?;
     bench.feed.command("INCR n").await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     // Nobody listens there, so its data stays.
     bench.client.cmd(&["REPLICAOF", "127.0.0.1", "1"])?;
     bench.feed.command("INCR n").await?;
     waiting_for(&service, "replica")?;
     bench.client.cmd(&["REPLICAOF", "NO", "ONE"])?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(bench.get("n")?.as_deref(), Some("2"));
     service.stop().await?;
     Ok(())
@@ -63,7 +63,7 @@ async fn a_destination_that_is_gone_is_given_up_after_the_window() -> Result<()>
     let windows = Windows { connection: short, refused: short };
     let service = bench.start_with(Config { windows, ..bench.config() }).await?;
     bench.feed.command("INCR n").await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     bench.server.kill()?;
     let error = service.failed().await?;
     assert!(matches!(error, Error::GaveUp { .. }), "{error}");
@@ -76,7 +76,7 @@ async fn a_service_that_waits_stops_when_it_is_told_to() -> Result<()> {
     let mut bench = Bench::streaming(Kind::Redis7_0).await?;
     let service = bench.start().await?;
     bench.feed.command("INCR n").await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     bench.server.kill()?;
     waiting_for(&service, "nobody listens")?;
     let summary = service.stop().await?;
@@ -95,7 +95,7 @@ async fn data_that_is_there_is_refused_unless_said_otherwise() -> Result<()> {
     assert!(matches!(error, Error::Existing { db: 3, keys: 1, .. }), "{error}");
     let config = Config { existing: Existing::Overwrite, ..bench.config() };
     let service = bench.start_with(config).await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     service.stop().await?;
     bench.client.select(3)?;
     assert_eq!(bench.get("mine")?.as_deref(), Some("1"));
@@ -110,7 +110,7 @@ async fn a_checkpoint_of_another_history_is_refused_unless_said_otherwise() -> R
     let mut bench = Bench::streaming(Kind::Redis7_0).await?;
     bench.feed.commands(&["SET a 1", "SET b 1"]).await?;
     let service = bench.start().await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     service.stop().await?;
     bench.feed = crate::feed::Feed::new("shop").await?;
     bench.feed.snapshot().await?;
@@ -121,7 +121,7 @@ async fn a_checkpoint_of_another_history_is_refused_unless_said_otherwise() -> R
     let config = Config { existing: Existing::Sweep, ..bench.config() };
     let service = bench.start_with(config).await?;
     bench.feed.command("SET c 3").await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(bench.get("a")?, None);
     assert_eq!(bench.get("b")?.as_deref(), Some("2"));
     service.stop().await?;

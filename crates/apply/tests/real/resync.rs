@@ -27,16 +27,16 @@ async fn a_new_snapshot_removes_what_it_does_not_name() -> Result<()> {
     bench.feed.end_snapshot().await?;
     let service = bench.start().await?;
     bench.feed.command("SET d 1").await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     bench.feed.snapshot().await?;
     bench.feed.text("b", "2").await?;
     bench.feed.text("e", "2").await?;
     bench.feed.end_snapshot().await?;
     bench.feed.command("SET f 2").await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(names(&mut bench)?, ["b", "e", "f"]);
     assert_eq!(bench.get("b")?.as_deref(), Some("2"));
-    assert_eq!(service.lane("removed_keys"), "3");
+    service.shows("removed_keys", "3")?;
     service.stop().await?;
     Ok(())
 }
@@ -52,7 +52,7 @@ async fn a_snapshot_that_was_cut_short_is_superseded() -> Result<()> {
     bench.feed.text("whole", "1").await?;
     bench.feed.end_snapshot().await?;
     bench.feed.command("SET end 1").await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(names(&mut bench)?, ["end", "whole"]);
     service.stop().await?;
     Ok(())
@@ -63,7 +63,7 @@ async fn a_restart_in_the_middle_of_a_snapshot_removes_nothing_that_it_named() -
     let mut bench = Bench::streaming(Kind::Redis7_0).await?;
     bench.feed.command("SET ghost 1").await?;
     let service = bench.start().await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     service.stop().await?;
     bench.feed.snapshot().await?;
     for number in 0..40 {
@@ -77,7 +77,7 @@ async fn a_restart_in_the_middle_of_a_snapshot_removes_nothing_that_it_named() -
     bench.feed.end_snapshot().await?;
     bench.feed.command("SET end 1").await?;
     let service = bench.start().await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(bench.client.cmd(&["EXISTS", "ghost"])?.int()?, 0);
     assert_eq!(names(&mut bench)?.len(), 41);
     service.stop().await?;
@@ -101,7 +101,7 @@ async fn connections_killed_during_a_resync_cost_no_key() -> Result<()> {
     killer.cmd(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])?;
     bench.client = bench.server.client()?;
     bench.feed.command("SET end 1").await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(names(&mut bench)?.len(), 3_001);
     service.stop().await?;
     Ok(())
@@ -117,7 +117,7 @@ async fn data_that_was_there_before_is_swept_where_that_is_asked_for() -> Result
     bench.feed.command("SET end 1").await?;
     let config = Config { existing: Existing::Sweep, ..bench.config() };
     let service = bench.start_with(config).await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(names(&mut bench)?, ["end", "ours"]);
     service.stop().await?;
     Ok(())
@@ -128,12 +128,12 @@ async fn a_key_in_quarantine_that_the_source_no_longer_has_is_released() -> Resu
     let mut bench = Bench::streaming(Kind::Redis7_0).await?;
     bench.feed.commands(&["SET bad text", "INCR bad", "SET worse text", "INCR worse"]).await?;
     let service = bench.start().await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     bench.feed.snapshot().await?;
     bench.feed.text("worse", "5").await?;
     bench.feed.end_snapshot().await?;
     bench.feed.commands(&["INCR worse", "INCR bad"]).await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(bench.get("worse")?.as_deref(), Some("6"));
     assert_eq!(bench.get("bad")?.as_deref(), Some("1"));
     service.stop().await?;
@@ -153,7 +153,7 @@ async fn leftovers_of_a_value_that_was_never_complete_go_with_the_next_snapshot(
     assert_eq!(bench.client.cmd(&["KEYS", "*:stage:*"])?.array()?.len(), 1);
     bench.feed.empty_snapshot().await?;
     bench.feed.command("SET end 1").await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(bench.client.cmd(&["KEYS", "*:stage:*"])?.array()?.len(), 0);
     service.stop().await?;
     Ok(())
@@ -164,11 +164,11 @@ async fn a_history_that_goes_on_elsewhere_is_followed_or_refused() -> Result<()>
     let mut bench = Bench::streaming(Kind::Redis7_0).await?;
     bench.feed.commands(&["INCR n", "INCR n"]).await?;
     let service = bench.start().await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     let reached = bench.feed.position();
     bench.feed.begin_epoch(EpochCause::Continued, reached.offset).await?;
     bench.feed.command("INCR n").await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(bench.get("n")?.as_deref(), Some("3"));
     bench.feed.begin_epoch(EpochCause::Continued, reached.offset).await?;
     let error = service.failed().await?;
@@ -181,7 +181,7 @@ async fn records_that_left_the_journal_are_made_good_by_a_later_snapshot() -> Re
     let mut bench = Bench::streaming(Kind::Redis7_0).await?;
     bench.feed.commands(&["SET a 1", "SET b 1"]).await?;
     let service = bench.start().await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     service.stop().await?;
     bench.feed.commands(&["SET c 1"; 20]).await?;
     let journal = bench.feed.journal();
@@ -193,7 +193,7 @@ async fn records_that_left_the_journal_are_made_good_by_a_later_snapshot() -> Re
     let before = (0..4).map(|number| (Partition(number), Offset(ends[usize::from(number)].end.0)));
     journal.trim(before.collect()).await?;
     let service = bench.start().await?;
-    bench.caught_up().await?;
+    bench.caught_up()?;
     assert_eq!(names(&mut bench)?, ["b", "end"]);
     service.stop().await?;
     Ok(())

@@ -1,0 +1,75 @@
+//! After a failure: what was planned behind it is taken back, read again and planned anew.
+
+use event::{Position, Shard};
+
+use super::pump::Pump;
+use super::session::{durable, offsets};
+use crate::batch::{Batch, Sent};
+use crate::doubt::Doubt;
+use crate::error::Error;
+use crate::plan::Aftermath;
+
+// === impl Pump ===
+
+impl Pump<'_> {
+    /// Sets aside what failed, and removes what must not be there, ahead of everything else.
+    pub(super) fn deal_with(&mut self, aftermath: Aftermath) -> Result<(), Error> {
+        self.open.urgent = true;
+        for draft in aftermath.drafts {
+            tracing::warn!(position = %draft.position, why = draft.why, "set a key aside");
+            self.planner.hold(draft, &mut self.open)?;
+        }
+        for spot in aftermath.gone {
+            tracing::warn!("removed a key whose value had expired early");
+            self.planner.held.release(spot.db, &spot.key);
+            self.open.command(spot.db, Sent::OURS, [b"DEL".as_slice(), &spot.key]);
+            self.status.removed(1);
+        }
+        Ok(())
+    }
+
+    /// Takes back everything that was planned after the last executed batch, and reads it again. `refused` is the batch
+    /// that was to be executed and was not.
+    pub(super) async fn rewind(&mut self, refused: Option<Batch>) -> Result<(), Error> {
+        let planned = self.planner.held.take_changes();
+        self.planner.held.undo(&planned);
+        if let Some(flight) = self.waiting.take() {
+            self.connection.send(b"*1\r\n$7\r\nDISCARD\r\n").await?;
+            self.connection.flush().await?;
+            // To MULTI, to each command, to DISCARD.
+            for _ in flight.answered..flight.batch.sent().len() + 2 {
+                self.connection.recv().await?;
+            }
+            self.planner.held.undo(&flight.batch.changes);
+            self.recycle(flight.batch);
+        }
+        if let Some(batch) = refused {
+            self.planner.held.undo(&batch.changes);
+            self.recycle(batch);
+        }
+        self.open.reset();
+        self.barrier = None;
+        self.input.clear();
+        let mut progress = self.executed.clone();
+        if let Some(from) = &self.doubt_from {
+            progress.needed.clone_from(from);
+            self.planner.doubt = Doubt::new(self.doubtful(), from.clone());
+        }
+        let description = self.tools.journal.describe().await?;
+        self.durable = durable(&description, self.scope);
+        progress.stay_before(&self.durable);
+        self.planner.rewind(progress);
+        let from = offsets(self.scope, &self.planner.progress.needed);
+        self.reader = self.tools.journal.reader(from).await?;
+        Ok(())
+    }
+
+    /// Per shard, up to where it is judged and executed.
+    fn doubtful(&self) -> Vec<(Position, Position)> {
+        let judged = |shard: Shard| {
+            let judged = self.judged.iter().find(|position| position.shard == shard);
+            judged.copied().unwrap_or_default()
+        };
+        self.executed.applied.iter().map(|applied| (judged(applied.shard), *applied)).collect()
+    }
+}
