@@ -5,6 +5,7 @@
 //! and trailers of sealed segments and the whole of the last one.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -85,7 +86,7 @@ impl Recovery<'_> {
         let incarnation = getrandom::u64().map_err(|error| OpenError::Io {
             what: "draw an incarnation for",
             path: self.dir.to_owned(),
-            source: std::io::Error::other(error.to_string()),
+            source: io::Error::other(error.to_string()),
         })?;
         let base: Arc<[u64]> = vec![0; usize::from(partitions)].into();
         let (active, file) = self.create_active(incarnation, 0, base)?;
@@ -123,14 +124,7 @@ impl Recovery<'_> {
         for (segment, next) in segments.iter().zip(nexts) {
             sealed.push_back(self.open_sealed(segment, next, salt, &mut report)?);
         }
-        let (active, file) = match self.open_finished(&last, salt)? {
-            Some(finished) => {
-                let end = finished.end.clone();
-                sealed.push_back(finished);
-                self.create_active(meta.incarnation, end.seq, end.next)?
-            }
-            None => self.open_torn(last, salt, &mut report)?,
-        };
+        let (active, file) = self.open_last(last, salt, &mut sealed, &mut report)?;
         let catalogue = Catalogue::new(sealed, active);
         Ok(Opened { meta, catalogue, file, report })
     }
@@ -215,44 +209,47 @@ impl Recovery<'_> {
         Ok(Sealed { segment, end, min_ms, file_bytes })
     }
 
-    /// The last segment, when it was sealed before the next one was made.
-    fn open_finished(&self, last: &Segment, salt: u32) -> Result<Option<Sealed>, OpenError> {
-        let failed = || io_error("read", &last.path);
-        let file = self.disk.open(&last.path).map_err(failed())?;
-        let Some(footer) = read_footer(&*file, salt, &last.header).map_err(failed())? else {
-            return Ok(None);
-        };
-        let Some(trailer) = read_trailer(&*file, salt).map_err(failed())? else {
-            return Ok(None);
-        };
-        let file_bytes = file.bytes().map_err(failed())?;
-        let end = Mark {
-            position: file_bytes.saturating_sub(u64::from(trailer.footer_len)),
-            seq: trailer.end_seq,
-            max_ms: trailer.max_ms,
-            next: footer.end,
-        };
-        Ok(Some(Sealed { segment: last.clone(), end, min_ms: trailer.min_ms, file_bytes }))
-    }
-
-    /// The last segment, up to the last whole frame; what follows is cut.
-    fn open_torn(
+    /// The last segment, up to the last whole frame; what follows is cut. If it was sealed, though
+    /// the next one had not been made, that is made now.
+    fn open_last(
         &self,
         last: Segment,
         salt: u32,
+        sealed: &mut VecDeque<Sealed>,
         report: &mut OpenReport,
     ) -> Result<Tail, OpenError> {
         let path = Arc::clone(&last.path);
-        let file = self.disk.open_to_write(&path).map_err(io_error("open", &path))?;
+        let failed = || io_error("read", &path);
+        let file = self.disk.open_to_write(&path).map_err(failed())?;
         let walked = torn::walk(&file, last, salt).map_err(scan_error(&path))?;
-        report.cut = torn::cut(&*file, &walked, salt)?;
-        if report.cut.is_none() {
-            // What the process before wrote may be in memory only; it must not get lost behind
-            // what is written, and reported, next.
-            file.sync().map_err(io_error("sync", &path))?;
+        let is_finished = is_finished(&*file, &walked.active, salt).map_err(failed())?;
+        if !is_finished {
+            report.cut = torn::cut(&*file, &walked, salt)?;
         }
-        Ok((walked.active, file))
+        // What the process before wrote may be in memory only; it must not get lost behind what
+        // is written, and reported, next.
+        file.sync().map_err(io_error("sync", &path))?;
+        if !is_finished {
+            return Ok((walked.active, file));
+        }
+        let file_bytes = file.bytes().map_err(failed())?;
+        let Active { segment, end, min_ms, .. } = walked.active;
+        let (incarnation, next) = (segment.header.incarnation, Arc::clone(&end.next));
+        let tail = self.create_active(incarnation, end.seq, next)?;
+        sealed.push_back(Sealed { segment, end, min_ms, file_bytes });
+        Ok(tail)
     }
+}
+
+/// Whether the segment ends with its footer. A footer alone proves nothing: until it was synced, a
+/// crash may have taken frames before it, so `walked` has to lead up to it.
+fn is_finished(file: &dyn DiskFile, walked: &Active, salt: u32) -> io::Result<bool> {
+    let end = &walked.end;
+    let trailer = read_trailer(file, salt)?;
+    let length = trailer.map_or(0, |trailer| u64::from(trailer.footer_len));
+    let leads_up = trailer.is_some_and(|trailer| trailer.end_seq == end.seq)
+        && end.position + length == file.bytes()?;
+    Ok(leads_up && read_footer(file, salt, &walked.segment.header)?.is_some())
 }
 
 /// The header that the name of the file and the stream ask for.

@@ -71,7 +71,8 @@ pub(super) fn walk_on(
     }
 }
 
-/// Cuts what is behind the last whole frame, if anything; refuses when it had been durable.
+/// Cuts what is behind the last whole frame, if anything; refuses when it had been durable. The
+/// caller syncs.
 pub(super) fn cut(
     file: &dyn DiskFile,
     walked: &Walked,
@@ -86,7 +87,7 @@ pub(super) fn cut(
         let what = format!("{defect}, and the frame at byte {witness} shows that it was durable");
         return Err(corrupt_at(path, at, what));
     }
-    file.set_bytes(at).and_then(|()| file.sync()).map_err(failed())?;
+    file.set_bytes(at).map_err(failed())?;
     let (path, what) = (path.to_path_buf(), defect.to_string());
     tracing::warn!(path = %path.display(), at, bytes = length - at, what, "cut a torn tail");
     Ok(Some(Cut { path, at, bytes: length - at, what }))

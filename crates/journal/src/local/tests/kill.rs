@@ -15,7 +15,7 @@ use crate::{Append, Journal, OpenError, ReadLimit};
 /// Tells a child process to write, and where.
 const WRITER_DIR: &str = "KEYFERRY_JOURNAL_TEST_WRITER_DIR";
 
-const KILLS: u64 = 25;
+const KILLS: u64 = 15;
 
 fn config(dir: &Path, random: &mut Random) -> LocalConfig {
     let sync = match random.below(3) {
