@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use testkit::{Client, Process, Server, Signal};
 
 /// How long the bridge may take to bring everything home when it is asked to end.
@@ -80,16 +80,26 @@ impl Bridge {
     /// Fails if it has ended by itself.
     ///
     /// # Errors
-    /// If it has; with the end of its log.
+    /// If it has.
     pub(crate) fn check(&mut self) -> Result<()> {
         match self {
             Self::Keyferry { process, .. } => {
                 if !process.is_running()? {
-                    bail!("keyferry ended by itself; its log ends with\n{}", log_end(process));
+                    bail!("keyferry ended by itself");
                 }
                 Ok(())
             }
             Self::Replicaof(_) => Ok(()),
+        }
+    }
+
+    /// An error with the end of the bridge's log, which may say why.
+    pub(crate) fn explain(&self, error: &anyhow::Error) -> anyhow::Error {
+        match self {
+            Self::Keyferry { process, .. } => {
+                anyhow!("{error:#}; keyferry's log ends with\n{}", log_end(process))
+            }
+            Self::Replicaof(_) => anyhow!("{error:#}"),
         }
     }
 

@@ -119,7 +119,8 @@ impl Clients {
             }
             let held = since.get_or_insert_with(|| Deadline::after(IN_STEP));
             Ok(held.has_passed().then_some(()))
-        })?;
+        })
+        .map_err(|error| bridge.explain(&error))?;
         Ok(took.elapsed())
     }
 
@@ -144,6 +145,10 @@ impl Clients {
             moving.say(&going(writer, self.behind()?))?;
             Ok(until.has_passed().then_some(()))
         })
+        .map_err(|error| match bridge {
+            Some(bridge) => bridge.explain(&error),
+            None => error,
+        })
     }
 
     /// Writes the last keys, and waits until all of them are at the destination.
@@ -165,7 +170,8 @@ impl Clients {
             let arrived = self.destination.cmd(&question)?.int()?;
             moving.say(&format!("{arrived} of {LAST_KEYS} last keys have arrived"))?;
             Ok((arrived == i64::from(LAST_KEYS)).then_some(()))
-        })?;
+        })
+        .map_err(|error| bridge.explain(&error))?;
         Ok(took.elapsed())
     }
 
