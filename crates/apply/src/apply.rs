@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::error::{BuildError, Error};
 use crate::lane::{Lane, Link, Scope, Stopped, Tools};
-use crate::quarantine::letters::Letters;
+use crate::quarantine::store::Letters;
 use crate::{checkpoint, existing, limits};
 
 /// What an apply service is made of, besides its settings.
@@ -57,19 +57,13 @@ impl Apply {
             return Err(BuildError::Settings(problems));
         }
         let Parts { journal, letters, clock, mut random, status } = parts;
-        let settings = Settings {
-            connect_timeout: limits::CONNECT_TIMEOUT,
-            patience: config.reply_timeout,
-            ..Settings::default()
-        };
-        let connector = Connector::new(config.destination.clone(), settings, Arc::clone(&clock))
-            .map_err(Error::from)?;
+        let connector = connector(&config, Arc::clone(&clock))?;
         let description = journal.describe().await.map_err(Error::from)?;
         let scopes = Scope::lanes(&description);
         check_destination(&connector, &config, &scopes).await?;
         status.set("destination", config.name.clone());
         status.set("stream", description.stream.clone());
-        let letters = Arc::new(Letters::open(&*letters).await?);
+        let letters = Arc::new(Letters::open(letters).await?);
         let config = Arc::new(config);
         let tools = Tools { config, connector, journal, letters, clock: Arc::clone(&clock) };
         let lanes = scopes
@@ -113,6 +107,16 @@ impl Apply {
             None => Ok(summary),
         }
     }
+}
+
+/// Opens connections to a destination.
+pub(crate) fn connector(config: &Config, clock: Arc<dyn Clock>) -> Result<Connector, Error> {
+    let settings = Settings {
+        connect_timeout: limits::CONNECT_TIMEOUT,
+        patience: config.reply_timeout,
+        ..Settings::default()
+    };
+    Ok(Connector::new(config.destination.clone(), settings, clock)?)
 }
 
 /// Looks whether every lane could begin.

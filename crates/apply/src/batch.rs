@@ -72,6 +72,8 @@ pub(crate) enum Judge {
 
 /// First size of the buffer of a batch.
 const CAPACITY_BYTES: usize = 64 << 10;
+/// A buffer that one huge command made larger than this is given back.
+const KEPT_BYTES: usize = 4 * crate::limits::BATCH_BYTES;
 
 // === impl Batch ===
 
@@ -99,6 +101,9 @@ impl Batch {
 
     /// Makes it as new, keeping its memory.
     pub(crate) fn reset(&mut self) {
+        if self.out.capacity() > KEPT_BYTES {
+            self.out = BytesMut::with_capacity(CAPACITY_BYTES);
+        }
         self.out.clear();
         self.sent.clear();
         self.records.clear();

@@ -30,6 +30,10 @@ pub struct Config {
     pub batch: BatchLimits,
     /// Added to every absolute expiry. Default: 0.
     pub extend_expiry: Duration,
+    /// How much longer than at the source a key that is about to expire lives here, at the least, so that a change
+    /// that renews it finds it: a source removes what has expired by a delete of its own, which follows. While the
+    /// lane lags, twice its lag is added. Default: [`limits::HOLD_EXPIRY`]; 0: never.
+    pub hold_expiry: Duration,
     /// What to do about a flush or an exchange of databases that cannot be done exactly. Default: refuse it.
     pub inexact: Inexact,
     /// For how long to try again.
@@ -105,6 +109,7 @@ impl Config {
             mapping: DbMapping::default(),
             batch: BatchLimits::default(),
             extend_expiry: Duration::ZERO,
+            hold_expiry: limits::HOLD_EXPIRY,
             inexact: Inexact::default(),
             windows: Windows::default(),
             reply_timeout: limits::REPLY_TIMEOUT,

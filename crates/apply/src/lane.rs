@@ -4,6 +4,7 @@
 //! until it is asked to stop or something fails; what fails is classified once, waited for, or given up. Whatever was
 //! under way when a session ended is decided by the checkpoint that the next one reads.
 
+mod asked;
 mod barrier;
 pub(crate) mod begin;
 pub(crate) mod claim;
@@ -32,7 +33,7 @@ use crate::marks::Marks;
 use crate::names::Names;
 use crate::policy;
 use crate::progress::Progress;
-use crate::quarantine::letters::Letters;
+use crate::quarantine::store::Letters;
 
 /// What a lane is of its stream.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,7 +21,7 @@ mod names;
 mod plan;
 mod policy;
 mod progress;
-mod quarantine;
+pub mod quarantine;
 mod target;
 
 pub use apply::{Apply, Parts, Summary};

@@ -54,6 +54,13 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// blocking script of others costs.
 pub const REPLY_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Keys are not left to expire within this time of being written: what is on its way may renew them. Above the lag
+/// of a bridge that keeps up, and the few seconds that a restart takes.
+pub const HOLD_EXPIRY: Duration = Duration::from_secs(5);
+
+/// The lag that is added to it while catching up counts up to this much: a day, beyond which nobody waits.
+pub const HOLD_LAG_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// Window of attempts while the destination cannot be reached.
 pub const CONNECTION_WINDOW: Duration = Duration::from_secs(720 * 60);
 

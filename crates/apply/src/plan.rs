@@ -66,6 +66,8 @@ pub(crate) struct Planner {
     at: (usize, u64),
     /// Per shard that nothing has been applied of: where its newest snapshot begins.
     pub(crate) floor: HashMap<Shard, Position>,
+    /// Whether databases may be emptied and exchanged.
+    exact: bool,
     /// Whether the first snapshot ends with a sweep.
     sweeps_first: bool,
     stream: String,
@@ -187,6 +189,7 @@ impl Planner {
             next: progress.needed.clone(),
             at: (0, 0),
             floor: HashMap::new(),
+            exact: true,
             sweeps_first: false,
             progress,
             held: Held::default(),
@@ -283,30 +286,42 @@ impl Planner {
         self.suspects.extend(settled.suspects);
         batch.urgent = true;
         for again in settled.again {
-            let Ok(event) = event::codec::decode(again.record.clone()) else { continue };
-            let index = batch.begin(&again.record);
-            let place = Place {
-                position: event.position,
-                change: again.change,
-                db: event.db,
-                key: &event.key,
-                record: &again.record,
-                index,
-            };
-            match &event.body {
-                Body::Command(command) => self.command(&place, command, batch)?,
-                Body::Image(image) => self.image(&place, image, batch)?,
-                Body::Group(group) => {
-                    let number = usize::try_from(again.change).unwrap_or(usize::MAX);
-                    let Some(change) = group.changes.get(number) else { continue };
-                    let Change::Command(command) = &change.change else { continue };
-                    let place = Place { db: change.db, key: &change.key, ..place };
-                    self.command(&place, command, batch)?;
-                }
-                Body::ImagePart(_) | Body::Fragment(_) | Body::Control(_) => {}
-            }
+            self.plan_again(&again.record, again.change, batch)?;
         }
         Ok(())
+    }
+
+    /// Plans one change of an event, or the only one, wherever the lane stands.
+    ///
+    /// # Errors
+    /// As [`Planner::plan`].
+    pub(crate) fn plan_again(
+        &mut self,
+        record: &Bytes,
+        change: u32,
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
+        let Ok(event) = event::codec::decode(record.clone()) else { return Ok(()) };
+        let index = batch.begin(record);
+        let position = event.position;
+        let place = Place { position, change, db: event.db, key: &event.key, record, index };
+        match &event.body {
+            Body::Command(command) => self.command(&place, command, batch),
+            Body::Image(image) => self.image(&place, image, batch),
+            Body::ImagePart(part) => self.part(&place, part, batch),
+            Body::Control(Control::Function(function)) => self.function(&place, function, batch),
+            Body::Group(group) => {
+                let number = usize::try_from(change).unwrap_or(usize::MAX);
+                let Some(change) = group.changes.get(number) else { return Ok(()) };
+                let place = Place { db: change.db, key: &change.key, ..place };
+                match &change.change {
+                    Change::Command(command) => self.command(&place, command, batch),
+                    Change::Function(function) => self.function(&place, function, batch),
+                    Change::Flush { .. } | Change::SwapDb { .. } => Ok(()),
+                }
+            }
+            Body::Fragment(_) | Body::Control(_) => Ok(()),
+        }
     }
 
     /// Where to read from in order to meet the record at hand again, and all after it.
@@ -358,15 +373,18 @@ impl Planner {
         Ok(Planned::Done)
     }
 
-    /// Plans what had to wait until everything before it was done and the destination had been looked at.
+    /// Plans what had to wait until everything before it was done and the destination had been looked at. Where it is
+    /// not `exact`, databases are neither emptied nor exchanged.
     ///
     /// # Errors
     /// As [`Planner::plan`].
     pub(crate) fn plan_barrier(
         &mut self,
         barrier: &Barrier,
+        exact: bool,
         batch: &mut Batch,
     ) -> Result<(), Error> {
+        self.exact = exact;
         let Barrier { event, record, need } = barrier;
         let index = batch.begin(record);
         let place = Place {
@@ -380,7 +398,7 @@ impl Planner {
         match (&event.body, need) {
             (Body::Group(group), Need::Alone) => self.group(&place, group, batch)?,
             (Body::Control(Control::Flush { all }), Need::Alone) => {
-                self.flush(&place, *all, batch)?;
+                self.flush(&place, *all, batch);
             }
             (Body::Control(Control::SwapDb { first, second }), Need::Alone) => {
                 self.swap(&place, (*first, *second), batch)?;

@@ -4,11 +4,14 @@
 //! changes that need its value, until one replaces it as a whole. The set of held keys is kept at the destination
 //! beside the checkpoint and changes in the same atomic step; a letter is durable before the checkpoint that passes it.
 
-pub(crate) mod letters;
 pub(crate) mod set;
+pub(crate) mod shelf;
+pub(crate) mod store;
 
 use bytes::Bytes;
-use event::Position;
+use event::{Position, Shard};
+
+pub use self::shelf::{Ask, HeldKey, Lanes, Shelf, letters};
 
 /// A change that was not applied, on its way to the journal of dead letters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +35,43 @@ pub(crate) struct Draft {
 impl Draft {
     /// What is stored beside a held key: where it began and why.
     pub(crate) fn note(&self) -> Bytes {
-        format!("{} {}", self.position, self.why).into()
+        let Position { shard, epoch, offset, index } = self.position;
+        format!("{}:{epoch}:{offset}:{index} {}", shard.0, self.why).into()
+    }
+}
+
+/// The place in a note.
+pub(crate) fn place_in(note: &[u8]) -> Option<Position> {
+    let text = std::str::from_utf8(note.split(|byte| *byte == b' ').next()?).ok()?;
+    let mut numbers = text.split(':').map(str::parse::<u64>);
+    let mut number = || numbers.next()?.ok();
+    Some(Position {
+        shard: Shard(u32::try_from(number()?).ok()?),
+        epoch: number()?,
+        offset: number()?,
+        index: number()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_tells_where_a_key_was_set_aside() {
+        let position =
+            Position { shard: Shard(3), epoch: 4, offset: 5, index: Position::LAST_INDEX };
+        let draft = Draft {
+            position,
+            record: Bytes::new(),
+            change: 0,
+            db: 0,
+            keys: Vec::new(),
+            why: "WRONGTYPE a b".into(),
+        };
+        assert_eq!(place_in(&draft.note()), Some(position));
+        assert!(draft.note().ends_with(b" WRONGTYPE a b"));
+        assert_eq!(place_in(b"nonsense"), None);
+        assert_eq!(place_in(b"1:2:3"), None);
     }
 }

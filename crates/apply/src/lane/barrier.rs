@@ -18,29 +18,37 @@ use crate::plan::{Barrier, Need};
 // === impl Pump ===
 
 impl Pump<'_> {
-    /// Passes a barrier, before which everything has been executed.
-    pub(super) async fn pass(&mut self, barrier: &Barrier) -> Result<(), Error> {
+    /// Passes a barrier, before which everything has been executed; or puts it back, for a little later.
+    pub(super) async fn pass(&mut self, barrier: Box<Barrier>) -> Result<(), Error> {
+        let mut exact = true;
         match barrier.need {
             Need::Sweep => {
-                self.status.phase(Phase::Sweep);
-                self.sweep(barrier).await?;
+                if self.planner.begin_sweep() {
+                    // Said at the destination before anything goes.
+                    self.open.urgent = true;
+                    self.barrier = Some(barrier);
+                    return Ok(());
+                }
+                if !self.sweep(&barrier).await? {
+                    return Ok(());
+                }
             }
             Need::Alone => {
-                if let Err(error) = self.require_alone(barrier).await {
+                if let Err(error) = self.require_alone(&barrier).await {
                     if self.tools.config.inexact == Inexact::Refuse {
                         return Err(error);
                     }
                     tracing::warn!(error = %error, "left it out, as the settings say");
-                    self.planner.done(barrier.event.position, &mut self.open);
-                    return Ok(());
+                    exact = false;
                 }
             }
         }
-        self.planner.plan_barrier(barrier, &mut self.open)
+        self.planner.plan_barrier(&barrier, exact, &mut self.open)
     }
 
-    /// Removes every key that the snapshot did not name.
-    async fn sweep(&mut self, barrier: &Barrier) -> Result<(), Error> {
+    /// Removes every key that the snapshot did not name. Says whether it came to the end.
+    async fn sweep(&mut self, barrier: &Barrier) -> Result<bool, Error> {
+        self.status.phase(Phase::Sweep);
         let position = barrier.event.position;
         let Some(marks) = self.planner.marks.take() else {
             let what = "a snapshot ends whose keys nobody has counted".to_owned();
@@ -50,13 +58,19 @@ impl Pump<'_> {
         let failed = |source| Error::Marks { dir: dir.clone(), source };
         let removed = if marks.in_memory() {
             self.planner.held.release_where(|spot| !marks.has(mark(spot.db, &spot.key)));
-            self.remove(position.epoch, |mark| !marks.has(mark)).await?
+            let removed = self.remove(position.epoch, |mark| !marks.has(mark)).await;
+            self.planner.marks = Some(marks);
+            removed?
         } else {
             self.sweep_by_file(position.epoch, marks, failed).await?
         };
         self.status.removed(removed);
-        tracing::info!(keys = removed, "removed keys that the source does not have");
-        Ok(())
+        if self.stop.is_cancelled() {
+            tracing::info!(keys = removed, "stopped removing keys: a restart goes on with it");
+            return Ok(false);
+        }
+        tracing::info!(keys = removed, "removed the keys that the source does not have");
+        Ok(true)
     }
 
     /// The same with more marks than memory holds: first find out which keys have to go, then remove them.
@@ -73,7 +87,7 @@ impl Pump<'_> {
             }
             select(&mut self.connection, db).await?;
             let mut scan = Scan::default();
-            while let Some(keys) = scan.next(&mut self.connection).await? {
+            while let Some(keys) = self.scanned(&mut scan).await? {
                 for key in keys {
                     census.add(mark(db, &key)).map_err(&failed)?;
                 }
@@ -87,6 +101,9 @@ impl Pump<'_> {
         }
         let mut removed = 0;
         while let Some(strangers) = census.strangers().map_err(&failed)? {
+            if self.stop.is_cancelled() {
+                break;
+            }
             self.planner.held.release_where(|spot| strangers.contains(&mark(spot.db, &spot.key)));
             removed += self.remove(epoch, |mark| strangers.contains(&mark)).await?;
         }
@@ -102,7 +119,7 @@ impl Pump<'_> {
             }
             select(&mut self.connection, db).await?;
             let mut scan = Scan::default();
-            while let Some(keys) = scan.next(&mut self.connection).await? {
+            while let Some(keys) = self.scanned(&mut scan).await? {
                 let mut gone: HashSet<Bytes> = HashSet::new();
                 for key in keys {
                     let staged = self.names.stage_epoch(&key);
@@ -115,7 +132,7 @@ impl Pump<'_> {
                 }
                 let gone: Vec<Bytes> = gone.into_iter().collect();
                 for some in gone.chunks(limits::SWEEP_KEYS) {
-                    let mut args: Vec<&[u8]> = vec![b"DEL"];
+                    let mut args: Vec<&[u8]> = vec![self.planner.rules.remove_command()];
                     args.extend(some.iter().map(|key| &key[..]));
                     let reply = self.connection.call(args).await?;
                     removed +=
@@ -125,6 +142,14 @@ impl Pump<'_> {
         }
         select(&mut self.connection, self.tools.config.checkpoint_db).await?;
         Ok(removed)
+    }
+
+    /// The next keys of a walk; none at its end, or when the lane is to stop.
+    async fn scanned(&mut self, scan: &mut Scan) -> Result<Option<Vec<Bytes>>, Error> {
+        if self.stop.is_cancelled() {
+            return Ok(None);
+        }
+        scan.next(&mut self.connection).await
     }
 
     /// Whether a key of the destination can come from this lane: its partition, and a database and a name that are taken.

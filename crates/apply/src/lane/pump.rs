@@ -71,6 +71,9 @@ pub(super) struct Pump<'a> {
     /// Whether the checkpoint at the destination says less than what is known.
     pub(super) lags: bool,
     pub(super) tick: Sleep,
+    /// Whether it is time to look for what an operator asks.
+    pub(super) asked: bool,
+    pub(super) stop: CancellationToken,
     pub(super) stopping: bool,
 }
 
@@ -97,7 +100,7 @@ impl<'a> Pump<'a> {
         names: &'a Names,
         tools: &'a Tools,
         status: &'a LaneStatus,
-        (memory, standing): (&'a mut Memory, Standing),
+        (memory, standing, stop): (&'a mut Memory, Standing, CancellationToken),
     ) -> Self {
         let doubt_from = standing.planner.doubt.from().map(<[u64]>::to_vec);
         memory.stood = vec![standing.executed.clone()];
@@ -125,29 +128,35 @@ impl<'a> Pump<'a> {
             durable: standing.durable,
             lags: false,
             tick: tools.clock.sleep(limits::TICK),
+            asked: true,
+            stop,
             stopping: false,
         }
     }
 
-    /// Pumps until `stop` is cancelled and everything under way is finished. Gives where it stands then.
+    /// Pumps until it is asked to stop and everything under way is finished. Gives where it stands then.
     ///
     /// # Errors
     /// What ends the session.
-    pub(crate) async fn run(mut self, stop: &CancellationToken) -> Result<Progress, Error> {
+    pub(crate) async fn run(mut self) -> Result<Progress, Error> {
         self.show_phase();
-        let result = self.pump(stop).await;
+        let result = self.pump().await;
         self.memory.marks = self.planner.marks.take();
         self.memory.refused = std::mem::take(&mut self.planner.refused);
         result
     }
 
-    async fn pump(&mut self, stop: &CancellationToken) -> Result<Progress, Error> {
+    async fn pump(&mut self) -> Result<Progress, Error> {
         loop {
             self.plan_input()?;
             self.dispatch().await?;
             if self.is_quiet() {
                 if let Some(barrier) = self.barrier.take() {
-                    self.pass(&barrier).await?;
+                    self.pass(barrier).await?;
+                    continue;
+                }
+                if std::mem::take(&mut self.asked) && !self.planner.held.is_empty() {
+                    self.answer().await?;
                     continue;
                 }
                 if self.stopping {
@@ -158,19 +167,19 @@ impl<'a> Pump<'a> {
                     continue;
                 }
             }
-            self.wait(stop).await?;
+            self.wait().await?;
         }
     }
 
     /// Waits for the next thing to happen.
-    async fn wait(&mut self, stop: &CancellationToken) -> Result<(), Error> {
+    async fn wait(&mut self) -> Result<(), Error> {
         let limit = ReadLimit { records: limits::READ_RECORDS, bytes: limits::READ_BYTES };
         let in_flight = self.running.is_some() || self.waiting.is_some();
         let wants_input = self.wants_input();
         tokio::select! {
             biased;
             // Stopping first: intake ends, what is planned is finished.
-            () = stop.cancelled(), if !self.stopping => {
+            () = self.stop.cancelled(), if !self.stopping => {
                 self.stopping = true;
                 self.input.clear();
                 self.barrier = None;
@@ -191,14 +200,24 @@ impl<'a> Pump<'a> {
     fn wants_input(&self) -> bool {
         self.input.is_empty()
             && self.barrier.is_none()
+            && !self.has_question()
             && !self.stopping
             && !self.open.is_full(self.tools.config.batch)
     }
 
+    /// Whether planning rests until it is known what an operator asks about keys that are set aside.
+    fn has_question(&self) -> bool {
+        self.asked && !self.planner.held.is_empty()
+    }
+
     fn plan_input(&mut self) -> Result<(), Error> {
-        while self.barrier.is_none() && !self.open.is_full(self.tools.config.batch) {
+        while self.barrier.is_none()
+            && !self.has_question()
+            && !self.open.is_full(self.tools.config.batch)
+        {
             let Some(entry) = self.input.pop_front() else { return Ok(()) };
             self.status.stamp(entry.timestamp_ms);
+            self.planner.rules.hold_expiry(self.tools.clock.now_ms(), entry.timestamp_ms);
             if let Planned::Barrier(barrier) = self.planner.plan(&entry, &mut self.open)? {
                 self.barrier = Some(barrier);
             }
@@ -351,6 +370,11 @@ impl<'a> Pump<'a> {
         if phase_changed {
             self.show_phase();
         }
+        // What had been refused is in a letter now that is durable.
+        let applied = &self.executed;
+        self.planner.refused.retain(|(position, _), _| {
+            applied.of(position.shard).is_none_or(|applied| position.is_after(applied))
+        });
         let aftermath = self.planner.aftermath(&batch, failures);
         self.recycle(batch);
         if failures.is_empty() {

@@ -22,8 +22,10 @@ use crate::names::Names;
 use crate::plan::{Planner, Rules};
 use crate::progress::Progress;
 use crate::quarantine::set::Spot;
+use crate::quarantine::shelf::pairs;
 
 /// A connection that may be written, and who is at the other end.
+#[derive(Debug)]
 pub(crate) struct Link {
     /// The connection, in the database of the checkpoint.
     pub(crate) connection: Connection,
@@ -99,7 +101,7 @@ impl Lane {
         };
         let Self { scope, names, tools, status, memory, .. } = self;
         memory.opened = true;
-        Pump::new(scope, names, tools, status, (memory, opened)).run(stop).await
+        Pump::new(scope, names, tools, status, (memory, opened, stop.clone())).run().await
     }
 
     async fn open(&mut self) -> Result<Standing, Error> {
@@ -231,12 +233,8 @@ async fn load_held(
     names: &Names,
 ) -> Result<Vec<(Spot, bytes::Bytes)>, Error> {
     let reply = connection.call([b"HGETALL".as_slice(), &names.quarantine]).await?;
-    let pairs = reply.as_array().unwrap_or_default().chunks_exact(2);
-    let spots = pairs.filter_map(|pair| match pair {
-        [Reply::Bulk(field), Reply::Bulk(why)] => Some((Spot::parse(field)?, why.clone())),
-        _ => None,
-    });
-    Ok(spots.collect())
+    let held = pairs(&reply).into_iter();
+    Ok(held.filter_map(|(field, why)| Some((Spot::parse(&field)?, why))).collect())
 }
 
 /// Per partition of the lane, up to where records survive a crash.

@@ -51,6 +51,7 @@ impl Pump<'_> {
     /// Once in a while: the checkpoint of an idle lane, its lag, and what the journal may forget.
     pub(super) async fn look_around(&mut self) -> Result<(), Error> {
         self.tick = self.tools.clock.sleep(limits::TICK);
+        self.asked = true;
         let description = self.tools.journal.describe().await?;
         self.durable = durable(&description, self.scope);
         self.memory.durable.clone_from(&self.durable);

@@ -48,12 +48,10 @@ impl Planner {
     }
 
     /// Plans FLUSHALL, or FLUSHDB of the place's database, once it is known that nothing else lives there.
-    pub(super) fn flush(
-        &mut self,
-        place: &Place<'_>,
-        all: bool,
-        batch: &mut Batch,
-    ) -> Result<(), Error> {
+    pub(super) fn flush(&mut self, place: &Place<'_>, all: bool, batch: &mut Batch) {
+        if !self.exact {
+            return;
+        }
         let rules = &self.rules;
         let mut targets: Vec<u32> = match all {
             true => (0..rules.databases).filter(|db| self.is_target(*db)).collect(),
@@ -66,7 +64,6 @@ impl Planner {
             batch.flush(db, Self::sent(place));
             self.held.release_where(|spot| spot.db == db);
         }
-        Ok(())
     }
 
     /// Plans SWAPDB, once it is known that nothing else lives there.
@@ -78,7 +75,7 @@ impl Planner {
     ) -> Result<(), Error> {
         let target = |db| self.rules.mapping.target(db);
         let (first, second) = (target(first), target(second));
-        if first == second {
+        if first == second || !self.exact {
             return Ok(());
         }
         batch.swap((first, second), self.rules.names.all().map(Bytes::as_ref), Self::sent(place));
@@ -193,6 +190,12 @@ impl Planner {
         self.doubt = Doubt::default();
         self.next.clone_from(&offsets);
         self.progress.needed = offsets;
+    }
+
+    /// Notes that the snapshot has ended and what it did not name is about to go. Says whether that is news.
+    pub(crate) fn begin_sweep(&mut self) -> bool {
+        let resync = self.progress.resync.as_mut().filter(|resync| !resync.sweeping);
+        resync.map(|resync| resync.sweeping = true).is_some()
     }
 
     /// The snapshot is whole, and what it did not name is gone.

@@ -135,6 +135,15 @@ impl Planner {
         }
     }
 
+    /// The keys of the destination whose values one change needs, or leaves its mark on.
+    pub(crate) fn concerned(&self, record: &Bytes, change: u32) -> Vec<Spot> {
+        let Ok(event) = event::codec::decode(record.clone()) else { return Vec::new() };
+        let Some((db, key, command)) = change_of(&event, change) else { return Vec::new() };
+        let sent = Sent { record: 0, change, judge: Judge::Data };
+        let again = Again { event: &event, record, sent, db, key, command };
+        self.touched(&again).into_iter().map(|touched| touched.spot).collect()
+    }
+
     /// The place in the source's history and the number of a change, under which it is refused when it comes again.
     pub(crate) fn identity(record: &Bytes, sent: Sent) -> Option<(event::Position, u32)> {
         let event = event::codec::decode(record.clone()).ok()?;

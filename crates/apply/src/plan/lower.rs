@@ -122,7 +122,7 @@ impl Out<'_> {
     /// The command with the deadline after `PXAT` put off, where that is asked for.
     fn put_off(&mut self, args: &[Bytes], option: usize) -> Written {
         let deadline = args.get(option + 1).and_then(|ms| integer(ms));
-        let Some(ms) = deadline.filter(|_| self.rules.extend_ms != 0) else {
+        let Some(ms) = deadline.filter(|ms| self.rules.expiry(*ms) != *ms) else {
             return self.put(args);
         };
         let later = Decimal::from(self.rules.expiry(ms)).to_bytes();

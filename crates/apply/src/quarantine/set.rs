@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use event::Position;
 
 use crate::error::Error;
 use crate::limits;
@@ -128,6 +129,11 @@ impl Held {
                 self.spots.insert(change.spot.clone(), change.why.clone());
             }
         }
+    }
+
+    /// Where in the source's history a key was set aside.
+    pub(crate) fn since(&self, spot: &Spot) -> Option<Position> {
+        super::place_in(self.spots.get(spot)?)
     }
 
     /// Every key that is set aside, in no order.

@@ -139,9 +139,11 @@ async fn a_value_that_has_expired_leaves_no_key() -> Result<()> {
             .image(b"gone-set", Image { head: ImageHead { type_byte: 2, ..past }, value: set })
             .await?;
         bench.feed.command("SET here v").await?;
-        let service = bench.start().await?;
+        let mut config = bench.config();
+        config.hold_expiry = std::time::Duration::ZERO;
+        let service = bench.start_with(config).await?;
         bench.caught_up()?;
-        assert_eq!(bench.get("gone")?, None);
+        assert_eq!(bench.get("gone")?, None, "{kind} {:?}", bench.client.cmd(&["PTTL", "gone"]));
         assert_eq!(bench.client.cmd(&["EXISTS", "gone-set"])?.int()?, 0);
         service.shows("dead_letters", "0")?;
         service.stop().await?;
@@ -177,6 +179,27 @@ async fn deadlines_are_put_off_where_that_is_asked_for() -> Result<()> {
         let found = bench.client.cmd(&["HPEXPIRETIME", key, "FIELDS", "1", "f"])?.array()?;
         assert_eq!(found[0].int()?, LATER_MS + 60_000, "{key}");
     }
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_finds_the_key_that_it_renews() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    let past = ImageHead { expire_at_ms: Some(1_000), ..head(0) };
+    let image = Image { head: past, value: ImageValue::Text(Bytes::from_static(b"1")) };
+    bench.feed.image(b"image", image).await?;
+    bench.feed.commands(&["SET set 1 PXAT 1000", "SET kept 1", "PEXPIREAT kept 1000"]).await?;
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    bench.feed.commands(&["INCR image", "INCR set", "INCR kept", "PERSIST kept"]).await?;
+    bench.feed.command("DEL set").await?;
+    bench.caught_up()?;
+    assert_eq!(bench.get("image")?.as_deref(), Some("2"));
+    assert_eq!(bench.get("set")?, None, "the source's own delete removes it");
+    assert_eq!(bench.get("kept")?.as_deref(), Some("2"));
+    assert_eq!(bench.client.cmd(&["PTTL", "kept"])?.int()?, -1);
+    assert!(bench.client.cmd(&["PTTL", "image"])?.int()? > 0, "it still expires");
     service.stop().await?;
     Ok(())
 }

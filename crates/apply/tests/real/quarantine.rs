@@ -1,25 +1,22 @@
 //! Keys that the destination refuses: set aside in order, released by a whole state, never in the way of others.
 
+use std::sync::Arc;
+
 use anyhow::Result;
-use event::quarantine::Piece;
-use journal::{Journal, MemoryJournal, Offset, Partition, ReadLimit};
-use testkit::Kind;
+use apply::quarantine::{Ask, Lanes, Shelf};
+use bytes::Bytes;
+use journal::MemoryJournal;
+use testkit::{Kind, eventually};
 
-use crate::harness::Bench;
+use crate::harness::{Bench, LIMIT};
 
-/// The letters so far: key and what was said.
+/// The letters so far: keys and what was said.
 async fn letters(journal: &MemoryJournal) -> Result<Vec<(String, String)>> {
-    let end = journal.describe().await?.partitions[0].end;
-    let mut reader = journal.reader(vec![(Partition(0), Offset(0))]).await?;
-    let mut found = Vec::new();
-    while (found.len() as u64) < end.0 {
-        for entry in reader.next(ReadLimit { records: 100, bytes: 1 << 20 }).await? {
-            let letter = Piece::decode(entry.payload)?.letter;
-            let keys: Vec<_> = letter.keys.iter().map(|key| String::from_utf8_lossy(key)).collect();
-            found.push((keys.join(" "), letter.why.clone()));
-        }
-    }
-    Ok(found)
+    let found = apply::quarantine::letters(journal).await?.into_iter().map(|letter| {
+        let keys: Vec<_> = letter.keys.iter().map(|key| String::from_utf8_lossy(key)).collect();
+        (keys.join(" "), letter.why)
+    });
+    Ok(found.collect())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,5 +144,71 @@ async fn functions_are_applied_once_and_an_old_destination_says_so() -> Result<(
         }
         service.stop().await?;
     }
+    Ok(())
+}
+
+async fn shelf(bench: &Bench) -> Result<Shelf> {
+    let clock = Arc::new(runtime::SystemClock::new());
+    Ok(Shelf::open(&bench.config(), "shop", Lanes::One, clock).await?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_set_aside_is_listed_and_tried_again_in_order() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.commands(&["SET list text", "SET other 1"]).await?;
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    bench.client.cmd(&["DEL", "list"])?;
+    bench.client.cmd(&["RPUSH", "list", "wrong"])?;
+    bench.feed.commands(&["APPEND list -a", "APPEND list -b", "COPY list copy REPLACE"]).await?;
+    bench.feed.commands(&["APPEND copy -c", "INCR other"]).await?;
+    bench.caught_up()?;
+    service.shows("quarantined_keys", "2")?;
+    let mut shelf = shelf(&bench).await?;
+    let held = shelf.list().await?;
+    let keys: Vec<&[u8]> = held.iter().map(|held| &held.key[..]).collect();
+    assert_eq!(keys, [b"copy".as_slice(), b"list"]);
+    assert!(held[1].why.contains("WRONGTYPE"), "{}", held[1].why);
+    // The operator puts back what the source had before the first letter, and asks.
+    bench.client.cmd(&["SET", "list", "text"])?;
+    assert!(shelf.ask(0, &Bytes::from_static(b"copy"), Ask::Retry).await?);
+    assert!(!shelf.ask(0, &Bytes::from_static(b"unknown"), Ask::Retry).await?);
+    service.shows("quarantined_keys", "0")?;
+    assert_eq!(bench.get("list")?.as_deref(), Some("text-a-b"));
+    assert_eq!(bench.get("copy")?.as_deref(), Some("text-a-b-c"));
+    bench.feed.commands(&["APPEND list -d", "INCR other"]).await?;
+    bench.caught_up()?;
+    assert_eq!(bench.get("list")?.as_deref(), Some("text-a-b-d"));
+    assert_eq!(bench.get("other")?.as_deref(), Some("3"));
+    assert!(shelf.list().await?.is_empty());
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_that_fails_again_leaves_the_key_where_it_was() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.commands(&["SET bad text", "INCR bad", "APPEND bad x", "SET fine 1"]).await?;
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    let before = letters(&bench.letters).await?.len();
+    let mut shelf = shelf(&bench).await?;
+    shelf.ask(0, &Bytes::from_static(b"bad"), Ask::Retry).await?;
+    eventually(LIMIT, "the request is answered", || {
+        let asked = bench.client.cmd(&["KEYS", "*:requests"])?.array()?;
+        Ok(asked.is_empty().then_some(()))
+    })?;
+    bench.feed.command("INCR fine").await?;
+    bench.caught_up()?;
+    assert_eq!(shelf.list().await?.len(), 1);
+    assert!(letters(&bench.letters).await?.len() > before);
+    // Discarded, the key goes on as it is.
+    shelf.ask(0, &Bytes::from_static(b"bad"), Ask::Discard).await?;
+    service.shows("quarantined_keys", "0")?;
+    bench.client.cmd(&["SET", "bad", "5"])?;
+    bench.feed.command("INCR bad").await?;
+    bench.caught_up()?;
+    assert_eq!(bench.get("bad")?.as_deref(), Some("6"));
+    service.stop().await?;
     Ok(())
 }

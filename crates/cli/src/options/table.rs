@@ -185,6 +185,12 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "Added to every expiry at the destination.",
     ),
     option(
+        "destination.hold_expiry",
+        Kind::Duration,
+        Some("5s"),
+        "How much longer a key that is about to expire lives at the destination, at the least, so that a change that renews it finds it; twice the lag is added while catching up. The source's own delete removes it. 0s: never.",
+    ),
+    option(
         "destination.inexact",
         Kind::Word(&["refuse", "skip"]),
         Some("refuse"),

@@ -1,5 +1,7 @@
 //! The journal of dead letters: storing them durably, and reading those of a lane.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use event::quarantine::Letter;
 use journal::{Append, Appender, Journal, Partition};
@@ -12,6 +14,8 @@ use crate::lane::Scope;
 /// Where dead letters go. All lanes share it.
 pub(crate) struct Letters {
     appender: Mutex<Box<dyn Appender>>,
+    /// To read them again.
+    pub(crate) journal: Arc<dyn Journal>,
 }
 
 /// All letters lie in one partition, so that those of a key are in order.
@@ -24,9 +28,9 @@ impl Letters {
     ///
     /// # Errors
     /// When another process is.
-    pub(crate) async fn open(journal: &dyn Journal) -> Result<Self, Error> {
+    pub(crate) async fn open(journal: Arc<dyn Journal>) -> Result<Self, Error> {
         let appender = journal.appender().await.map_err(Error::Letters)?;
-        Ok(Self { appender: Mutex::new(appender) })
+        Ok(Self { appender: Mutex::new(appender), journal })
     }
 
     /// Stores letters. They are durable when this returns.
