@@ -125,7 +125,7 @@ async fn a_renamed_key_that_expired_early_at_the_destination_leaves_nothing() ->
 async fn functions_are_applied_once_and_an_old_destination_says_so() -> Result<()> {
     let library = "#!lua name=lib\nredis.register_function('f', function() return 1 end)";
     let change = || {
-        let args = ["FUNCTION", "LOAD", "REPLACE", library].map(bytes::Bytes::from);
+        let args = ["FUNCTION", "LOAD", "REPLACE", library].map(Bytes::from);
         let change = event::control::FunctionChange { args: args.to_vec() };
         event::control::Control::Function(change)
     };
