@@ -18,7 +18,7 @@ use runtime::{Random, SystemClock};
 
 use self::sim_disk::SimDisk;
 use super::*;
-use crate::{Append, Appender, Entry, Journal, Offset, Partition, ReadLimit};
+use crate::{Append, Appender, Entry, Journal, Offset, Partition, ReadLimit, Reader};
 
 /// Reads as much as there is.
 const ALL: ReadLimit = ReadLimit { records: usize::MAX, bytes: usize::MAX };
@@ -80,9 +80,15 @@ fn from_start() -> Vec<(Partition, Offset)> {
 async fn read_all(journal: &LocalJournal) -> Vec<Entry> {
     let end: u64 = journal.describe().await.unwrap().partitions.iter().map(|p| p.end.0).sum();
     let mut reader = journal.reader(from_start()).await.unwrap();
+    read(&mut *reader, usize::try_from(end).unwrap()).await
+}
+
+/// Reads so many records.
+async fn read(reader: &mut dyn Reader, count: usize) -> Vec<Entry> {
     let mut entries = Vec::new();
-    while (entries.len() as u64) < end {
-        entries.extend(reader.next(ALL).await.unwrap());
+    while entries.len() < count {
+        let limit = ReadLimit { records: count - entries.len(), ..ALL };
+        entries.extend(reader.next(limit).await.unwrap());
     }
     entries
 }

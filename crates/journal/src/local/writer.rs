@@ -209,11 +209,7 @@ impl Writer {
         let Active { end, min_ms, marks, .. } = self.log.catalogue.lock().active().clone();
         let footer = Footer::encode(&end, min_ms, &marks, self.log.salt);
         let file_bytes = end.position + to_u64(footer.len());
-        self.until_there_is_room(&self.path(), |writer| {
-            writer.out.write_at_end(&footer)?;
-            // A write that failed half-way may have reached further.
-            writer.out.file.set_bytes(file_bytes)
-        })?;
+        self.until_there_is_room(&self.path(), |writer| writer.out.write_at_end(&footer))?;
         self.sync()?;
         let header = SegmentHeader {
             incarnation: self.log.incarnation,

@@ -155,6 +155,33 @@ async fn garbage_after_the_last_frame_is_cut() {
 }
 
 #[tokio::test]
+async fn a_frame_that_was_written_before_is_not_read_again() {
+    let one = OneSegment::new().await;
+    for frame in 0..6 {
+        let mut content = one.content();
+        content.extend_from_within(one.frames[frame]..one.frames[frame + 1]);
+        let mut stream = Stream::open(&one.with(content), &one.config).await;
+        let cut = stream.journal.open_report().cut.as_ref().map(|cut| cut.at);
+        assert_eq!(cut, Some(one.frames[6] as u64));
+        assert_eq!(stream.check_all_numbered(str::to_owned).await, 24);
+    }
+}
+
+#[tokio::test]
+async fn a_segment_that_is_taken_away_while_it_is_read_is_an_error() {
+    let segments = Segments::new().await;
+    let journal = open(&segments.disk, &segments.config).unwrap();
+    let mut reader = journal.reader(from_start()).await.unwrap();
+    segments.disk.remove(&segments.paths[2]).unwrap();
+    let error = loop {
+        if let Err(error) = reader.next(ALL).await {
+            break error;
+        }
+    };
+    assert!(matches!(&error, ReadError::Failed(what) if what.contains("taken away")), "{error:?}");
+}
+
+#[tokio::test]
 async fn any_flipped_bit_is_damage_unless_it_may_be_a_torn_tail() {
     let one = OneSegment::new().await;
     let content = one.content();

@@ -31,7 +31,7 @@ impl Pair {
     }
 
     /// Reads so many records, moving the clock whenever the reader waits.
-    async fn read(&self, reader: &mut dyn crate::Reader, count: usize) -> Vec<Entry> {
+    async fn read(&self, reader: &mut dyn Reader, count: usize) -> Vec<Entry> {
         let mut entries = Vec::new();
         while entries.len() < count {
             let limit = ReadLimit { records: count - entries.len(), ..ALL };
@@ -73,6 +73,18 @@ async fn a_follower_sees_what_is_written_over_many_segments() {
     written.max_record_bytes = pair.follower.describe().await.unwrap().max_record_bytes;
     assert_eq!(pair.follower.describe().await.unwrap(), written);
     assert_eq!(pair.follower.status(), pair.stream.journal.status());
+    let before = from_start().into_iter().map(|(partition, _)| (partition, Offset(30))).collect();
+    pair.stream.journal.trim(before).await.unwrap();
+    let described = pair.follower.describe().await.unwrap();
+    assert_eq!(described.partitions, pair.stream.journal.describe().await.unwrap().partitions);
+    assert!(described.partitions[0].start > Offset(0));
+    assert_eq!(pair.follower.status(), pair.stream.journal.status());
+}
+
+#[tokio::test]
+async fn a_follower_that_comes_late_sees_everything() {
+    let mut pair = Pair::new().await;
+    pair.write(0..200).await;
     let late = follow(&pair.disk, &pair.clock).unwrap();
     assert_numbered(&read_all(&late).await, 0);
     assert_eq!(late.status(), pair.stream.journal.status());
