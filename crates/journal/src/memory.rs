@@ -4,6 +4,9 @@
 //! durability back. Clones share one stream, so a clone stands for "another process". Keeps
 //! everything until [`Journal::trim`]; nothing survives the last clone.
 
+mod appender;
+mod reader;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -11,9 +14,11 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use self::appender::MemoryAppender;
+use self::reader::MemoryReader;
 use crate::{
     Append, AppendError, Appender, Description, Entry, Health, Journal, Offset, OpenError,
-    Partition, PartitionRange, ReadError, ReadLimit, Reader, ReaderProgress, Receipt,
+    Partition, PartitionRange, ReadError, Reader, ReaderProgress, Receipt,
 };
 
 /// What a record may weigh unless [`MemoryJournal::with_max_record_bytes`] says otherwise: the
@@ -59,23 +64,6 @@ struct Writer {
     id: u64,
     accepted: u64,
     durable: watch::Sender<Receipt>,
-}
-
-struct MemoryAppender {
-    shared: Arc<Shared>,
-    id: u64,
-    durable: watch::Receiver<Receipt>,
-}
-
-struct MemoryReader {
-    shared: Arc<Shared>,
-    changes: watch::Receiver<u64>,
-    /// The place in the total order from which to look on.
-    seq: u64,
-    /// How many crashes have been looked at.
-    cuts_seen: usize,
-    /// Per partition asked for, the first offset still wanted.
-    wanted: BTreeMap<Partition, Offset>,
 }
 
 // === impl MemoryJournal ===
@@ -341,147 +329,6 @@ impl From<Missing> for AppendError {
 impl From<Missing> for ReadError {
     fn from(Missing { partition, count }: Missing) -> Self {
         Self::NoSuchPartition { partition, count }
-    }
-}
-
-// === impl MemoryAppender ===
-
-impl Appender for MemoryAppender {
-    fn append<'a>(
-        &'a mut self,
-        records: &'a mut Vec<Append>,
-    ) -> BoxFuture<'a, Result<Receipt, AppendError>> {
-        Box::pin(async move {
-            let mut health = self.shared.health.subscribe();
-            loop {
-                let accepted = self.accept(records)?;
-                if let Some(receipt) = accepted {
-                    return Ok(receipt);
-                }
-                health.changed().await.expect("the sender lives in the stream");
-            }
-        })
-    }
-
-    fn durable(&self) -> watch::Receiver<Receipt> {
-        self.durable.clone()
-    }
-
-    fn flush(&mut self) -> BoxFuture<'_, Result<Receipt, AppendError>> {
-        Box::pin(async move {
-            let accepted = self.accepted()?;
-            let reached = self.durable.wait_for(|durable| *durable >= accepted).await;
-            let receipt = reached.ok().map(|durable| *durable);
-            match receipt {
-                Some(receipt) => Ok(receipt),
-                None => Err(self.accepted().err().unwrap_or_else(|| self.shared.fenced())),
-            }
-        })
-    }
-
-    fn health(&self) -> watch::Receiver<Health> {
-        self.shared.health.subscribe()
-    }
-}
-
-impl MemoryAppender {
-    /// Takes the whole batch, or `None` while the stream is stalled.
-    fn accept(&self, records: &mut Vec<Append>) -> Result<Option<Receipt>, AppendError> {
-        let mut state = self.shared.state.lock();
-        self.shared.check(&state, records)?;
-        let before = self.accepted_in(&mut state)?;
-        if *self.shared.health.borrow() != Health::Accepting {
-            return Ok(None);
-        }
-        let receipt = Receipt(before.0 + u64::try_from(records.len()).expect("fits 64 bits"));
-        records.drain(..).for_each(|record| state.push(record));
-        if let Some(writer) = state.writer(self.id) {
-            writer.accepted = receipt.0;
-        }
-        if !state.holding {
-            state.settle();
-        }
-        drop(state);
-        self.shared.announce();
-        Ok(Some(receipt))
-    }
-
-    fn accepted(&self) -> Result<Receipt, AppendError> {
-        self.accepted_in(&mut self.shared.state.lock())
-    }
-
-    fn accepted_in(&self, state: &mut State) -> Result<Receipt, AppendError> {
-        if let Some(why) = &state.failed {
-            return Err(AppendError::Failed(why.clone()));
-        }
-        let writer = state.writer(self.id).ok_or_else(|| self.shared.fenced())?;
-        Ok(Receipt(writer.accepted))
-    }
-}
-
-impl Drop for MemoryAppender {
-    fn drop(&mut self) {
-        let mut state = self.shared.state.lock();
-        if state.writer(self.id).is_some() {
-            state.writer = None;
-        }
-    }
-}
-
-// === impl MemoryReader ===
-
-impl Reader for MemoryReader {
-    fn next(&mut self, limit: ReadLimit) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>> {
-        Box::pin(async move {
-            loop {
-                self.changes.mark_unchanged();
-                let found = self.take(limit)?;
-                if !found.is_empty() {
-                    return Ok(found);
-                }
-                self.changes.changed().await.expect("the sender lives in the stream");
-            }
-        })
-    }
-}
-
-impl MemoryReader {
-    fn check(&self, state: &State) -> Result<(), ReadError> {
-        if state.cuts.iter().skip(self.cuts_seen).any(|cut| *cut < self.seq) {
-            let what = "records that were read are lost: the stream has crashed".to_owned();
-            return Err(ReadError::Failed(what));
-        }
-        for (&partition, &offset) in &self.wanted {
-            let start = state.range(partition)?.start;
-            if offset < start {
-                return Err(ReadError::OutOfRetention { partition, offset, start });
-            }
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, limit: ReadLimit) -> Result<Vec<Entry>, ReadError> {
-        let shared = Arc::clone(&self.shared);
-        let state = shared.state.lock();
-        self.check(&state)?;
-        self.cuts_seen = state.cuts.len();
-        let mut found: Vec<Entry> = Vec::new();
-        let mut bytes = 0_usize;
-        let from = state.records.partition_point(|(seq, _)| *seq < self.seq);
-        for (seq, entry) in state.records.range(from..) {
-            let next = self.wanted.get_mut(&entry.partition).filter(|next| entry.offset >= **next);
-            if let Some(next) = next {
-                bytes = bytes.saturating_add(entry.payload.len());
-                let full = found.len() >= limit.records.max(1) || bytes > limit.bytes;
-                if full && !found.is_empty() {
-                    return Ok(found);
-                }
-                *next = entry.offset.after(1);
-                found.push(entry.clone());
-            }
-            self.seq = seq + 1;
-        }
-        Ok(found)
     }
 }
 

@@ -21,7 +21,7 @@ struct Model {
     next: [Offset; 4],
 }
 
-/// Several seeds of [`random_history`].
+/// Several seeds, each a history of its own.
 pub async fn random_histories_are_read_back(backend: &dyn Backend) {
     for seed in SEEDS {
         random_history(backend, seed).await;

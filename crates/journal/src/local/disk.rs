@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 
 /// A directory tree.
 pub(super) trait Disk: Send + Sync + Debug {
-    /// Makes a directory with its parents; fine when it exists.
+    /// Makes a directory with its parents, so that they survive a crash; fine when it exists.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
     /// The names in a directory, in any order.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
@@ -100,7 +100,18 @@ pub(super) fn to_u64(length: usize) -> u64 {
 
 impl Disk for OsDisk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        fs::create_dir_all(dir)
+        if dir.is_dir() {
+            return Ok(());
+        }
+        let parent = match dir.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        self.create_dir(parent)?;
+        match fs::create_dir(dir) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+            _ => self.sync_dir(parent),
+        }
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::future::poll_immediate;
 
 use super::*;
+use crate::ReadLimit;
 use crate::conformance::Backend;
 
 const ALL: ReadLimit = ReadLimit { records: usize::MAX, bytes: usize::MAX };
