@@ -97,7 +97,10 @@ pub enum AppendError {
 #[non_exhaustive]
 pub enum ReadError {
     /// The offset is no longer kept.
-    #[error("offset {} of partition {} has left retention: the journal starts at {}", offset.0, partition.0, start.0)]
+    #[error(
+        "offset {} of partition {} has left retention: the journal starts at {}",
+        offset.0, partition.0, start.0
+    )]
     OutOfRetention {
         /// Which partition.
         partition: Partition,

@@ -13,26 +13,31 @@ pub trait Journal: Send + Sync {
     /// Becomes the one writer. Refused while another appender of the stream lives.
     fn appender(&self) -> BoxFuture<'_, Result<Box<dyn Appender>, OpenError>>;
 
-    /// Reads the named partitions, each from the given offset on. An offset before the partition's start is
-    /// [`ReadError::OutOfRetention`]; one beyond its end waits there for the record with that offset.
+    /// Reads the named partitions, each from the given offset on. An offset before the partition's
+    /// start is [`ReadError::OutOfRetention`]; one beyond its end waits there for the record with
+    /// that offset.
     fn reader(
         &self,
         from: Vec<(Partition, Offset)>,
     ) -> BoxFuture<'_, Result<Box<dyn Reader>, ReadError>>;
 
-    /// The first offset whose record has `timestamp_ms` or later; the end of the partition when there is none.
+    /// The first offset whose record has `timestamp_ms` or later; the end of the partition when
+    /// there is none.
     fn offset_at_time(
         &self,
         partition: Partition,
         timestamp_ms: i64,
     ) -> BoxFuture<'_, Result<Offset, ReadError>>;
 
-    /// Forgets records before the given offsets. A backend forgets in units of its own (segments), so more may
-    /// stay than asked, never less. Ignores what named readers have released: this is the operator's order.
+    /// Forgets records before the given offsets. A backend forgets in units of its own (segments),
+    /// so more may stay than asked, never less. Ignores what named readers have released: this is
+    /// the operator's order.
     fn trim(&self, before: Vec<(Partition, Offset)>) -> BoxFuture<'_, Result<(), AppendError>>;
 
-    /// Notes that the reader called `name` will not ask again for records before the given offsets. Kept across
-    /// restarts. Retention never passes it; on Kafka it is the group's committed offset, which lag tools show.
+    /// Notes that the reader called `name` will not ask again for records before the given offsets.
+    /// Kept across restarts. Retention never passes it; on Kafka it is the group's committed
+    /// offset, which lag tools show. Concerns only the partitions named; for each the last call
+    /// counts, so that a reader may go back to what is still kept.
     fn release(
         &self,
         name: &str,
@@ -45,15 +50,17 @@ pub trait Journal: Send + Sync {
 
 /// The single writer of a stream.
 pub trait Appender: Send {
-    /// Accepts the records in their order and empties the vector. Waits while the backend has no room: an open
-    /// batch that is not yet durable has a bound, and a full disk is waited for (see [`Appender::health`]).
-    /// Returns the receipt of the last record. Not cancel-safe: dropped half-way, the appender must be dropped too.
+    /// Accepts the records in their order and empties the vector. Waits while the backend has no
+    /// room: an open batch that is not yet durable has a bound, and a full disk is waited for (see
+    /// [`Appender::health`]). Returns the receipt of the last record. Not cancel-safe: dropped
+    /// half-way, the appender must be dropped too.
     fn append<'a>(
         &'a mut self,
         records: &'a mut Vec<Append>,
     ) -> BoxFuture<'a, Result<Receipt, AppendError>>;
 
-    /// The receipt up to which everything survives a crash. Closes when the appender has failed for good.
+    /// The receipt up to which everything survives a crash. Closes when the appender has failed for
+    /// good.
     fn durable(&self) -> watch::Receiver<Receipt>;
 
     /// Waits until all that was accepted is durable.
@@ -65,11 +72,13 @@ pub trait Appender: Send {
 
 /// Reads partitions in order and follows their tails.
 pub trait Reader: Send {
-    /// The next records, at least one; waits at the tail. Cancel-safe: nothing is lost when dropped.
+    /// The next records, at least one; waits at the tail. Cancel-safe: nothing is lost when
+    /// dropped.
     fn next(&mut self, limit: ReadLimit) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>>;
 }
 
-/// How much [`Reader::next`] may return at once. A single record larger than `bytes` is returned alone.
+/// How much [`Reader::next`] may return at once. A single record larger than `bytes` is returned
+/// alone.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadLimit {
     /// Records at most.

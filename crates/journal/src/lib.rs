@@ -1,13 +1,16 @@
 //! An ordered, durable, partitioned log of opaque records behind one small trait.
 //!
 //! The crate does not know what a record means. It guarantees, on every backend:
-//! - **Order.** Records of one partition are read in the order in which they were appended, each with an
-//!   offset greater than the one before. A backend that is `totally_ordered` also returns records of
-//!   different partitions in append order when one reader reads them together.
-//! - **Accepted, then durable.** [`Appender::append`] returns when the records are accepted: readers may see
-//!   them, a crash may still take them. [`Appender::durable`] tells up to which receipt they survive a crash.
-//! - **A crash takes a suffix.** What is lost is always the newest accepted part, never something in the middle.
-//! - **One writer.** A second appender of the same stream is refused, or fences the first; two never interleave.
+//! - **Order.** Records of one partition are read in the order in which they were appended, each
+//!   with an offset greater than the one before. A backend that is `totally_ordered` also returns
+//!   records of different partitions in append order when one reader reads them together.
+//! - **Accepted, then durable.** [`Appender::append`] returns when the records are accepted: readers
+//!   will see them, a crash may still take them. [`Appender::durable`] tells up to which receipt
+//!   they survive a crash.
+//! - **A crash takes a suffix.** What is lost is always the newest accepted part, never something
+//!   in the middle.
+//! - **One writer.** A second appender of the same stream is refused, or fences the first; two never
+//!   interleave.
 //! - **Nothing vanishes unasked.** Retention stays behind what every named reader has released.
 //!
 //! ```text

@@ -15,9 +15,11 @@ pub struct Offset(pub u64);
 pub struct Append {
     /// Where it goes.
     pub partition: Partition,
-    /// For tools that read the log from outside (a Kafka message's key). A backend need not keep it.
+    /// For tools that read the log from outside (a Kafka message's key). A backend need not keep
+    /// it.
     pub key: Bytes,
-    /// Event time, milliseconds since the Unix epoch: what look-ups by time and retention by age use.
+    /// Event time, milliseconds since the Unix epoch: what look-ups by time and retention by age
+    /// use.
     pub timestamp_ms: i64,
     /// A short constant name of what this is, for outside tools. A backend need not keep it.
     pub kind: &'static str,
@@ -40,8 +42,9 @@ pub struct Entry {
     pub payload: Bytes,
 }
 
-/// The number of records that one appender has accepted so far, over all partitions. The receipt of a batch is
-/// the count after its last record; it is durable when [`crate::Appender::durable`] has reached it.
+/// The number of records that one appender has accepted so far, over all partitions. The receipt of
+/// a batch is the count after its last record; it is durable when [`crate::Appender::durable`] has
+/// reached it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Receipt(pub u64);
 

@@ -77,13 +77,14 @@ pub async fn a_named_reader_is_remembered_until_forgotten(backend: &dyn Backend)
         .await
         .expect("noted");
     journal.release("a", vec![(Partition(0), fifth)]).await.expect("noted");
+    journal.release("b", vec![(Partition(0), third)]).await.expect("going back is allowed");
     journal.forget_reader("never heard of").await.expect("nothing to do");
     let progress = |name: &str, released: &[(Partition, Offset)]| ReaderProgress {
         name: name.to_owned(),
         released: released.to_vec(),
     };
     let a = progress("a", &[(Partition(0), fifth)]);
-    let b = progress("b", &[(Partition(0), fifth), (Partition(1), Offset(0))]);
+    let b = progress("b", &[(Partition(0), third), (Partition(1), Offset(0))]);
 
     let stage = stage.reopened().await;
     assert_eq!(readers_of(&stage).await, [a, b.clone()]);

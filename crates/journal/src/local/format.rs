@@ -36,9 +36,10 @@
 //!   this one.
 //! - **A mark** is a place between two frames: what its offsets name is the first record at or
 //!   after it, `max_ms` is the latest time before it in the segment.
-//! - **A footer** is synced before the next segment is made, so only the last segment may lack one,
-//!   or have one and lack frames before it; if it is damaged it is made again from the frames. `footer_len` includes the trailer,
-//!   `footer_crc` covers what is before it; opening a journal reads headers and trailers only.
+//! - **A footer** is synced before the next segment is made, so only the last segment may lack
+//!   one, or have one and lack frames before it; if it is damaged it is made again from the frames.
+//!   `footer_len` includes the trailer, `footer_crc` covers what is before it; opening a journal
+//!   reads headers and trailers only.
 
 use std::ops::RangeInclusive;
 

@@ -134,7 +134,8 @@ impl Writer {
         waited >= HOUSEKEEPING || timed_out && !self.is_dirty()
     }
 
-    /// Reports as durable what is in the file, after the disk has confirmed it if that is asked for.
+    /// Reports as durable what is in the file, after the disk has confirmed it if that is asked
+    /// for.
     fn make_durable(&mut self) -> Result<(), Stop> {
         match self.settings.sync {
             SyncPolicy::Os => {

@@ -41,7 +41,9 @@ impl Pair {
                 tokio::select! {
                     biased;
                     more = &mut next => break more.unwrap(),
-                    () = self.clock.wait_for_sleepers(1) => self.clock.advance(Duration::from_secs(1)),
+                    () = self.clock.wait_for_sleepers(1) => {
+                        self.clock.advance(Duration::from_secs(1));
+                    }
                 }
             });
         }
