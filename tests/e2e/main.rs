@@ -5,6 +5,7 @@ mod commands;
 mod crash;
 mod disk;
 mod pause;
+mod quarantine;
 mod refusals;
 mod secure;
 mod single;

@@ -108,30 +108,42 @@ fn status() -> Command {
 }
 
 fn quarantine() -> Command {
-    let key = || Arg::new("key").value_name("KEY").help("The key; all of them when left out");
-    let db = || {
-        Arg::new("db")
-            .long("db")
-            .value_name("NUMBER")
-            .value_parser(value_parser!(u32))
-            .help("Its database")
+    let destination = || {
+        Arg::new(DESTINATION)
+            .value_name("DESTINATION")
+            .help("The destination: redis://host:port (destination.uri)")
     };
-    let command = Command::new("quarantine")
+    let key = |help| {
+        [
+            Arg::new("key").long("key").value_name("KEY").help(help),
+            Arg::new("db")
+                .long("db")
+                .value_name("NUMBER")
+                .default_value("0")
+                .value_parser(value_parser!(u32))
+                .help("Its database at the destination"),
+        ]
+    };
+    let part = |name, about| {
+        with_options(Command::new(name).about(about).arg(destination()), is_about_a_destination)
+    };
+    let letters = Arg::new("letters")
+        .long("letters")
+        .action(ArgAction::SetTrue)
+        .help("Show every change that was set aside, not only the keys");
+    Command::new("quarantine")
         .about("Keys whose changes could not be applied: list them, try again, or give them up")
         .subcommand_required(true)
-        .subcommand(with_options(
-            Command::new("list").about("List them, with what happened"),
-            is_about_the_place,
-        ))
-        .subcommand(with_options(
-            Command::new("retry").about("Apply their changes again, in order").arg(key()).arg(db()),
-            is_about_a_destination,
-        ))
-        .subcommand(with_options(
-            Command::new("discard").about("Forget their changes").arg(key()).arg(db()),
-            is_about_a_destination,
-        ));
-    command
+        .arg_required_else_help(true)
+        .subcommand(part("list", "List them, with what happened").arg(letters))
+        .subcommand(
+            part("retry", "Apply their changes again, in order, and go on with them")
+                .args(key("The key; all of them when left out")),
+        )
+        .subcommand(
+            part("discard", "Forget their changes, and go on with them as they are")
+                .args(key("The key; all of them when left out")),
+        )
 }
 
 const SOURCE: &str = "SOURCE";

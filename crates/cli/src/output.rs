@@ -4,11 +4,21 @@ use std::io::{self, Write};
 
 use crate::exit::Failure;
 
-/// Prints a line of a command's result. A reader that has gone away ends the output, not the process.
+/// Prints a line of a command's result.
 pub(crate) fn line(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.write_all(b"\n")
+}
+
+/// As [`line`], for results that end by themselves: a closed pipe is the reader's decision, not an error.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    match line(text) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::usage(format!("write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Tells a person what went wrong and what to do.

@@ -9,22 +9,12 @@ use crate::output;
 
 pub(crate) fn run(matches: &ArgMatches, values: &Values) -> Result<(), Failure> {
     if matches.get_flag("reference") {
-        return printed(output::line(reference::markdown().trim_end()));
+        return output::print(reference::markdown().trim_end());
     }
     if matches.get_flag("sample") {
-        return printed(output::line(sample::toml().trim_end()));
+        return output::print(sample::toml().trim_end());
     }
-    printed(output::line(values.to_toml().trim_start()))?;
+    output::print(values.to_toml().trim_start())?;
     let problems = typed::problems(values);
     if problems.is_empty() { Ok(()) } else { Err(Failure::usage(problems.join("\n  "))) }
-}
-
-/// A closed pipe is the reader's decision, not an error.
-fn printed(result: std::io::Result<()>) -> Result<(), Failure> {
-    match result {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::usage(format!("write to standard output: {error}")))
-        }
-        _ => Ok(()),
-    }
 }

@@ -1,9 +1,170 @@
 //! `keyferry quarantine`: keys whose changes could not be applied.
+//!
+//! What is asked for is stored at the destination and done by the running bridge, or by the next one that starts.
 
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apply::quarantine::{Ask, HeldKey, Lanes, Shelf, letters};
+use bytes::Bytes;
 use clap::ArgMatches;
+use event::quarantine::Letter;
+use event::{codec, text};
+use journal::local::{LocalJournal, LocalParts, ReadOnlyConfig};
+use runtime::{Clock, SystemClock};
 
-use crate::exit::Failure;
+use crate::exit::{self, Exit, Failure};
+use crate::options::layers::Values;
+use crate::options::typed::{DataDir, Reader};
+use crate::output;
 
-pub(crate) fn run(_matches: &ArgMatches) -> Result<(), Failure> {
-    Err(Failure::usage("not wired"))
+/// What every part of the command works with.
+struct Place {
+    config: apply::Config,
+    stream: String,
+    dir: DataDir,
+    json: bool,
+    clock: Arc<dyn Clock>,
+}
+
+/// Longest line of an event.
+const LINE_WIDTH: usize = 160;
+
+/// Nobody waits for more letters: only those that are there are read.
+const POLL_EVERY: Duration = Duration::from_millis(50);
+
+pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let Some((name, matches)) = matches.subcommand() else {
+        return Err(Failure::usage("say what to do: list, retry or discard"));
+    };
+    let place = Place::read(&crate::values(matches)?)?;
+    super::block_on(async {
+        match name {
+            "list" if matches.get_flag("letters") => place.list_letters().await,
+            "list" => place.list().await,
+            "retry" => place.ask(matches, Ask::Retry).await,
+            _ => place.ask(matches, Ask::Discard).await,
+        }
+    })
+}
+
+// === impl Place ===
+
+impl Place {
+    fn read(values: &Values) -> Result<Self, Failure> {
+        let mut reader = Reader::new(values);
+        let dir = reader.data_dir();
+        let stream = reader.stream();
+        let json = reader.flag("log.json");
+        let config = reader.destination(&dir);
+        let problems = reader.finish();
+        match config.filter(|_| problems.is_empty()) {
+            Some(config) => {
+                Ok(Self { config, stream, dir, json, clock: Arc::new(SystemClock::new()) })
+            }
+            None => Err(Failure::usage(problems.join("\n  "))),
+        }
+    }
+
+    async fn shelf(&self) -> Result<Shelf, Failure> {
+        // The embedded journal is totally ordered: one lane applies all of it.
+        let clock = Arc::clone(&self.clock);
+        let shelf = Shelf::open(&self.config, &self.stream, Lanes::One, clock).await;
+        shelf.map_err(|error| Failure::at_start(exit::of_apply(&error), &error))
+    }
+
+    async fn list(&self) -> Result<(), Failure> {
+        let keys = self.shelf().await?.list().await;
+        let keys = keys.map_err(|error| Failure::at_start(exit::of_apply(&error), &error))?;
+        for key in &keys {
+            output::print(&if self.json { key_json(key) } else { key_line(key) })?;
+        }
+        if keys.is_empty() && !self.json {
+            output::print("no key is in quarantine")?;
+        }
+        Ok(())
+    }
+
+    async fn list_letters(&self) -> Result<(), Failure> {
+        let dir = self.dir.quarantine(&self.stream);
+        let config = ReadOnlyConfig { dir, poll_every: POLL_EVERY };
+        let parts = LocalParts { clock: Arc::clone(&self.clock) };
+        let journal = LocalJournal::open_read_only(config, parts).await;
+        let journal = journal.map_err(|error| Failure::of(Exit::Journal, &error))?;
+        let letters = letters(&journal).await;
+        let letters = letters.map_err(|error| Failure::at_start(Exit::Journal, &error))?;
+        letters.iter().try_for_each(|letter| output::print(&letter_text(letter, self.json)))
+    }
+
+    async fn ask(&self, matches: &ArgMatches, ask: Ask) -> Result<(), Failure> {
+        let mut shelf = self.shelf().await?;
+        let failed = |error: apply::Error| Failure::at_start(exit::of_apply(&error), &error);
+        let named = matches.get_one::<String>("key").map(|key| Bytes::from(key.clone()));
+        let db = matches.get_one::<u32>("db").copied().unwrap_or(0);
+        let keys = match named {
+            Some(key) => vec![(db, key)],
+            None => {
+                let held = shelf.list().await.map_err(failed)?;
+                held.into_iter().map(|key| (key.db, key.key)).collect()
+            }
+        };
+        for (db, key) in &keys {
+            if !shelf.ask(*db, key, ask).await.map_err(failed)? {
+                return Err(Failure::usage(format!(
+                    "db {db} key {} is not in quarantine",
+                    shown(key)
+                )));
+            }
+            output::print(&format!(
+                "db {db} {}: asked for; the running bridge does it, or the next to start",
+                shown(key)
+            ))?;
+        }
+        Ok(())
+    }
+}
+
+fn key_line(key: &HeldKey) -> String {
+    let asked = match key.asked {
+        Some(Ask::Retry) => " (retry asked for)",
+        Some(Ask::Discard) => " (discard asked for)",
+        None => "",
+    };
+    format!("db {} {}: set aside at {}{asked}", key.db, shown(&key.key), key.why)
+}
+
+fn key_json(key: &HeldKey) -> String {
+    let asked = key.asked.map(|ask| format!("{ask:?}").to_lowercase());
+    serde_json::json!({ "db": key.db, "key": shown(&key.key), "why": key.why, "asked": asked })
+        .to_string()
+}
+
+fn letter_text(letter: &Letter, json: bool) -> String {
+    let event = codec::decode(letter.event.clone());
+    let shown_event = match &event {
+        Ok(event) if json => text::json(event),
+        Ok(event) => text::line(event, LINE_WIDTH),
+        Err(error) => format!("an event that cannot be read: {error}"),
+    };
+    let keys: Vec<_> = letter.keys.iter().map(|key| shown(key)).collect();
+    if json {
+        let event =
+            serde_json::from_str(&shown_event).unwrap_or(serde_json::Value::String(shown_event));
+        let fields = serde_json::json!({
+            "db": letter.db, "keys": keys, "why": letter.why, "written_ms": letter.written_ms,
+            "change": letter.change, "event": event,
+        });
+        return fields.to_string();
+    }
+    format!("db {} {}: {}\n  {shown_event}", letter.db, keys.join(" "), letter.why)
+}
+
+/// A key as a person can read it: printable ASCII, the rest escaped.
+fn shown(key: &[u8]) -> String {
+    let mut text = String::with_capacity(key.len());
+    for byte in key.escape_ascii() {
+        text.write_char(char::from(byte)).expect("a string takes every character");
+    }
+    text
 }

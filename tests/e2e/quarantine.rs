@@ -1,0 +1,71 @@
+//! A key that cannot be written is set aside, listed, tried again and given up, while the rest goes on.
+
+use anyhow::{Result, ensure};
+use testkit::{Kind, Process, eventually};
+
+use crate::bridge::{PATIENCE, Pair, stop};
+
+fn quarantine(pair: &Pair, args: &[&str]) -> Result<String> {
+    let (dir, destination) = (pair.data_dir(), pair.destination.uri());
+    let (first, rest) = (&args[..1], &args[1..]);
+    let args = [&["quarantine"], first, &[&destination, "--data-dir", &dir], rest].concat();
+    let mut process = Process::start(&args)?;
+    ensure!(process.wait(PATIENCE)?.success(), "{args:?}: {}", process.stderr());
+    Ok(process.stdout())
+}
+
+/// Puts a string where the source has a list, and waits until the list is set aside.
+fn set_one_aside(pair: &mut Pair, bridge: &mut Process, key: &str) -> Result<()> {
+    pair.destination_client()?.cmd(&["SET", key, "in the way"])?;
+    let mut client = pair.source_client()?;
+    client.cmd(&["RPUSH", key, "a"])?;
+    client.cmd(&["RPUSH", key, "b"])?;
+    client.cmd(&["SET", "other", "goes on"])?;
+    pair.caught_up(bridge)?;
+    let listed = quarantine(pair, &["list"])?;
+    ensure!(listed.contains(key) && listed.contains("WRONGTYPE"), "{listed}");
+    ensure!(pair.destination_client()?.cmd(&["GET", "other"])?.text()? == "goes on");
+    Ok(())
+}
+
+#[test]
+fn a_key_is_set_aside_and_tried_again() -> Result<()> {
+    let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+    let mut bridge = pair.run(&[])?;
+    pair.caught_up(&mut bridge)?;
+    set_one_aside(&mut pair, &mut bridge, "held")?;
+    let letters = quarantine(&pair, &["list", "--letters"])?;
+    ensure!(letters.contains("RPUSH held a") && letters.contains("RPUSH held b"), "{letters}");
+    let mut destination = pair.destination_client()?;
+    destination.cmd(&["DEL", "held"])?;
+    quarantine(&pair, &["retry", "--key", "held"])?;
+    eventually(PATIENCE, "both elements are there", || {
+        Ok((destination.cmd(&["LLEN", "held"])?.int()? == 2).then_some(()))
+    })?;
+    pair.source_client()?.cmd(&["RPUSH", "held", "c"])?;
+    pair.caught_up(&mut bridge)?;
+    ensure!(quarantine(&pair, &["list"])?.contains("no key"));
+    pair.assert_same()?;
+    stop(&mut bridge)
+}
+
+#[test]
+fn a_key_is_given_up_and_a_whole_value_releases_another() -> Result<()> {
+    let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+    let mut bridge = pair.run(&[])?;
+    pair.caught_up(&mut bridge)?;
+    set_one_aside(&mut pair, &mut bridge, "given:up")?;
+    set_one_aside(&mut pair, &mut bridge, "replaced")?;
+    stop(&mut bridge)?;
+    quarantine(&pair, &["discard", "--key", "given:up"])?;
+    let mut bridge = pair.run(&[])?;
+    pair.source_client()?.cmd(&["SET", "replaced", "whole"])?;
+    pair.caught_up(&mut bridge)?;
+    eventually(PATIENCE, "the quarantine is empty", || {
+        Ok(quarantine(&pair, &["list"])?.contains("no key").then_some(()))
+    })?;
+    let mut destination = pair.destination_client()?;
+    ensure!(destination.cmd(&["GET", "replaced"])?.text()? == "whole");
+    ensure!(destination.cmd(&["GET", "given:up"])?.text()? == "in the way");
+    stop(&mut bridge)
+}
