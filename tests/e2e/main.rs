@@ -7,6 +7,7 @@ mod disk;
 mod pause;
 mod quarantine;
 mod refusals;
+mod resync;
 mod secure;
 mod single;
 mod tail;

@@ -39,6 +39,9 @@ impl Planner {
                 let what = "a slot that moves between shards";
                 return Err(Error::Unsupported { what, position: place.position });
             }
+            Control::SnapshotBegin(begin) if begin.snapshot_id == 0 => {
+                self.forget_functions(place, batch);
+            }
             Control::SnapshotBegin(_)
             | Control::SnapshotEnd(_)
             | Control::Function(_)
@@ -105,6 +108,15 @@ impl Planner {
         self.counts.functions_left_out += 1;
         let db = self.rules.mapping.target(place.db);
         self.set_aside(place, (db, &[]), "the destination knows no functions", batch)
+    }
+
+    /// A snapshot that leaves nothing else behind leaves no other library either: its own follow.
+    fn forget_functions(&self, place: &Place<'_>, batch: &mut Batch) {
+        let sweeps = self.progress.resync.is_some_and(|resync| resync.sweep);
+        if sweeps && self.first_partition == 0 && self.rules.target.can(target::SEVEN) {
+            let db = self.rules.mapping.target(place.db);
+            batch.command(db, Self::sent(place), [b"FUNCTION".as_slice(), b"FLUSH"]);
+        }
     }
 
     /// Whether databases of the source that are taken go to this one.
