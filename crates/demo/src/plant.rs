@@ -13,8 +13,8 @@ use crate::words::words;
 /// What was changed: the database and key, or the function library.
 pub(crate) type Planted = BTreeSet<(Option<u32>, Vec<u8>)>;
 
-/// What to look for in a key's value, and how to change it; a deadline by one millisecond more than
-/// is forgiven.
+/// What to look for in a key's value, and how to change it; a deadline by so much that it
+/// cannot be forgiven, even where a server tells it so roughly.
 struct Plant {
     db: u32,
     suits: fn(&Entry) -> bool,
@@ -57,7 +57,7 @@ const PLANTS: &[Plant] = &[
         db: keys::CHARACTERS,
         suits: |entry| entry.expires_at_ms.is_some(),
         change: |key, entry, slack_ms| {
-            let at_ms = entry.expires_at_ms? + slack_ms + 1;
+            let at_ms = entry.expires_at_ms? + 2 * slack_ms + 1;
             Some(words!["PEXPIREAT", key.to_vec(), at_ms])
         },
     },
