@@ -1,6 +1,7 @@
 //! The binary end to end: real sources, real destinations, kills, stalls and wrong use.
 
 mod bridge;
+mod choice;
 mod commands;
 mod crash;
 mod disk;
