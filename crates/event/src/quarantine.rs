@@ -84,8 +84,10 @@ impl Piece {
     /// # Errors
     /// When it is no letter that this version understands.
     pub fn decode(record: Bytes) -> Result<Self, DecodeError> {
-        let proto = schema::DeadLetter::decode(record)
-            .map_err(|error| DecodeError::Malformed { message: "DeadLetter", reason: error.into() })?;
+        let proto = schema::DeadLetter::decode(record).map_err(|error| DecodeError::Malformed {
+            message: "DeadLetter",
+            reason: error.into(),
+        })?;
         match proto.schema {
             0 => return Err(DecodeError::Missing { name: "schema" }),
             1..=SCHEMA_VERSION => {}
