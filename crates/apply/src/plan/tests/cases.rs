@@ -1,0 +1,336 @@
+//! Single cases: order, epochs, filters, quarantine, failures, doubt, old destinations.
+
+use event::control::Heartbeat;
+use event::{Change, Group, GroupedChange};
+
+use super::*;
+use crate::batch::Sent;
+use crate::doubt::Doubt;
+use crate::error::Error;
+use crate::filter::{Filters, KeyPattern, Rule};
+use crate::mapping::DbMapping;
+use crate::plan::{Failure, Need, Planned};
+use crate::quarantine::set::Spot;
+
+fn refused(planner: &mut Planner, event: &Event) -> Error {
+    planner.plan(&entry(event, 0, 0), &mut Batch::new(0)).unwrap_err()
+}
+
+fn held(planner: &Planner, key: &'static str) -> bool {
+    planner.held.contains(0, &Bytes::from_static(key.as_bytes()))
+}
+
+#[test]
+fn an_event_that_has_been_applied_is_not_planned_again() {
+    let mut planner = begun();
+    let set = written(10, "SET a 1", Effect::Overwrite);
+    let earlier = written(5, "SET b 1", Effect::Overwrite);
+    let batch = plan(&mut planner, &[set.clone(), set, earlier]);
+    assert_eq!(commands(&batch), ["SET a 1"]);
+    assert_eq!((batch.events, planner.counts.repeated), (1, 2));
+}
+
+#[test]
+fn a_heartbeat_moves_the_position_and_does_nothing() {
+    let mut planner = begun();
+    let beat = Heartbeat {
+        replication_id: String::new(),
+        selected_db: 0,
+        source_time_ms: 0,
+        capture_time_ms: 0,
+    };
+    let position = at(10).at_index(Position::LAST_INDEX);
+    let batch =
+        plan(&mut planner, &[event(position, b"", Body::Control(Control::Heartbeat(beat)))]);
+    assert!(!batch.has_work());
+    assert_eq!(planner.now().applied, [position]);
+}
+
+#[test]
+fn history_is_begun_with_a_snapshot_and_not_in_the_middle() {
+    let middle = written(10, "SET a 1", Effect::Overwrite);
+    assert!(matches!(refused(&mut planner(), &middle), Error::NoSnapshot { .. }));
+    let goes_on = begin(1, EpochCause::Continued);
+    assert!(matches!(refused(&mut planner(), &goes_on), Error::NoSnapshot { .. }));
+}
+
+#[test]
+fn an_epoch_that_has_not_begun_is_a_contradiction() {
+    let mut late = written(10, "SET a 1", Effect::Overwrite);
+    late.position.epoch = 2;
+    assert!(matches!(refused(&mut begun(), &late), Error::Contradiction { .. }));
+}
+
+#[test]
+fn a_history_that_goes_on_before_what_was_applied_needs_a_resync() {
+    let mut planner = begun();
+    plan(&mut planner, &[written(100, "SET a 1", Effect::Overwrite)]);
+    let mut goes_on = begin(2, EpochCause::Continued);
+    if let Body::Control(Control::EpochBegin(begin)) = &mut goes_on.body {
+        begin.branch_offset = 99;
+    }
+    assert!(matches!(refused(&mut planner, &goes_on), Error::ResyncNeeded { .. }));
+    if let Body::Control(Control::EpochBegin(begin)) = &mut goes_on.body {
+        begin.branch_offset = 100;
+    }
+    plan(&mut planner, &[goes_on]);
+    assert_eq!(planner.progress.applied[0].epoch, 2);
+}
+
+#[test]
+fn only_a_resync_over_data_ends_with_a_sweep() {
+    let mut planner = begun();
+    let ended = planner.plan(&entry(&end(1), 0, 1), &mut Batch::new(0)).unwrap();
+    assert!(matches!(ended, Planned::Done) && planner.progress.resync.is_none());
+    plan(&mut planner, &[begin(2, EpochCause::FullResync)]);
+    let ended = planner.plan(&entry(&end(2), 0, 1), &mut Batch::new(0)).unwrap();
+    assert!(matches!(ended, Planned::Barrier(barrier) if barrier.need == Need::Sweep));
+}
+
+#[test]
+fn reading_begins_at_the_snapshot_again_while_its_marks_are_needed() {
+    let mut planner = begun();
+    let mut batch = Batch::new(0);
+    let again = begin(2, EpochCause::FullResync);
+    planner.plan(&entry(&again, 1, 70), &mut batch).unwrap();
+    assert_eq!(planner.now().snapshot_from, Some(vec![1, 70, 0, 0]));
+    // Another process has none of the marks: it reads what it has applied once more.
+    let scope = scope(true);
+    let other = Planner::new(planner.rules.clone(), &scope, planner.now(), None);
+    assert_eq!(other.progress.needed, [1, 70, 0, 0]);
+    assert!(other.marks.is_some_and(|marks| marks.rebuilding));
+}
+
+#[test]
+fn what_the_filters_leave_out_is_not_planned() {
+    let prefix = |text| KeyPattern::Prefix(Bytes::from_static(text));
+    let keys = Rule { include: vec![prefix(b"u:")], exclude: Vec::new() };
+    let filters = Filters { keys, ..Filters::default() };
+    let mut planner = planner_of(&Config { filters, ..config() }, &facts(7, 2), true);
+    let batch = plan(
+        &mut planner,
+        &[
+            begin(1, EpochCause::FullResync),
+            written(1, "SET u:1 v", Effect::Overwrite),
+            written(2, "SET s:1 v", Effect::Overwrite),
+            listed(3, "MSET u:2 a s:2 b u:3 c", Effect::Overwrite, &[1, 3, 5], &[]),
+            listed(4, "DEL s:1 u:1", Effect::Delete, &[1, 2], &[]),
+            listed(5, "RENAME u:2 s:9", Effect::Merge, &[1, 2], &[]),
+            listed(6, "RENAME s:9 u:4", Effect::Merge, &[1, 2], &[]),
+            listed(7, "COPY u:3 s:9 REPLACE", Effect::Overwrite, &[2], &[1]),
+        ],
+    );
+    let expected = ["SET u:1 v", "SET u:2 a", "SET u:3 c", "DEL u:1", "DEL u:2"];
+    assert_eq!(commands(&batch), expected);
+    assert!(held(&planner, "u:4") && planner.held.len() == 1);
+    assert_eq!(batch.letters.len(), 1);
+}
+
+#[test]
+fn databases_are_mapped_in_the_command_too() {
+    let mapping = DbMapping::of([(0, 4), (1, 2)]).unwrap();
+    let mut planner = planner_of(&Config { mapping, ..config() }, &facts(7, 2), true);
+    let batch = plan(
+        &mut planner,
+        &[
+            begin(1, EpochCause::FullResync),
+            listed(1, "COPY a b DB 1 REPLACE", Effect::Overwrite, &[2], &[1]),
+            listed(2, "MOVE a 1", Effect::Merge, &[1], &[]),
+            written(3, "SET c 1", Effect::Overwrite),
+        ],
+    );
+    let expected = [
+        "SELECT 4",
+        "COPY a b DB 2 REPLACE",
+        "SELECT 2",
+        "DEL a",
+        "SELECT 4",
+        "MOVE a 2",
+        "SET c 1",
+    ];
+    assert_eq!(commands(&batch), expected);
+}
+
+#[test]
+fn a_held_key_keeps_its_later_changes_until_one_replaces_it() {
+    let mut planner = begun();
+    planner.held.hold(0, &Bytes::from_static(b"a"), &Bytes::new()).unwrap();
+    let batch = plan(
+        &mut planner,
+        &[
+            written(1, "APPEND a x", Effect::Merge),
+            listed(2, "SUNIONSTORE b a c", Effect::Overwrite, &[1], &[2, 3]),
+            written(3, "SADD b m", Effect::Merge),
+            written(4, "SET d 1", Effect::Overwrite),
+            listed(5, "SUNIONSTORE b c e", Effect::Overwrite, &[1], &[2, 3]),
+            written(6, "SADD b n", Effect::Merge),
+            written(7, "DEL a", Effect::Delete),
+            written(8, "APPEND a y", Effect::Merge),
+        ],
+    );
+    let expected = ["SET d 1", "SUNIONSTORE b c e", "SADD b n", "DEL a", "APPEND a y"];
+    assert_eq!(commands(&batch), expected);
+    let letters: Vec<u64> = batch.letters.iter().map(|draft| draft.position.offset).collect();
+    assert_eq!(letters, [1, 2, 3]);
+    assert!(planner.held.is_empty());
+}
+
+#[test]
+fn a_refused_change_becomes_a_letter_also_if_it_replaces_its_key() {
+    let mut planner = begun();
+    planner.refused.insert((at(1), 0), "ERR unknown command".into());
+    let events =
+        [written(1, "NEWSET a v", Effect::Overwrite), written(2, "SET b v", Effect::Overwrite)];
+    let batch = plan(&mut planner, &events);
+    assert_eq!(commands(&batch), ["SET b v"]);
+    assert!(held(&planner, "a") && batch.letters[0].why.contains("unknown command"));
+}
+
+fn failure(batch: &Batch, number: usize, said: Option<&str>) -> Failure {
+    let sent: Vec<Sent> = batch.sent().iter().copied().filter(|sent| *sent != Sent::OURS).collect();
+    Failure { sent: sent[number], said: said.map(str::to_owned) }
+}
+
+#[test]
+fn what_was_executed_behind_a_failure_and_needs_it_is_set_aside_with_it() {
+    let mut planner = begun();
+    let batch = plan(
+        &mut planner,
+        &[
+            written(1, "APPEND a x", Effect::Merge),
+            written(2, "SET c 1", Effect::Overwrite),
+            listed(3, "COPY a b REPLACE", Effect::Overwrite, &[2], &[1]),
+            written(4, "APPEND b y", Effect::Merge),
+            written(5, "SET b fresh", Effect::Overwrite),
+            written(6, "APPEND b z", Effect::Merge),
+            written(7, "APPEND a x", Effect::Merge),
+        ],
+    );
+    let aftermath = planner.aftermath(&batch, &[failure(&batch, 0, Some("WRONGTYPE"))]);
+    let found: Vec<(u64, &[u8])> =
+        aftermath.drafts.iter().map(|draft| (draft.position.offset, &draft.keys[0][..])).collect();
+    assert_eq!(found, [(1, b"a".as_slice()), (3, b"b"), (4, b"b"), (7, b"a")]);
+    assert!(aftermath.gone.is_empty());
+}
+
+#[test]
+fn a_key_that_got_nothing_goes_unless_something_came_after() {
+    let mut planner = begun();
+    let rename =
+        |offset, to: &str| listed(offset, &format!("RENAME x {to}"), Effect::Merge, &[1, 2], &[]);
+    let batch = plan(
+        &mut planner,
+        &[
+            rename(1, "gone"),
+            rename(2, "replaced"),
+            written(3, "SET replaced v", Effect::Overwrite),
+            rename(4, "changed"),
+            written(5, "APPEND changed v", Effect::Merge),
+        ],
+    );
+    let failures = [failure(&batch, 0, None), failure(&batch, 1, None), failure(&batch, 3, None)];
+    let aftermath = planner.aftermath(&batch, &failures);
+    let spot = |key: &'static [u8]| Spot { db: 0, key: Bytes::from_static(key) };
+    assert_eq!(aftermath.gone, [spot(b"gone")]);
+    let set_aside: Vec<u64> = aftermath.drafts.iter().map(|draft| draft.position.offset).collect();
+    assert_eq!(set_aside, [4, 5]);
+}
+
+#[test]
+fn after_a_crash_whole_states_are_applied_again_and_the_rest_is_suspect() {
+    let mut planner = begun();
+    let events = [
+        written(1, "SET before 1", Effect::Overwrite),
+        written(2, "SET a 1", Effect::Overwrite),
+        written(3, "SET b 1", Effect::Overwrite),
+        written(4, "INCR b", Effect::Merge),
+        listed(5, "MSET c 1 d 1", Effect::Overwrite, &[1, 3], &[]),
+        written(6, "DEL e", Effect::Delete),
+    ];
+    plan(&mut planner, &events);
+    // As it would be after a start from a checkpoint that says: judged 1, applied 6.
+    planner.doubt = Doubt::new([(at(1), at(6))], vec![0; 4]);
+    let next = written(7, "SET f 1", Effect::Overwrite);
+    let batch = plan(&mut planner, &[&events[..], &[next]].concat());
+    assert_eq!(commands(&batch), ["SET a 1", "DEL e", "SET f 1"]);
+    let mut suspects: Vec<_> = planner.suspects.iter().map(|(_, key)| key.clone()).collect();
+    suspects.sort();
+    assert_eq!(suspects, ["b", "c", "d"]);
+}
+
+#[test]
+fn an_old_destination_gets_words_that_it_knows() {
+    let cases = [
+        ((6, 0), "SET a v PXAT 99", "SET a v|PEXPIREAT a 99"),
+        ((6, 2), "SET a v PXAT 99", "SET a v PXAT 99"),
+        ((6, 2), "PEXPIREAT a 99 NX", "PEXPIREAT a 99"),
+        ((7, 0), "PEXPIREAT a 99 NX", "PEXPIREAT a 99 NX"),
+        ((3, 2), "UNLINK a", "DEL a"),
+        ((6, 2), "XSETID a 1-1 ENTRIESADDED 3 MAXDELETEDID 0-1", "XSETID a 1-1"),
+        ((7, 4), "HSETEX a PXAT 99 FIELDS 1 f v", "HSET a f v|HPEXPIREAT a 99 FIELDS 1 f"),
+        ((7, 4), "HSETEX a KEEPTTL FIELDS 1 PXAT v", "HSET a PXAT v"),
+        ((8, 2), "XADD a IDMP p i 1-1 f v", "XADD a 1-1 f v"),
+        ((8, 6), "XADD a IDMP p i 1-1 f v", "XADD a IDMP p i 1-1 f v"),
+    ];
+    for ((major, minor), words, expected) in cases {
+        let mut planner = planner_of(&config(), &facts(major, minor), true);
+        let batch = plan(
+            &mut planner,
+            &[begin(1, EpochCause::FullResync), written(1, words, Effect::Merge)],
+        );
+        assert_eq!(commands(&batch).join("|"), expected, "{words} for {major}.{minor}");
+    }
+    let mut planner = planner_of(&config(), &facts(7, 2), true);
+    let words = "HPEXPIREAT a 99 FIELDS 1 f";
+    let events = [begin(1, EpochCause::FullResync), written(1, words, Effect::Expire)];
+    let batch = plan(&mut planner, &events);
+    assert!(commands(&batch).is_empty() && held(&planner, "a"));
+}
+
+#[test]
+fn several_keys_set_at_once_are_set_one_by_one_where_that_is_all_there_is() {
+    let mut planner = planner_of(&config(), &facts(7, 2), true);
+    let words = "MSETEX 2 a 1 b 2 PXAT 99";
+    let events =
+        [begin(1, EpochCause::FullResync), listed(1, words, Effect::Overwrite, &[2, 4], &[])];
+    let batch = plan(&mut planner, &events);
+    assert_eq!(commands(&batch), ["SET a 1 PXAT 99", "SET b 2 PXAT 99"]);
+}
+
+fn group_over(partitions: Vec<u16>) -> Event {
+    let command = command("SET a 1", Effect::Overwrite, KeyArgs::First);
+    let change = GroupedChange {
+        db: 0,
+        slot: Slot::of_key(b"a"),
+        key: Bytes::from_static(b"a"),
+        change: Change::Command(command),
+    };
+    let group =
+        Group { changes: vec![change], partitions, number: 0, last: true, transaction: true };
+    event(at(1), b"a", Body::Group(group))
+}
+
+#[test]
+fn a_group_over_partitions_needs_one_order() {
+    let mut planner = planner_of(&config(), &facts(7, 2), false);
+    plan(&mut planner, &[begin(1, EpochCause::FullResync)]);
+    let error = refused(&mut planner, &group_over(vec![0, 1]));
+    assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+    assert_eq!(commands(&plan(&mut planner, &[group_over(Vec::new())])), ["SET a 1"]);
+    assert_eq!(commands(&plan(&mut begun(), &[group_over(vec![0, 1])])), ["SET a 1"]);
+}
+
+#[test]
+fn a_source_never_writes_our_own_keys() {
+    let own = event::names::checkpoint(Slot::new(0).unwrap(), "shop");
+    let mut planner = begun();
+    let batch = plan(
+        &mut planner,
+        &[
+            written(1, &format!("SET {own} forged"), Effect::Overwrite),
+            listed(2, &format!("RENAME {own} x"), Effect::Merge, &[1, 2], &[]),
+        ],
+    );
+    assert!(commands(&batch).is_empty());
+    assert_eq!(planner.counts.own, 2);
+}
