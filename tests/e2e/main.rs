@@ -1,5 +1,10 @@
 //! The binary end to end: real sources, real destinations, kills, stalls and wrong use.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "what a test prints is shown when it fails, and how to replay it"
+)]
+
 mod bridge;
 mod choice;
 mod commands;

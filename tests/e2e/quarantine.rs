@@ -7,8 +7,7 @@ use crate::bridge::{PATIENCE, Pair, stop};
 
 fn quarantine(pair: &Pair, args: &[&str]) -> Result<String> {
     let (dir, destination) = (pair.data_dir(), pair.destination.uri());
-    let (first, rest) = (&args[..1], &args[1..]);
-    let args = [&["quarantine"], first, &[&destination, "--data-dir", &dir], rest].concat();
+    let args = [&["quarantine"], args, &["--data-dir", &dir, &destination]].concat();
     let mut process = Process::start(&args)?;
     ensure!(process.wait(PATIENCE)?.success(), "{args:?}: {}", process.stderr());
     Ok(process.stdout())

@@ -57,7 +57,7 @@ pub(crate) fn values(matches: &ArgMatches) -> Result<Values, Failure> {
         match std::fs::read_to_string(&file) {
             Ok(text) => values.add_file(Path::new(&file), &text, &mut problems),
             Err(error) => {
-                problems.push(format!("cannot read the configuration file {file}: {error}"))
+                problems.push(format!("cannot read the configuration file {file}: {error}"));
             }
         }
     }

@@ -63,7 +63,7 @@ impl Values {
             match text_of(&value) {
                 Some(text) => self.put(option, text, Origin::File(path.to_owned())),
                 None => {
-                    problems.push(format!("{}: {path_in_file} cannot be a table", path.display()))
+                    problems.push(format!("{}: {path_in_file} cannot be a table", path.display()));
                 }
             }
         }

@@ -40,7 +40,6 @@ Passwords are not taken from arguments, where everyone on the machine can read t
 #[cfg(test)]
 mod tests {
     #[test]
-    #[expect(clippy::unwrap_used, reason = "a test panics where something is not as it should be")]
     fn the_documentation_is_what_the_table_says() {
         let path =
             std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");

@@ -69,7 +69,6 @@ mod tests {
     use crate::options::layers::Values;
 
     #[test]
-    #[expect(clippy::unwrap_used, reason = "a file that cannot be read fails the test")]
     fn the_file_in_deploy_is_what_the_table_says() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/config/run.toml");
         assert!(

@@ -260,7 +260,7 @@ impl<'a> Reader<'a> {
             let (first, last) = item.split_once('-').unwrap_or((&item, &item));
             match (first.trim().parse::<u32>(), last.trim().parse::<u32>()) {
                 (Ok(first), Ok(last)) if first <= last && last < MAPPED_DBS => {
-                    dbs.extend(first..=last)
+                    dbs.extend(first..=last);
                 }
                 _ => self.problem(
                     path,
