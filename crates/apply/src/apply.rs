@@ -119,19 +119,21 @@ pub(crate) fn connector(config: &Config, clock: Arc<dyn Clock>) -> Result<Connec
     Ok(Connector::new(config.destination.clone(), settings, clock)?)
 }
 
-/// Looks whether every lane could begin.
+/// Looks whether the lanes could begin. Data that is there is in order once one of them has been at work.
 async fn check_destination(
     connector: &Connector,
     config: &Config,
     scopes: &[Scope],
 ) -> Result<(), Error> {
     let mut link = Link::open(connector, config).await?;
+    let mut begun = false;
     for scope in scopes {
-        let names = scope.names();
-        let known = checkpoint::usable(&mut link.connection, scope, &names, config).await?;
-        if known.is_none() {
-            existing::check(&mut link, config, &names).await?;
-        }
+        let connection = &mut link.connection;
+        let known = checkpoint::usable(connection, scope, &scope.names(), config).await?;
+        begun |= known.is_some();
     }
-    Ok(())
+    match scopes.first() {
+        Some(scope) if !begun => existing::check(&mut link, config, &scope.names()).await,
+        _ => Ok(()),
+    }
 }

@@ -17,7 +17,6 @@ use crate::checkpoint;
 use crate::config::Config;
 use crate::doubt::Doubt;
 use crate::error::Error;
-use crate::existing;
 use crate::names::Names;
 use crate::plan::{Planner, Rules};
 use crate::progress::Progress;
@@ -108,12 +107,9 @@ impl Lane {
         let Self { scope, names, tools, memory, .. } = self;
         let mut link = Link::open(&tools.connector, &tools.config).await?;
         let before = checkpoint::usable(&mut link.connection, scope, names, &tools.config).await?;
-        if before.is_none() {
-            if memory.had_checkpoint {
-                let endpoint = link.connection.endpoint().to_string();
-                return Err(Error::CheckpointGone { endpoint });
-            }
-            existing::check(&mut link, &tools.config, names).await?;
+        if before.is_none() && memory.had_checkpoint {
+            let endpoint = link.connection.endpoint().to_string();
+            return Err(Error::CheckpointGone { endpoint });
         }
         let claimed = (scope.stream.as_str(), memory.owner);
         let owner = claim::claim(&mut link.connection, names, claimed).await?;

@@ -166,3 +166,41 @@ async fn what_the_journal_may_forget_follows_the_checkpoint() -> Result<()> {
     service.stop().await?;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counters_are_exact_though_the_process_is_killed_again_and_again() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    let begin = bench.feed.position().offset;
+    let total = 12_000_u64;
+    for number in 0..total {
+        match number % 10 {
+            0 => bench.feed.group(&[(0, "INCR n"), (3, "INCR n"), (0, "RPUSH l x")]).await?,
+            _ => bench.feed.command("INCR n").await?,
+        }
+    }
+    let mut config = bench.config();
+    config.batch.commands = 40;
+    let mut random = runtime::Random::from_seed(7);
+    let mut reached = begin;
+    let mut kills = 0;
+    while reached < bench.feed.position().offset {
+        // Each life lasts until the checkpoint has moved by a little, whatever is under way then.
+        let until = (reached + 10 * (1 + random.below(1_500))).min(bench.feed.position().offset);
+        bench.letters = journal::MemoryJournal::new("letters", 1);
+        let service = bench.start_with(config.clone()).await?;
+        bench.reached(event::Position { offset: until, ..bench.feed.position() })?;
+        service.kill();
+        kills += 1;
+        let found = checkpoint(&mut bench.client)?.expect("a checkpoint");
+        reached = found.applied[0].position.offset;
+    }
+    let service = bench.start_with(config).await?;
+    bench.caught_up()?;
+    service.stop().await?;
+    assert!(kills > 5, "{kills}");
+    assert_eq!(bench.get("n")?, Some(total.to_string()));
+    assert_eq!(bench.client.cmd(&["LLEN", "l"])?.int()?, i64::try_from(total / 10)?);
+    bench.client.select(3)?;
+    assert_eq!(bench.get("n")?, Some((total / 10).to_string()));
+    Ok(())
+}

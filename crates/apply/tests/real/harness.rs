@@ -6,7 +6,11 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use apply::{Apply, BuildError, Config, Error, Parts, Summary};
 use event::Position;
-use journal::MemoryJournal;
+use futures::future::BoxFuture;
+use journal::{
+    AppendError, Appender, Description, Journal, MemoryJournal, Offset, OpenError, Partition,
+    ReadError, Reader,
+};
 use parking_lot::Mutex;
 use redis_io::Endpoint;
 use runtime::{OnFailure, Random, StatusNode, SystemClock, Tasks};
@@ -23,7 +27,12 @@ pub(crate) struct Bench {
     pub(crate) feed: Feed,
     pub(crate) letters: MemoryJournal,
     pub(crate) client: Client,
+    /// Whether the journal is shown as one whose partitions have no common order.
+    pub(crate) unordered: bool,
 }
+
+/// A journal without a common order of its partitions.
+struct Unordered(MemoryJournal);
 
 /// A running service.
 pub(crate) struct Service {
@@ -45,7 +54,13 @@ impl Bench {
         let server = Server::start(kind, lines)?;
         let client = server.client()?;
         let feed = Feed::new("shop").await?;
-        Ok(Self { server, feed, letters: MemoryJournal::new("letters", 1), client })
+        Ok(Self {
+            server,
+            feed,
+            letters: MemoryJournal::new("letters", 1),
+            client,
+            unordered: false,
+        })
     }
 
     /// A server and a stream that begins with an empty snapshot.
@@ -61,8 +76,12 @@ impl Bench {
 
     pub(crate) async fn build(&self, config: Config) -> Result<(Apply, StatusNode), BuildError> {
         let status = StatusNode::root();
+        let journal: Arc<dyn Journal> = match self.unordered {
+            true => Arc::new(Unordered(self.feed.journal())),
+            false => Arc::new(self.feed.journal()),
+        };
         let parts = Parts {
-            journal: Arc::new(self.feed.journal()),
+            journal,
             letters: Arc::new(self.letters.clone()),
             clock: Arc::new(SystemClock::new()),
             random: Random::from_seed(1),
@@ -146,6 +165,11 @@ impl Service {
         }
     }
 
+    /// Ends it in the middle of whatever it does, as a killed process would.
+    pub(crate) fn kill(self) {
+        drop(self);
+    }
+
     /// Waits until it has ended by itself.
     pub(crate) async fn failed(self) -> Result<Error> {
         match self.ended().await? {
@@ -182,5 +206,52 @@ impl Service {
             Some(result) => Ok(result),
             None => bail!("it panicked: {outcome:?}"),
         }
+    }
+}
+
+// === impl Unordered ===
+
+impl Journal for Unordered {
+    fn describe(&self) -> BoxFuture<'_, Result<Description, ReadError>> {
+        Box::pin(async {
+            let described = self.0.describe().await?;
+            Ok(Description { totally_ordered: false, ..described })
+        })
+    }
+
+    fn appender(&self) -> BoxFuture<'_, Result<Box<dyn Appender>, OpenError>> {
+        self.0.appender()
+    }
+
+    fn reader(
+        &self,
+        from: Vec<(Partition, Offset)>,
+    ) -> BoxFuture<'_, Result<Box<dyn Reader>, ReadError>> {
+        assert_eq!(from.len(), 1, "one reader per partition");
+        self.0.reader(from)
+    }
+
+    fn offset_at_time(
+        &self,
+        partition: Partition,
+        timestamp_ms: i64,
+    ) -> BoxFuture<'_, Result<Offset, ReadError>> {
+        self.0.offset_at_time(partition, timestamp_ms)
+    }
+
+    fn trim(&self, before: Vec<(Partition, Offset)>) -> BoxFuture<'_, Result<(), AppendError>> {
+        self.0.trim(before)
+    }
+
+    fn release(
+        &self,
+        name: &str,
+        before: Vec<(Partition, Offset)>,
+    ) -> BoxFuture<'_, Result<(), AppendError>> {
+        self.0.release(name, before)
+    }
+
+    fn forget_reader(&self, name: &str) -> BoxFuture<'_, Result<(), AppendError>> {
+        self.0.forget_reader(name)
     }
 }

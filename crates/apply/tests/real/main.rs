@@ -10,6 +10,7 @@ mod databases;
 mod feed;
 mod harness;
 mod images;
+mod lanes;
 mod quarantine;
 mod refusals;
 mod resync;
