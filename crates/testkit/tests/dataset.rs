@@ -10,6 +10,7 @@ const STRICT: Tolerance = Tolerance {
     entries_read: false,
     bitfield_overflow_fail: false,
     hll_bytes: false,
+    claims_of_deleted: false,
     module_bytes: false,
 };
 
