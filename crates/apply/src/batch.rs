@@ -118,9 +118,20 @@ impl Batch {
     }
 
     /// The commands that follow belong to this record. Gives its index.
-    pub(crate) fn begin(&mut self, payload: &Bytes) -> u32 {
-        self.records.push(payload.clone());
-        u32::try_from(self.records.len() - 1).unwrap_or(u32::MAX)
+    pub(crate) fn begin(&mut self, record: &Bytes) -> u32 {
+        let index = self.next_record();
+        self.keep(record.clone());
+        index
+    }
+
+    /// The index of the record that is kept next.
+    pub(crate) fn next_record(&self) -> u32 {
+        u32::try_from(self.records.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Keeps a record: the commands since the last one belong to it.
+    pub(crate) fn keep(&mut self, record: Bytes) {
+        self.records.push(record);
     }
 
     /// Adds a command for a database.

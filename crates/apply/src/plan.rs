@@ -22,7 +22,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use event::control::{Control, EpochCause};
 use event::{Body, Change, Event, Position, Shard};
-use journal::Entry;
+use journal::{Entry, Offset, Partition};
 
 use self::assemble::{Assembly, Gathered, Origin};
 pub(crate) use self::fault::{Aftermath, Failure};
@@ -219,23 +219,20 @@ impl Planner {
     ///
     /// # Errors
     /// When the record is no event, contradicts those before, or needs what cannot be done here.
-    pub(crate) fn plan(&mut self, entry: &Entry, batch: &mut Batch) -> Result<Planned, Error> {
-        let partition = entry.partition.0;
+    pub(crate) fn plan(&mut self, entry: Entry, batch: &mut Batch) -> Result<Planned, Error> {
+        let Entry { partition: Partition(partition), offset: Offset(offset), payload, .. } = entry;
         let lane_index = usize::from(partition.saturating_sub(self.first_partition));
-        self.at = (lane_index, entry.offset.0);
+        self.at = (lane_index, offset);
         if let Some(next) = self.next.get_mut(lane_index) {
-            *next = entry.offset.0.saturating_add(1);
+            *next = offset.saturating_add(1);
         }
         let decode = |payload: &Bytes| {
-            event::codec::decode(payload.clone()).map_err(|source| Error::Record {
-                partition,
-                offset: entry.offset.0,
-                source,
-            })
+            let decoded = event::codec::decode(payload.clone());
+            decoded.map_err(|source| Error::Record { partition, offset, source })
         };
-        let event = decode(&entry.payload)?;
+        let event = decode(&payload)?;
         if self.settled(&event) {
-            return self.passed(&event, &entry.payload);
+            return self.passed(&event, &payload);
         }
         if let Some(marks) = &mut self.marks {
             marks.rebuilding = false;
@@ -243,27 +240,30 @@ impl Planner {
         if self.doubt.concerns(event.position.shard) {
             self.settle_doubt(event.position.shard, batch)?;
         }
-        let origin = Origin::of(&event, lane_index, entry.offset.0);
-        match self.assembly.take(event, &entry.payload, origin)? {
+        if self.assembly.is_idle() && !Assembly::gathers(&event.body) {
+            return self.event(event, payload, batch);
+        }
+        let origin = Origin::of(&event, lane_index, offset);
+        match self.assembly.take(event, &payload, origin)? {
             Gathered::Encoding(record, origin) => {
                 let event = decode(&record)?;
                 let gathered = self.assembly.take(event, &record, origin)?;
-                self.gathered(gathered, &record, batch)
+                self.gathered(gathered, record, batch)
             }
-            gathered => self.gathered(gathered, &entry.payload, batch),
+            gathered => self.gathered(gathered, payload, batch),
         }
     }
 
     fn gathered(
         &mut self,
         gathered: Gathered,
-        record: &Bytes,
+        record: Bytes,
         batch: &mut Batch,
     ) -> Result<Planned, Error> {
         match gathered {
             Gathered::More | Gathered::Encoding(..) => Ok(Planned::Done),
             Gathered::Event(event) => self.event(event, record, batch),
-            Gathered::Value(event, record) => self.event(event, &record, batch),
+            Gathered::Value(event, record) => self.event(event, record, batch),
             Gathered::Group(records) => self.records_of_group(records, batch),
         }
     }
@@ -301,7 +301,11 @@ impl Planner {
         change: u32,
         batch: &mut Batch,
     ) -> Result<(), Error> {
-        let Ok(event) = event::codec::decode(record.clone()) else { return Ok(()) };
+        let decoded = event::codec::decode(record.clone());
+        let event = decoded.map_err(|error| Error::Contradiction {
+            position: self.progress.applied.first().copied().unwrap_or_default(),
+            what: format!("an event that was read before cannot be read again: {error}"),
+        })?;
         let index = batch.begin(record);
         let position = event.position;
         let place = Place { position, change, db: event.db, key: &event.key, record, index };
@@ -335,41 +339,30 @@ impl Planner {
     }
 
     /// Plans an event that is whole.
-    fn event(&mut self, event: Event, record: &Bytes, batch: &mut Batch) -> Result<Planned, Error> {
+    fn event(&mut self, event: Event, record: Bytes, batch: &mut Batch) -> Result<Planned, Error> {
         self.check_order(&event)?;
-        let index = batch.begin(record);
         let place = Place {
             position: event.position,
             change: 0,
             db: event.db,
             key: &event.key,
-            record,
-            index,
+            record: &record,
+            index: batch.next_record(),
         };
-        match &event.body {
-            Body::Command(command) => self.command(&place, command, batch)?,
-            Body::Image(image) => self.image(&place, image, batch)?,
-            Body::ImagePart(part) => self.part(&place, part, batch)?,
-            Body::Group(group) => {
-                if Self::empties_databases(group) {
-                    let record = record.clone();
-                    return Ok(Planned::Barrier(Box::new(Barrier {
-                        event,
-                        record,
-                        need: Need::Alone,
-                    })));
-                }
-                self.group(&place, group, batch)?;
-            }
-            Body::Control(control) => {
-                if let Some(need) = self.control(&place, control, batch)? {
-                    let record = record.clone();
-                    return Ok(Planned::Barrier(Box::new(Barrier { event, record, need })));
-                }
-            }
+        let need = match &event.body {
+            Body::Command(command) => self.command(&place, command, batch).map(|()| None)?,
+            Body::Image(image) => self.image(&place, image, batch).map(|()| None)?,
+            Body::ImagePart(part) => self.part(&place, part, batch).map(|()| None)?,
+            Body::Group(group) if Self::empties_databases(group) => Some(Need::Alone),
+            Body::Group(group) => self.group(&place, group, batch).map(|()| None)?,
+            Body::Control(control) => self.control(&place, control, batch)?,
             Body::Fragment(_) => return Err(Self::contradiction(&event, "a piece of a piece")),
+        };
+        if let Some(need) = need {
+            return Ok(Planned::Barrier(Box::new(Barrier { event, record, need })));
         }
         self.done(event.position, batch);
+        batch.keep(record);
         Ok(Planned::Done)
     }
 

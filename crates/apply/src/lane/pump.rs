@@ -211,14 +211,15 @@ impl<'a> Pump<'a> {
     }
 
     fn plan_input(&mut self) -> Result<(), Error> {
+        let now_ms = self.tools.clock.now_ms();
         while self.barrier.is_none()
             && !self.has_question()
             && !self.open.is_full(self.tools.config.batch)
         {
             let Some(entry) = self.input.pop_front() else { return Ok(()) };
             self.status.stamp(entry.timestamp_ms);
-            self.planner.rules.hold_expiry(self.tools.clock.now_ms(), entry.timestamp_ms);
-            if let Planned::Barrier(barrier) = self.planner.plan(&entry, &mut self.open)? {
+            self.planner.rules.hold_expiry(now_ms, entry.timestamp_ms);
+            if let Planned::Barrier(barrier) = self.planner.plan(entry, &mut self.open)? {
                 self.barrier = Some(barrier);
             }
         }

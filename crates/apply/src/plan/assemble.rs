@@ -80,6 +80,21 @@ pub(super) struct Origin {
 // === impl Assembly ===
 
 impl Assembly {
+    /// Whether nothing is open.
+    pub(super) fn is_idle(&self) -> bool {
+        self.fragments.is_empty() && self.groups.is_empty() && self.values.is_empty()
+    }
+
+    /// Whether an event may be one of several records.
+    pub(super) fn gathers(body: &Body) -> bool {
+        match body {
+            Body::Fragment(_) => true,
+            Body::Group(group) => group.number > 0 || !group.last,
+            Body::ImagePart(part) => matches!(part.elements, Elements::Opaque(_)),
+            Body::Command(_) | Body::Image(_) | Body::Control(_) => false,
+        }
+    }
+
     /// Takes the next event, whose first record stands at `origin`.
     pub(crate) fn take(
         &mut self,
@@ -90,7 +105,7 @@ impl Assembly {
         let shard = event.position.shard;
         match &event.body {
             Body::Fragment(_) => self.fragment(event, origin),
-            Body::Group(group) if group.number > 0 || !group.last => {
+            Body::Group(group) if Self::gathers(&event.body) => {
                 let (number, last) = (group.number, group.last);
                 self.group_record(
                     GroupRecord { event, record: record.clone() },

@@ -104,7 +104,7 @@ impl Planner {
             self.counts.cut_groups += 1;
         }
         match GroupRecord::join(records)? {
-            Some(GroupRecord { event, record }) => self.event(event, &record, batch),
+            Some(GroupRecord { event, record }) => self.event(event, record, batch),
             None => Ok(Planned::Done),
         }
     }

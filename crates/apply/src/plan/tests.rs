@@ -118,7 +118,7 @@ fn entry(event: &Event, partition: u16, offset: u64) -> Entry {
 fn plan(planner: &mut Planner, events: &[Event]) -> Batch {
     let mut batch = Batch::new(0);
     for (offset, event) in (0..).zip(events) {
-        planner.plan(&entry(event, 0, offset), &mut batch).unwrap();
+        planner.plan(entry(event, 0, offset), &mut batch).unwrap();
     }
     batch
 }

@@ -13,7 +13,7 @@ use crate::plan::{Failure, Need, Planned};
 use crate::quarantine::set::Spot;
 
 fn refused(planner: &mut Planner, event: &Event) -> Error {
-    planner.plan(&entry(event, 0, 0), &mut Batch::new(0)).unwrap_err()
+    planner.plan(entry(event, 0, 0), &mut Batch::new(0)).unwrap_err()
 }
 
 fn held(planner: &Planner, key: &'static str) -> bool {
@@ -80,10 +80,10 @@ fn a_history_that_goes_on_before_what_was_applied_needs_a_resync() {
 #[test]
 fn only_a_resync_over_data_ends_with_a_sweep() {
     let mut planner = begun();
-    let ended = planner.plan(&entry(&end(1), 0, 1), &mut Batch::new(0)).unwrap();
+    let ended = planner.plan(entry(&end(1), 0, 1), &mut Batch::new(0)).unwrap();
     assert!(matches!(ended, Planned::Done) && planner.progress.resync.is_none());
     plan(&mut planner, &[begin(2, EpochCause::FullResync)]);
-    let ended = planner.plan(&entry(&end(2), 0, 1), &mut Batch::new(0)).unwrap();
+    let ended = planner.plan(entry(&end(2), 0, 1), &mut Batch::new(0)).unwrap();
     assert!(matches!(ended, Planned::Barrier(barrier) if barrier.need == Need::Sweep));
 }
 
@@ -92,7 +92,7 @@ fn reading_begins_at_the_snapshot_again_while_its_marks_are_needed() {
     let mut planner = begun();
     let mut batch = Batch::new(0);
     let again = begin(2, EpochCause::FullResync);
-    planner.plan(&entry(&again, 1, 70), &mut batch).unwrap();
+    planner.plan(entry(&again, 1, 70), &mut batch).unwrap();
     assert_eq!(planner.now().snapshot_from, Some(vec![1, 70, 0, 0]));
     // Another process has none of the marks: it reads what it has applied once more.
     let scope = scope(true);

@@ -153,7 +153,7 @@ fn run(stream: &Stream, limits: BatchLimits, mut fates: impl Iterator<Item = Fat
                 all_read = false;
                 break;
             }
-            let planned = planner.plan(record, &mut batch).unwrap();
+            let planned = planner.plan(record.clone(), &mut batch).unwrap();
             assert!(matches!(planned, Planned::Done));
         }
         // What is open is read again with the next batch.
@@ -222,7 +222,7 @@ fn a_transaction_is_never_cut_by_the_limits_of_a_batch() {
             assert_eq!(first.len(), 9, "{first:?}");
             batch = Batch::new(0);
         }
-        planner.plan(record, &mut batch).unwrap();
+        planner.plan(record.clone(), &mut batch).unwrap();
     }
     assert_eq!(commands(&batch).len(), 4);
 }
