@@ -77,6 +77,9 @@ async fn a_service_that_waits_stops_when_it_is_told_to() -> Result<()> {
     let service = bench.start().await?;
     bench.feed.command("INCR n").await?;
     bench.caught_up()?;
+    eventually(LIMIT, "the service has read the reply", || {
+        Ok((service.lane("batches") != "0").then_some(()))
+    })?;
     bench.server.kill()?;
     waiting_for(&service, "nobody listens")?;
     let summary = service.stop().await?;
