@@ -40,6 +40,8 @@ pub struct Config {
     pub windows: Windows,
     /// Longest wait for a reply. Default: [`limits::REPLY_TIMEOUT`].
     pub reply_timeout: Duration,
+    /// Keys of a resync that are noted in memory; more go to files. Default: [`limits::MARKS_IN_MEMORY`].
+    pub marks_in_memory: usize,
     /// Where a resync keeps its marks when memory does not hold them. Default: the system's directory for
     /// temporary files.
     pub spill_dir: PathBuf,
@@ -113,6 +115,7 @@ impl Config {
             inexact: Inexact::default(),
             windows: Windows::default(),
             reply_timeout: limits::REPLY_TIMEOUT,
+            marks_in_memory: limits::MARKS_IN_MEMORY,
             spill_dir: std::env::temp_dir(),
         }
     }

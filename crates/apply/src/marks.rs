@@ -1,6 +1,6 @@
 //! Which keys a snapshot has named: what a sweep leaves alone.
 //!
-//! A mark is a 128-bit hash of database and key. Up to [`limits::MARKS_IN_MEMORY`] of them stay in memory; more go to
+//! A mark is a 128-bit hash of database and key. Up to a bound they stay in memory; more go to
 //! files by hash, and the sweep then compares file by file: so memory stays small however many keys there are, and the
 //! disk holds 16 bytes a key. The files are gone with the value.
 
@@ -72,13 +72,8 @@ pub(crate) fn mark(db: u32, key: &[u8]) -> Mark {
 // === impl Marks ===
 
 impl Marks {
-    /// No marks; those that memory does not hold go to a directory of their own in `dir`.
-    pub(crate) fn new(of: Snapshot, dir: &Path) -> Self {
-        Self::holding(of, dir, limits::MARKS_IN_MEMORY)
-    }
-
-    /// The same with another bound of memory.
-    fn holding(of: Snapshot, dir: &Path, most: usize) -> Self {
+    /// No marks; those beyond `most` go to a directory of their own in `dir`.
+    pub(crate) fn new(of: Snapshot, dir: &Path, most: usize) -> Self {
         let (memory, dir) = (HashSet::new(), dir.to_owned());
         Self { of, rebuilding: false, memory, files: None, dir, most }
     }
@@ -207,7 +202,7 @@ mod tests {
     #[test]
     fn a_few_marks_stay_in_memory() {
         let dir = tempfile::tempdir().unwrap();
-        let mut marks = Marks::new(OF, dir.path());
+        let mut marks = Marks::new(OF, dir.path(), 1_000);
         keys(0..100).for_each(|mark| marks.add(mark).unwrap());
         assert!(marks.in_memory() && keys(0..100).all(|mark| marks.has(mark)));
         assert!(!marks.has(mark(1, b"key:1")) && !marks.has(mark(0, b"other")));
@@ -217,7 +212,7 @@ mod tests {
     #[test]
     fn many_marks_find_exactly_the_strangers_with_little_memory() {
         let dir = tempfile::tempdir().unwrap();
-        let mut marks = Marks::holding(OF, dir.path(), 1_000);
+        let mut marks = Marks::new(OF, dir.path(), 1_000);
         keys(0..200_000).for_each(|mark| marks.add(mark).unwrap());
         assert!(!marks.in_memory());
         let mut census = marks.census().unwrap().unwrap();

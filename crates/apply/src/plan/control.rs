@@ -9,7 +9,7 @@ use crate::batch::Batch;
 use crate::config::Existing;
 use crate::doubt::Doubt;
 use crate::error::Error;
-use crate::marks::{Marks, Snapshot};
+use crate::marks::Snapshot;
 use crate::target;
 
 // === impl Planner ===
@@ -162,7 +162,7 @@ impl Planner {
             Some(Resync { shard: position.shard, epoch: position.epoch, sweep, sweeping: false });
         self.progress.snapshot_from = sweep.then(|| self.here());
         let of = Snapshot { shard: position.shard, epoch: position.epoch };
-        self.marks = sweep.then(|| Marks::new(of, &self.rules.spill_dir));
+        self.marks = sweep.then(|| self.rules.marks(of));
     }
 
     /// Sees to it that the marks of a snapshot under way are all there, or that reading begins where it does.
@@ -176,7 +176,7 @@ impl Planner {
         if self.marks.as_ref().is_some_and(|marks| marks.of == of && !marks.rebuilding) {
             return;
         }
-        let mut marks = Marks::new(of, &self.rules.spill_dir);
+        let mut marks = self.rules.marks(of);
         marks.rebuilding = true;
         self.marks = Some(marks);
         self.progress.needed.clone_from(from);

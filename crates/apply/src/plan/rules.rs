@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::filter::Filters;
 use crate::limits;
 use crate::mapping::DbMapping;
+use crate::marks::{Marks, Snapshot};
 use crate::names::Names;
 use crate::target::{self, Target};
 
@@ -31,6 +32,8 @@ pub(crate) struct Rules {
     pub(crate) target: Target,
     /// How many databases it has.
     pub(crate) databases: u32,
+    /// Marks that are kept in memory.
+    pub(crate) marks_in_memory: usize,
     /// Where marks go that memory does not hold.
     pub(crate) spill_dir: PathBuf,
 }
@@ -52,8 +55,14 @@ impl Rules {
             names,
             target: Target::of(facts),
             databases: facts.databases.unwrap_or(USUAL_DATABASES),
+            marks_in_memory: config.marks_in_memory,
             spill_dir: config.spill_dir.clone(),
         }
+    }
+
+    /// No marks, for a snapshot that begins.
+    pub(crate) fn marks(&self, of: Snapshot) -> Marks {
+        Marks::new(of, &self.spill_dir, self.marks_in_memory)
     }
 
     /// Whether a key of a database of the source is taken.

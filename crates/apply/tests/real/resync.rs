@@ -198,3 +198,32 @@ async fn records_that_left_the_journal_are_made_good_by_a_later_snapshot() -> Re
     service.stop().await?;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resync_of_more_keys_than_memory_holds_removes_exactly_the_strangers() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    for number in 0..3_000 {
+        bench.feed.command(&format!("SET key:{number} old")).await?;
+    }
+    bench.feed.commands(&["SET bad text", "INCR bad"]).await?;
+    let config = Config { marks_in_memory: 100, ..bench.config() };
+    let service = bench.start_with(config).await?;
+    bench.caught_up()?;
+    bench.feed.snapshot().await?;
+    for number in (0..3_000).filter(|number| number % 3 != 0) {
+        bench.feed.text(&format!("key:{number}"), "new").await?;
+    }
+    bench.feed.end_snapshot().await?;
+    bench.feed.commands(&["SET end 1", "INCR bad"]).await?;
+    bench.caught_up()?;
+    let found = names(&mut bench)?;
+    assert_eq!(found.len(), 2_002);
+    let kept = |name: &String| match name.strip_prefix("key:") {
+        Some(number) => number.parse::<u32>().is_ok_and(|number| !number.is_multiple_of(3)),
+        None => ["bad", "end"].contains(&name.as_str()),
+    };
+    assert!(found.iter().all(kept), "{found:?}");
+    assert_eq!(bench.get("bad")?.as_deref(), Some("1"));
+    service.stop().await?;
+    Ok(())
+}
