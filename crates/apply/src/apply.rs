@@ -104,6 +104,7 @@ impl Apply {
         }
         match first {
             Some(error) => Err(error),
+            None if !outcome.stuck.is_empty() => Err(Error::Unanswered),
             None => Ok(summary),
         }
     }

@@ -180,8 +180,12 @@ impl Batch {
     }
 
     /// Ends it: the checkpoint, written under `key`, and EXEC.
-    pub(crate) fn finish(&mut self, key: &[u8], checkpoint: &[u8]) {
-        self.own([b"SET".as_slice(), key, checkpoint]);
+    ///
+    /// Only a first checkpoint, or one after a flush of ours, is written where there is none: else somebody has
+    /// removed data, and the reply tells.
+    pub(crate) fn finish(&mut self, key: &[u8], checkpoint: &[u8], first: bool) {
+        let set = [b"SET".as_slice(), key, checkpoint, b"XX"];
+        self.own(set.get(..3).filter(|_| first).unwrap_or(&set));
         write_command(&mut self.out, ["EXEC"]);
     }
 
@@ -266,7 +270,7 @@ mod tests {
         batch.command(0, DATA, ["SET", "a", "1"]);
         batch.command(3, DATA, ["SET", "b", "1"]);
         batch.command(3, DATA, ["SET", "c", "1"]);
-        batch.finish(b"ck", b"v");
+        batch.finish(b"ck", b"v", true);
         assert_eq!(text(&batch), "MULTI SET a 1 SELECT 3 SET b 1 SET c 1 SELECT 0 SET ck v EXEC ");
         let judges: Vec<_> = batch.sent().iter().map(|sent| sent.judge).collect();
         let (data, ours) = (Judge::Data, Judge::Ours);
@@ -278,7 +282,7 @@ mod tests {
         let mut batch = Batch::new(2);
         batch.command(2, DATA, ["DEL", "a"]);
         batch.mark_sent();
-        batch.finish(b"ck", b"v");
+        batch.finish(b"ck", b"v", true);
         assert_eq!(text(&batch), "SET ck v EXEC ");
         batch.reset();
         assert!(!batch.has_work() && text(&batch) == "MULTI ");

@@ -113,6 +113,16 @@ pub enum Error {
         /// Why not.
         why: &'static str,
     },
+    /// The destination does not take a command that concerns whole databases.
+    #[error("the destination does not take {command} at {position}: {said}")]
+    NotAllowed {
+        /// Which command.
+        command: &'static str,
+        /// Where in the source's history.
+        position: Position,
+        /// What it said.
+        said: String,
+    },
     /// Too many keys are set aside.
     #[error("{keys} keys are in quarantine, the most that there may be")]
     QuarantineFull {
@@ -164,6 +174,11 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A stop could not wait for the destination any longer.
+    #[error(
+        "the destination did not answer while stopping: whether it did what it was last sent, the next start finds out"
+    )]
+    Unanswered,
     /// A lane ended in a way that it should not.
     #[error("{what}")]
     Lane {
@@ -229,6 +244,8 @@ impl Classified for Error {
             | Self::ResyncNeeded { .. }
             | Self::Unsupported { .. }
             | Self::Inexact { .. }
+            | Self::NotAllowed { .. }
+            | Self::Unanswered
             | Self::QuarantineFull { .. }
             | Self::Torn { .. }
             | Self::Marks { .. }
@@ -265,23 +282,32 @@ impl Error {
             }
             Self::Fenced { .. } => "Run one apply process per stream and destination.",
             Self::NoSnapshot { .. } => {
-                "The journal begins in the middle of the source's history: order a new snapshot \
-                 (keyferry resnapshot), or start capture with a new stream."
+                "The journal begins in the middle of the source's history: start with a new \
+                 --data-dir, which makes a new snapshot, and --existing sweep."
             }
             Self::ResyncNeeded { .. } => {
-                "The source failed over and lost writes that the destination has: order a new \
-                 snapshot (keyferry resnapshot)."
+                "The source failed over and lost writes that the destination has: start with a new \
+                 --data-dir, which makes a new snapshot, and --existing sweep."
             }
             Self::Unsupported { .. } => "Use a journal on one machine for this source.",
+            Self::NotAllowed { .. } => {
+                "Allow the command to the account, or undo a rename-command of the destination; \
+                 then start again: it goes on with this change."
+            }
             Self::Inexact { .. } => {
                 "Repeat it at the destination by hand where it is wanted, then start with flushes \
                  that cannot be exact left out; or give the stream a destination of its own."
+            }
+            Self::Unanswered => {
+                "Find out why the destination does not answer; then start again: nothing is lost."
             }
             Self::QuarantineFull { .. } => {
                 "Look at what they have in common (keyferry quarantine list): a module or a \
                  permission may be missing at the destination."
             }
-            Self::Torn { .. } => "Check the user's ACL for the keys keyferry:*; then run verify.",
+            Self::Torn { .. } => {
+                "Check the user's ACL for the keys keyferry:*; then compare source and destination."
+            }
             Self::Record { .. } => {
                 "Use the version of keyferry that wrote the journal, or a later one."
             }

@@ -47,6 +47,10 @@ pub const SWEEP_KEYS: usize = 512;
 /// How often an idle lane looks after itself: its checkpoint, its lag, requests about quarantined keys.
 pub const TICK: Duration = Duration::from_secs(1);
 
+/// How long it is believed that no other stream has come to a destination since that was looked at: a look costs a
+/// scan of all keys, and a new stream does not come twice an hour.
+pub const OTHERS_LOOK_INTERVAL: Duration = Duration::from_secs(60);
+
 /// How long a connection and its greeting may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -56,6 +56,8 @@ pub(crate) struct Planner {
     /// What was left out and why.
     pub(crate) counts: Counts,
     assembly: Assembly,
+    /// Lane and offset of the record that waits for a look at the destination.
+    parked: Option<(usize, u64)>,
     /// First partition of the lane.
     first_partition: u16,
     /// Whether records of all partitions come in one order.
@@ -70,6 +72,8 @@ pub(crate) struct Planner {
     exact: bool,
     /// Whether the first snapshot ends with a sweep.
     sweeps_first: bool,
+    /// Whether data that is not the stream's may live in its databases.
+    spares_others: bool,
     stream: String,
 }
 
@@ -191,6 +195,7 @@ impl Planner {
             floor: HashMap::new(),
             exact: true,
             sweeps_first: false,
+            spares_others: false,
             progress,
             held: Held::default(),
             refused: HashMap::new(),
@@ -199,6 +204,7 @@ impl Planner {
             suspects: Vec::new(),
             counts: Counts::default(),
             assembly: Assembly::default(),
+            parked: None,
             first_partition: lane.first,
             one_order: lane.one_order,
             stream: lane.stream.clone(),
@@ -212,14 +218,27 @@ impl Planner {
         self.next.clone_from(&progress.needed);
         self.progress = progress;
         self.assembly = Assembly::default();
+        self.parked = None;
         self.require_marks();
     }
 
-    /// Plans the next record into `batch`.
+    /// Plans the next record into `batch`. What needs a look at the destination first is parked: the lane stands
+    /// before it until [`Planner::plan_barrier`].
     ///
     /// # Errors
     /// When the record is no event, contradicts those before, or needs what cannot be done here.
     pub(crate) fn plan(&mut self, entry: Entry, batch: &mut Batch) -> Result<Planned, Error> {
+        let lane_index = usize::from(entry.partition.0.saturating_sub(self.first_partition));
+        let open = self.assembly.open().filter(|(index, _)| *index == lane_index);
+        let began = open.map(|(_, offset)| offset).min().unwrap_or(entry.offset.0);
+        let planned = self.plan_record(entry, batch)?;
+        if matches!(planned, Planned::Barrier(_)) {
+            self.parked = Some((lane_index, began));
+        }
+        Ok(planned)
+    }
+
+    fn plan_record(&mut self, entry: Entry, batch: &mut Batch) -> Result<Planned, Error> {
         let Entry { partition: Partition(partition), offset: Offset(offset), payload, .. } = entry;
         let lane_index = usize::from(partition.saturating_sub(self.first_partition));
         self.at = (lane_index, offset);
@@ -272,7 +291,7 @@ impl Planner {
     pub(crate) fn now(&self) -> Progress {
         let mut progress = self.progress.clone();
         progress.needed.clone_from(&self.next);
-        for (lane_index, offset) in self.assembly.open() {
+        for (lane_index, offset) in self.assembly.open().chain(self.parked) {
             if let Some(needed) = progress.needed.get_mut(lane_index) {
                 *needed = offset.min(*needed);
             }
@@ -378,6 +397,7 @@ impl Planner {
         batch: &mut Batch,
     ) -> Result<(), Error> {
         self.exact = exact;
+        self.parked = None;
         let Barrier { event, record, need } = barrier;
         let index = batch.begin(record);
         let place = Place {
@@ -391,7 +411,7 @@ impl Planner {
         match (&event.body, need) {
             (Body::Group(group), Need::Alone) => self.group(&place, group, batch)?,
             (Body::Control(Control::Flush { all }), Need::Alone) => {
-                self.flush(&place, *all, batch);
+                self.flush(&place, *all, batch)?;
             }
             (Body::Control(Control::SwapDb { first, second }), Need::Alone) => {
                 self.swap(&place, (*first, *second), batch)?;

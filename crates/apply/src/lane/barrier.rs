@@ -179,11 +179,25 @@ impl Pump<'_> {
         if !config.filters.dbs.is_empty() && barrier.exchanges() {
             return Err(inexact("filters take only some of the databases"));
         }
-        for db in 0..self.planner.rules.databases {
-            if self.planner.is_target(db) && self.others_live_in(db).await? {
-                return Err(inexact("another stream keeps its checkpoint there"));
-            }
+        self.look_for_others().await?;
+        match self.others_found {
+            true => Err(inexact("another stream keeps its checkpoint at this destination")),
+            false => Ok(()),
         }
+    }
+
+    /// Looks through all databases for other streams, unless that was done a moment ago: it costs a full scan. Their
+    /// checkpoints may stand in another database than their data.
+    async fn look_for_others(&mut self) -> Result<(), Error> {
+        let now = self.tools.clock.monotonic();
+        if self.looked_at.is_some_and(|at| now.saturating_sub(at) < limits::OTHERS_LOOK_INTERVAL) {
+            return Ok(());
+        }
+        self.others_found = false;
+        for db in 0..self.planner.rules.databases {
+            self.others_found |= self.others_live_in(db).await?;
+        }
+        self.looked_at = Some(now);
         Ok(())
     }
 

@@ -15,6 +15,8 @@ pub(crate) enum Verdict {
     Refused(Refusal),
     /// Nothing of it was executed, since it cannot take these commands, ever.
     Rejected(Vec<Failure>),
+    /// It was executed, and the checkpoint that it was to replace was not there: somebody has removed data.
+    Gone,
     /// It was executed and the checkpoint was not written.
     Torn(String),
 }
@@ -45,6 +47,9 @@ fn executed(batch: &Batch, items: &[Reply]) -> Verdict {
             true => Verdict::Refused(refusal),
             false => Verdict::Torn(refusal.text),
         };
+    }
+    if matches!(last, Reply::Null) {
+        return Verdict::Gone;
     }
     let ours = items
         .iter()
@@ -109,7 +114,7 @@ mod tests {
         batch.command(0, DATA, ["INCR", "a"]);
         batch.command(0, TAKES, ["RENAME", "a", "b"]);
         batch.command(0, POPS, ["LMOVE", "a", "b", "LEFT", "LEFT"]);
-        batch.finish(b"ck", b"v");
+        batch.finish(b"ck", b"v", true);
         batch
     }
 

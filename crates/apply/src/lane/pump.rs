@@ -5,6 +5,7 @@
 //! a checkpoint never passes a batch that failed. An idle destination gets a batch at once; a busy one lets it grow.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use event::Position;
 use journal::{Entry, ReadLimit, Reader};
@@ -75,6 +76,9 @@ pub(super) struct Pump<'a> {
     pub(super) asked: bool,
     pub(super) stop: CancellationToken,
     pub(super) stopping: bool,
+    /// Whether other streams were found at the destination, and when that was looked at last.
+    pub(super) others_found: bool,
+    pub(super) looked_at: Option<Duration>,
 }
 
 /// A batch of which at least the body has been sent.
@@ -131,6 +135,8 @@ impl<'a> Pump<'a> {
             asked: true,
             stop,
             stopping: false,
+            others_found: false,
+            looked_at: None,
         }
     }
 
@@ -291,7 +297,7 @@ impl<'a> Pump<'a> {
                 what: format!("its checkpoint cannot be written: {error}"),
             }
         })?;
-        batch.finish(&self.names.checkpoint, &bytes);
+        batch.finish(&self.names.checkpoint, &bytes, batch.loses_own || self.anew);
         self.memory.stood = vec![self.executed.clone(), batch.after.clone()];
         self.send(&mut flight.batch).await?;
         self.running = Some(flight);
@@ -343,6 +349,7 @@ impl<'a> Pump<'a> {
                 self.rewind(Some(flight.batch)).await
             }
             Verdict::Refused(refusal) => Err(Error::Refused { endpoint: endpoint(), refusal }),
+            Verdict::Gone => Err(Error::CheckpointGone { endpoint: endpoint() }),
             Verdict::Torn(said) => Err(Error::Torn { endpoint: endpoint(), said }),
         }
     }

@@ -63,7 +63,10 @@ impl Pump<'_> {
         self.status.applied(&self.executed);
         let suspects = std::mem::take(&mut self.planner.suspects);
         if !suspects.is_empty() {
-            tracing::warn!(keys = suspects.len(), "keys are suspect after a crash: run verify");
+            tracing::warn!(
+                keys = suspects.len(),
+                "keys are suspect after a crash: compare them with the source"
+            );
             self.status.suspects(suspects.len() as u64);
         }
         if self.running.is_none() && self.waiting.is_none() {

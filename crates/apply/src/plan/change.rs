@@ -84,7 +84,7 @@ impl Planner {
             match &change.change {
                 Change::Command(command) => self.command(&place, command, batch)?,
                 Change::Function(function) => self.function(&place, function, batch)?,
-                Change::Flush { all } => self.flush(&place, *all, batch),
+                Change::Flush { all } => self.flush(&place, *all, batch)?,
                 Change::SwapDb { first, second } => {
                     self.swap(&place, (*first, *second), batch)?;
                 }

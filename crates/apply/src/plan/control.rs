@@ -51,10 +51,16 @@ impl Planner {
     }
 
     /// Plans FLUSHALL, or FLUSHDB of the place's database, once it is known that nothing else lives there.
-    pub(super) fn flush(&mut self, place: &Place<'_>, all: bool, batch: &mut Batch) {
+    pub(super) fn flush(
+        &mut self,
+        place: &Place<'_>,
+        all: bool,
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
         if !self.exact {
-            return;
+            return Ok(());
         }
+        self.require_allowed(place, "FLUSHDB")?;
         let rules = &self.rules;
         let mut targets: Vec<u32> = match all {
             true => (0..rules.databases).filter(|db| self.is_target(*db)).collect(),
@@ -66,6 +72,15 @@ impl Planner {
         for db in targets {
             batch.flush(db, Self::sent(place));
             self.held.release_where(|spot| spot.db == db);
+        }
+        Ok(())
+    }
+
+    /// Databases cannot be set aside: a destination that does not take the command stops the lane.
+    fn require_allowed(&self, place: &Place<'_>, command: &'static str) -> Result<(), Error> {
+        match self.refusal(place, 0) {
+            None => Ok(()),
+            Some(said) => Err(Error::NotAllowed { command, position: place.position, said }),
         }
     }
 
@@ -81,6 +96,7 @@ impl Planner {
         if first == second || !self.exact {
             return Ok(());
         }
+        self.require_allowed(place, "SWAPDB")?;
         batch.swap((first, second), self.rules.names.all().map(Bytes::as_ref), Self::sent(place));
         let swapped = |db: u32| match db {
             db if db == first => second,
@@ -100,6 +116,10 @@ impl Planner {
         change: &FunctionChange,
         batch: &mut Batch,
     ) -> Result<(), Error> {
+        if let Some(why) = self.refusal(place, 0) {
+            let db = self.rules.mapping.target(place.db);
+            return self.set_aside(place, (db, &[]), why, batch);
+        }
         if self.rules.target.can(target::SEVEN) {
             let db = self.rules.mapping.target(place.db);
             batch.command(db, Self::sent(place), &change.args);
@@ -127,6 +147,7 @@ impl Planner {
     /// What a resync does to data that is there before the first one.
     pub(crate) fn expect_existing(&mut self, existing: Existing) {
         self.sweeps_first = existing == Existing::Sweep;
+        self.spares_others = existing == Existing::Overwrite;
     }
 
     fn epoch(&mut self, place: &Place<'_>, begin: &EpochBegin) -> Result<(), Error> {
@@ -134,7 +155,13 @@ impl Planner {
         let applied = self.progress.of(position.shard).copied();
         match begin.cause {
             EpochCause::FullResync => {
-                let sweep = applied.is_some() || self.sweeps_first;
+                let sweep = (applied.is_some() && !self.spares_others) || self.sweeps_first;
+                if applied.is_some() && !sweep {
+                    tracing::warn!(
+                        "everything is read again; what the source has removed meanwhile stays, since \
+                         nothing tells it from what was there before (existing = overwrite)"
+                    );
+                }
                 if sweep && self.progress.applied.iter().any(|other| other.shard != position.shard)
                 {
                     let what = "a new snapshot of one of several shards";
