@@ -1,6 +1,6 @@
 //! Kill -9 at random moments: nothing lost, nothing twice.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use fastrand::Rng;
 use testkit::{Kind, Process, Workload, eventually};
 
@@ -83,7 +83,8 @@ fn wait_for_a_moment(bridge: &mut Process, rng: &mut Rng) -> Result<()> {
     let mut seen = 0;
     eventually(PATIENCE, "the random moment has come", || {
         seen += 1;
-        Ok((seen > polls || !bridge.is_running()?).then_some(()))
+        ensure!(bridge.is_running()?, "the bridge ended by itself:\n{}", bridge.stderr());
+        Ok((seen > polls).then_some(()))
     })
 }
 

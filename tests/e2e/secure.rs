@@ -48,7 +48,9 @@ fn needs_no_more_than_the_rights_that_are_documented() -> Result<()> {
         "+set",
     ];
     source.client()?.cmd(&reader)?;
-    let writer = ["ACL", "SETUSER", "writer", "on", ">pw", "~*", "+@all", "-@admin", "+client"];
+    let rules = "ACL SETUSER writer on >pw ~* -@all +@write +ping +info +select +scan +get +hgetall \
+         +hexists +watch +multi +exec +discard +client|setname +client|list +client|kill";
+    let writer: Vec<&str> = rules.split_whitespace().collect();
     destination.client()?.cmd(&writer)?;
     let dir = tempfile::tempdir()?;
     let data = dir.path().display().to_string();

@@ -69,6 +69,12 @@ impl Classified for IntakeError {
             Self::Link(error) => error.class(),
             Self::Transfer { source, .. } => source.class(),
             Self::Silent { .. } | Self::Diverged { .. } | Self::Changed { .. } => Class::Retry,
+            // The link is given up until there is room: what is missing is asked for again then.
+            Self::Spool(SpoolError::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::StorageFull =>
+            {
+                Class::Retry
+            }
             Self::Unasked { .. } | Self::Unfit { .. } | Self::Spool(_) => Class::Operator,
         }
     }

@@ -1,5 +1,6 @@
 //! `keyferry run`: capture, journal and apply in one process.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +58,7 @@ async fn bridge(settings: Settings, screen: Screen) -> Result<(), Failure> {
     watch_signals(&tasks, &shared)?;
     make_dir(&settings.dir.0)?;
     let journal = open(settings.journal, &shared).await?;
+    forget_others(&journal, &settings.destination.name).await?;
     let letters = open(settings.letters, &shared).await?;
     let apply = shared.build_apply(settings.destination, &journal, &letters).await?;
     let capture = shared.build_capture(settings.source, &journal).await?;
@@ -91,11 +93,16 @@ fn watch_signals(tasks: &Tasks, shared: &Shared) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Read, write and enter for the owner, nothing for others.
+const PRIVATE: u32 = 0o700;
+
 /// What shells give a process that a SIGINT ended.
 const SECOND_SIGNAL_CODE: i32 = 130;
 
+/// Makes the data directory, for this account alone: it holds every value of the source.
 fn make_dir(dir: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(dir).map_err(|error| Failure {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(PRIVATE).create(dir);
+    made.map_err(|error| Failure {
         exit: Exit::Journal,
         what: format!("make the data directory {}: {error}", dir.display()),
         advice: "name a directory that this account may write by --data-dir".to_owned(),
@@ -111,6 +118,18 @@ async fn open(config: LocalConfig, shared: &Shared) -> Result<Arc<LocalJournal>,
         tracing::warn!(journal = %dir.display(), ?cut, "a torn end was cut off: it is read from the source again");
     }
     Ok(Arc::new(journal))
+}
+
+/// A run has one destination: what another address of it had not released would hold the journal for ever.
+async fn forget_others(journal: &LocalJournal, name: &str) -> Result<(), Failure> {
+    let description =
+        journal.describe().await.map_err(|error| Failure::of(Exit::Journal, &error))?;
+    for reader in description.readers.iter().filter(|reader| reader.name != name) {
+        tracing::info!(reader = reader.name, "the journal no longer waits for this destination");
+        let forgotten = journal.forget_reader(&reader.name).await;
+        forgotten.map_err(|error| Failure::of(Exit::Journal, &error))?;
+    }
+    Ok(())
 }
 
 // === impl Settings ===
