@@ -1,9 +1,9 @@
 //! Filters and mappings given on the command line, in a file and in the environment.
 
 use anyhow::{Result, ensure};
-use testkit::{Kind, Process};
+use testkit::{Kind, Process, eventually};
 
-use crate::bridge::{Pair, stop};
+use crate::bridge::{PATIENCE, Pair, stop};
 
 #[test]
 fn takes_only_what_the_filters_let_through() -> Result<()> {
@@ -72,5 +72,24 @@ fn maps_databases_as_a_file_and_the_environment_say() -> Result<()> {
         there.cmd(&["SELECT", db])?;
         ensure!(there.cmd(&["GET", key])?.text()? == value, "db {db} {key}");
     }
+    stop(&mut bridge)
+}
+
+#[test]
+fn a_value_of_a_type_that_is_left_out_takes_the_old_one_away() -> Result<()> {
+    let pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+    let mut client = pair.source_client()?;
+    let mut bridge = pair.run(&["--exclude-types", "string"])?;
+    client.cmd(&["HSET", "key", "field", "1"])?;
+    client.cmd(&["HSET", "kept", "field", "1"])?;
+    client.cmd(&["SET", "key", "a string now"])?;
+    client.cmd(&["HSET", "last", "field", "1"])?;
+    let mut destination = pair.destination_client()?;
+    eventually(PATIENCE, "the last change is there", || {
+        ensure!(bridge.is_running()?, "{}", bridge.stderr());
+        Ok((destination.cmd(&["EXISTS", "last"])?.int()? == 1).then_some(()))
+    })?;
+    ensure!(destination.cmd(&["EXISTS", "kept"])?.int()? == 1);
+    ensure!(destination.cmd(&["EXISTS", "key"])?.int()? == 0, "what is gone at the source stays");
     stop(&mut bridge)
 }

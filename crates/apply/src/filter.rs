@@ -73,12 +73,17 @@ impl Filters {
         self.kinds.passes(|one| *one == kind)
     }
 
+    /// Whether a command of this name is taken, whatever type it serves.
+    #[must_use]
+    pub fn name(&self, name: &[u8]) -> bool {
+        self.commands.is_empty()
+            || self.commands.passes(|one| one.0.as_bytes().eq_ignore_ascii_case(name))
+    }
+
     /// Whether a command of this name is taken, for its name and for the type it serves.
     #[must_use]
     pub fn command(&self, name: &[u8]) -> bool {
-        let named = self.commands.is_empty()
-            || self.commands.passes(|one| one.0.as_bytes().eq_ignore_ascii_case(name));
-        named
+        self.name(name)
             && (self.kinds.is_empty()
                 || ValueKind::of_command(name).is_none_or(|kind| self.kind(kind)))
     }

@@ -37,6 +37,7 @@ impl Planner {
         let name = command.args.first().map_or(b"".as_slice(), |name| name);
         if !self.rules.filters.command(name) {
             self.counts.filtered += 1;
+            self.remove_replaced(place, command, name, batch);
             return Ok(());
         }
         if matches!(command.keys, KeyArgs::Listed { .. }) || lower::has_other_db(name) {
@@ -64,6 +65,23 @@ impl Planner {
         let sent = Self::sent(place);
         lower::write(&self.rules, batch, db, sent, &command.args)
             .or_else(|unfit| self.set_aside(place, (db, &[place.key]), unfit.why(), batch))
+    }
+
+    /// A value of a type that is left out has taken the place of the one that may be here.
+    fn remove_replaced(
+        &self,
+        place: &Place<'_>,
+        command: &Command,
+        name: &[u8],
+        batch: &mut Batch,
+    ) {
+        let replaces = command.effect == Effect::Overwrite && command.keys == KeyArgs::First;
+        let taken = self.rules.filters.name(name) && self.rules.takes(place.db, place.key);
+        if replaces && taken && !self.rules.is_own(place.key) {
+            let db = self.rules.mapping.target(place.db);
+            let remove = [self.rules.remove_command(), place.key];
+            batch.command(db, Self::sent(place), remove);
+        }
     }
 
     /// Plans a group that is one record.
