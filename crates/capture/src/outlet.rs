@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use wire::slot::{Slot, partition_of};
 
 use crate::error::OutletError;
+use crate::resume::Tail;
 
 /// The one way into the journal.
 pub(crate) struct Outlet {
@@ -25,6 +26,8 @@ pub(crate) struct Outlet {
     partitions: u16,
     /// Per partition, what it held when capture started; forgotten once the stream has passed it.
     held: Vec<Option<Position>>,
+    /// Per partition, whether it ends within an event in several records.
+    open: Vec<bool>,
     batch: Vec<Append>,
     batch_bytes: usize,
     scratch: BytesMut,
@@ -42,6 +45,8 @@ pub(crate) struct Outlet {
 pub(crate) struct Holdings {
     /// Per partition, the last change that is whole there.
     pub held: Vec<Option<Position>>,
+    /// Per partition, whether it ends within an event in several records.
+    pub open: Vec<bool>,
     /// Whether all of it survives a crash.
     pub durable: bool,
 }
@@ -63,6 +68,15 @@ const SCRATCH_BYTES: usize = 256 * 1024;
 /// With less left of it another is taken; an event that needs more makes it grow.
 const SCRATCH_LEAST_BYTES: usize = 1024;
 
+// === impl Holdings ===
+
+impl Holdings {
+    /// What was found at the journal's end.
+    pub(crate) fn of(tail: &Tail) -> Self {
+        Self { held: tail.held.clone(), open: tail.open.clone(), durable: tail.durable }
+    }
+}
+
 // === impl Outlet ===
 
 impl Outlet {
@@ -74,6 +88,7 @@ impl Outlet {
             appender,
             partitions: partitions.expect("there are fewer partitions than slots"),
             held: holdings.held,
+            open: holdings.open,
             batch: Vec::new(),
             batch_bytes: 0,
             scratch: BytesMut::new(),
@@ -111,6 +126,29 @@ impl Outlet {
     /// When it has no encoding.
     pub(crate) fn push_everywhere(&mut self, event: &Event) -> Result<(), OutletError> {
         (0..self.partitions).try_for_each(|number| self.push_to(Partition(number), event))
+    }
+
+    /// Takes a control event for every partition, whatever they hold; none where one of them ends
+    /// within an event, which only its own rest or a new epoch may follow.
+    ///
+    /// # Errors
+    /// When it has no encoding.
+    pub(crate) fn push_behind_all(&mut self, event: &Event) -> Result<(), OutletError> {
+        if self.open.contains(&true) {
+            return Ok(());
+        }
+        let encoded = self.encode(event)?;
+        for number in 0..self.partitions {
+            self.add(Partition(number), event, encoded.clone());
+        }
+        Ok(())
+    }
+
+    /// Whether all that was there at the start is known to be durable, or will be with the next
+    /// record that is.
+    #[must_use]
+    pub(crate) fn is_settled(&self) -> bool {
+        self.accepted.is_some()
     }
 
     /// Takes an event for a partition named.
@@ -238,6 +276,9 @@ impl Outlet {
     }
 
     fn add(&mut self, partition: Partition, event: &Event, payload: Bytes) {
+        if let Some(open) = self.open.get_mut(usize::from(partition.0)) {
+            *open = false;
+        }
         self.batch_bytes += payload.len();
         self.batch.push(Append {
             partition,

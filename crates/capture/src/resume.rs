@@ -3,7 +3,8 @@
 //! Guarantees: every change after the resume point will be read again from the source, so none is
 //! missing; what a partition already holds is known, so none is written twice. Pieces of an event
 //! whose last piece is missing do not count as held. A snapshot that was cut short is not resumed,
-//! nor is a tail whose epochs are not all known: the source is asked for a new snapshot.
+//! nor is a tail whose epochs are not all known or that ends between two epochs: the source is asked
+//! for a new snapshot.
 
 mod partition;
 mod scan;
@@ -23,6 +24,8 @@ use crate::error::ResumeError;
 pub(crate) struct Tail {
     /// Per partition, the last change that is whole there.
     pub held: Vec<Option<Position>>,
+    /// Per partition, whether it may end within an event in several records.
+    pub open: Vec<bool>,
     /// Whether everything that was found survives a crash.
     pub durable: bool,
     /// The largest epoch that any partition knows; 0 in an empty journal.
@@ -42,6 +45,8 @@ pub(crate) struct ResumePoint {
     pub offset: u64,
     /// The epoch that this offset belongs to.
     pub epoch: u64,
+    /// The replication id of that epoch.
+    pub epoch_id: String,
     /// Database selected on the stream there.
     pub selected_db: u32,
     /// Epochs that began after this offset, known from the partitions that already hold their
@@ -115,6 +120,7 @@ fn inconclusive(partitions: &[PartitionTail]) -> Vec<usize> {
 fn conclude(partitions: &[PartitionTail], durable: bool) -> Tail {
     Tail {
         held: partitions.iter().map(|tail| tail.held).collect(),
+        open: partitions.iter().map(|tail| tail.is_open).collect(),
         durable,
         last_epoch: partitions.iter().map(|tail| tail.last_epoch).max().unwrap_or(0),
         last_stamp: partitions.iter().map(|tail| tail.stamp.clone()).max().unwrap_or_default(),
@@ -130,6 +136,11 @@ fn resume_point(partitions: &[PartitionTail]) -> Option<ResumePoint> {
     let (oldest, oldest_beat) = heartbeats.iter().min_by_key(|(at, _)| (at.epoch, at.offset))?;
     // Where a partition does not reach back that far, an epoch may have begun that nobody knows of.
     if !partitions.iter().all(|tail| tail.reaches(oldest.epoch)) {
+        return None;
+    }
+    // An epoch that a destination may have seen begin must not be forgotten.
+    let last_epoch = partitions.iter().map(|tail| tail.last_epoch).max();
+    if partitions.iter().any(|tail| tail.is_closed && Some(tail.last_epoch) == last_epoch) {
         return None;
     }
     let mut ahead: Vec<(Position, EpochBegin)> = Vec::new();
@@ -152,6 +163,7 @@ fn resume_point(partitions: &[PartitionTail]) -> Option<ResumePoint> {
         replication_id,
         offset: oldest.offset,
         epoch: oldest.epoch,
+        epoch_id: oldest_beat.replication_id.clone(),
         selected_db: oldest_beat.selected_db,
         ahead,
     })

@@ -96,8 +96,7 @@ impl Capture {
             return Err(BuildError::SmallRecords { limit, needed: limits::MAX_EVENT_BYTES });
         }
         let tail = read_tail(parts.journal.as_ref(), ONLY_SHARD).await?;
-        let holdings = Holdings { held: tail.held.clone(), durable: tail.durable };
-        let outlet = Outlet::new(appender, holdings);
+        let outlet = Outlet::new(appender, Holdings::of(&tail));
         let spool = spool(config.spool.clone())?;
         let progress = Arc::new(Progress::new(&parts.status, spool.0.gauge()));
         parts.status.set("source", endpoint);

@@ -168,12 +168,11 @@ impl Session {
             return Err(SessionError::OutOfPlace { what: "a continued stream" });
         };
         stream.set_era(peer.era);
-        let offset = stream.offset();
         self.peer = peer;
         self.expect_backlog();
         if let Some(lineage) = branch {
             let begin = self.epoch_begin(EpochCause::Continued, &lineage);
-            self.epochs.continued(offset, begin, self.parts.clock.now_ms());
+            self.epochs.continued(begin, self.parts.clock.now_ms());
         }
         Ok(())
     }

@@ -16,7 +16,8 @@ pub(crate) async fn outlet(partitions: u16) -> (MemoryJournal, Outlet) {
 /// Another outlet to a journal whose partitions hold that.
 pub(crate) async fn outlet_to(journal: &MemoryJournal, held: Vec<Option<Position>>) -> Outlet {
     let appender = journal.appender().await.unwrap();
-    Outlet::new(appender, Holdings { held, durable: true })
+    let open = vec![false; held.len()];
+    Outlet::new(appender, Holdings { held, open, durable: true })
 }
 
 /// All records, in the order in which they were appended, each with its partition.

@@ -91,7 +91,7 @@ pub struct SnapshotEnd {
 /// A place where capture can resume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
-    /// The replication id that the offset belongs to.
+    /// The replication id that the offset belongs to; empty: no place to resume at, for the epoch ends here.
     pub replication_id: String,
     /// Database selected on the replication stream.
     pub selected_db: u32,

@@ -76,7 +76,7 @@ async fn what_a_partition_holds_is_skipped_there_and_nowhere_else() {
 #[tokio::test]
 async fn what_is_larger_than_a_record_goes_in_pieces() {
     let (journal, mut outlet) = outlet(1).await;
-    let large = set(10, b"foo", (0..5_000_000u32).map(|n| n as u8).collect());
+    let large = set(10, b"foo", (0..5_000_000).map(|n: u32| n.to_le_bytes()[1]).collect());
     outlet.push(&set(9, b"foo", vec![1])).unwrap();
     outlet.push(&large).unwrap();
     outlet.push(&set(11, b"foo", vec![2])).unwrap();
@@ -140,7 +140,7 @@ async fn what_a_run_before_left_undurable_is_not_claimed() {
     before.flush(10).await.unwrap();
     drop(before);
     let appender = journal.appender().await.unwrap();
-    let holdings = Holdings { held: vec![Some(at(10))], durable: false };
+    let holdings = Holdings { held: vec![Some(at(10))], open: vec![false], durable: false };
     let mut outlet = Outlet::new(appender, holdings);
     outlet.push(&set(10, b"foo", vec![1])).unwrap();
     outlet.flush(10).await.unwrap();
@@ -151,6 +151,23 @@ async fn what_a_run_before_left_undurable_is_not_claimed() {
     assert_eq!(outlet.durable_offset(), 0);
     journal.release_durability();
     assert_eq!(outlet.durable_offset(), 20);
+}
+
+#[tokio::test]
+async fn nothing_comes_behind_an_event_whose_rest_is_missing() {
+    let journal = MemoryJournal::new("test", 2);
+    let appender = journal.appender().await.unwrap();
+    let holdings = Holdings { held: vec![None, None], open: vec![false, true], durable: true };
+    let mut outlet = Outlet::new(appender, holdings);
+    outlet.push_behind_all(&flush(10)).unwrap();
+    outlet.push_to(Partition(0), &flush(20)).unwrap();
+    outlet.push_behind_all(&flush(30)).unwrap();
+    assert_eq!(outlet.batch.len(), 1, "the second partition still waits for the rest");
+    outlet.push_to(Partition(1), &flush(20)).unwrap();
+    outlet.push_behind_all(&flush(40)).unwrap();
+    outlet.flush(40).await.unwrap();
+    let expected = [(0, flush(20)), (1, flush(20)), (0, flush(40)), (1, flush(40))];
+    assert_eq!(records(&journal).await, expected);
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@ use event::{Body, Event, Position, Stamp};
 pub(super) struct PartitionTail {
     /// The last change that is whole.
     pub held: Option<Position>,
+    /// Whether the last event may have further records.
+    pub is_open: bool,
     /// The largest stamp.
     pub stamp: Stamp,
     /// The last heartbeat.
@@ -16,6 +18,8 @@ pub(super) struct PartitionTail {
     pub epochs: Vec<(Position, EpochBegin)>,
     /// The epoch of the last event.
     pub last_epoch: u64,
+    /// Whether the last epoch ends here, and the beginning of the next is missing.
+    pub is_closed: bool,
     /// Whether nothing is before what was looked at.
     pub scanned_to_start: bool,
     /// The epoch of the first event looked at.
@@ -35,15 +39,23 @@ impl PartitionTail {
         let at = event.position;
         self.first_epoch.get_or_insert(at.epoch);
         self.last_epoch = self.last_epoch.max(at.epoch);
-        if is_whole(&event) {
+        let (is_whole, is_last) = completes(&event);
+        if is_whole {
             self.held = Some(at);
         }
+        self.is_open = !is_last;
         if event.stamp > self.stamp {
             self.stamp = event.stamp;
         }
         match event.body {
-            Body::Control(Control::Heartbeat(heartbeat)) => self.heartbeat = Some((at, heartbeat)),
-            Body::Control(Control::EpochBegin(begin)) => self.epochs.push((at, begin)),
+            Body::Control(Control::Heartbeat(beat)) if beat.replication_id.is_empty() => {
+                self.is_closed = true;
+            }
+            Body::Control(Control::Heartbeat(beat)) => self.heartbeat = Some((at, beat)),
+            Body::Control(Control::EpochBegin(begin)) => {
+                self.epochs.push((at, begin));
+                self.is_closed = false;
+            }
             _ => {}
         }
     }
@@ -67,15 +79,12 @@ impl PartitionTail {
     }
 }
 
-/// Whether the record completes what it is a part of. A record of a group has a position of its
-/// own, so it is whole by itself.
-fn is_whole(event: &Event) -> bool {
+/// Whether the record completes what stands at its position, and whether it surely completes its
+/// event: a record of a group has a position of its own, and in fragments may be one of several.
+fn completes(event: &Event) -> (bool, bool) {
     match &event.body {
-        Body::Fragment(fragment) => fragment.number + 1 == fragment.count,
-        Body::Command(_)
-        | Body::Image(_)
-        | Body::ImagePart(_)
-        | Body::Group(_)
-        | Body::Control(_) => true,
+        Body::Fragment(fragment) => (fragment.number + 1 == fragment.count, false),
+        Body::Group(group) => (true, group.last),
+        Body::Command(_) | Body::Image(_) | Body::ImagePart(_) | Body::Control(_) => (true, true),
     }
 }

@@ -136,7 +136,8 @@ fn point(tail: &Tail) -> (&str, u64, u64, u32) {
 #[tokio::test]
 async fn an_empty_journal_has_nothing_to_go_on_from() {
     let tail = tail_of(&[&[], &[]]).await;
-    let expected = Tail { held: vec![None, None], durable: true, ..Tail::default() };
+    let expected =
+        Tail { held: vec![None, None], open: vec![false, false], durable: true, ..Tail::default() };
     assert_eq!(tail, expected);
     assert_eq!(tail.held_offset(), 0);
 }
@@ -199,6 +200,7 @@ async fn epochs_ahead_are_known_from_the_partitions_that_have_them() {
     assert_eq!(point(&tail), ("c", 1, 100, 3), "the newest id, at the oldest place");
     let expected = [(at(2, 180), begin(Continued, "b")), (at(4, 300), begin(Continued, "c"))];
     assert_eq!(tail.point.as_ref().unwrap().ahead, expected);
+    assert_eq!(tail.point.as_ref().unwrap().epoch_id, "a");
     assert_eq!(tail.held, [Some(at(4, 300)), Some(last_at(1, 100))]);
     assert_eq!((tail.last_epoch, tail.held_offset()), (4, 300));
 }
@@ -216,6 +218,19 @@ async fn an_epoch_that_everybody_has_passed_is_not_ahead() {
     let tail = tail_of(&[&shard(), &shard()]).await;
     assert_eq!(point(&tail), ("b", 2, 150, 0));
     assert!(tail.point.unwrap().ahead.is_empty());
+}
+
+#[tokio::test]
+async fn an_end_without_the_next_beginning_means_a_full_transfer() {
+    let old = || vec![Begin(1, 50, FullResync, "a"), Beat(1, 100, "a", 0)];
+    let mut closed = old();
+    closed.push(Beat(1, 120, "", 0));
+    assert_eq!(tail_of(&[&closed, &old()]).await.point, None);
+    let mut begun = old();
+    begun.extend([Beat(1, 120, "", 0), Begin(2, 120, Continued, "b")]);
+    let tail = tail_of(&[&closed, &begun]).await;
+    assert_eq!(point(&tail), ("b", 1, 100, 0), "one partition knows what comes");
+    assert_eq!(tail.point.unwrap().ahead, [(at(2, 120), begin(Continued, "b"))]);
 }
 
 #[tokio::test]
@@ -253,18 +268,24 @@ async fn an_event_whose_last_piece_is_missing_is_not_held() {
     let mut cut = begun();
     cut.extend([Put::Fragment(1, 140, 0, 3), Put::Fragment(1, 140, 1, 3)]);
     let tail = tail_of(&[&cut]).await;
-    assert_eq!(tail.held, [Some(at(1, 120))]);
+    assert_eq!((tail.held, tail.open), (vec![Some(at(1, 120))], vec![true]));
     cut.push(Put::Fragment(1, 140, 2, 3));
-    assert_eq!(tail_of(&[&cut]).await.held, [Some(at(1, 140))]);
+    let tail = tail_of(&[&cut]).await;
+    assert_eq!(tail.held, [Some(at(1, 140))]);
+    assert_eq!(tail.open, [true], "it may have been a record of a group");
+    cut.push(Change(1, 150));
+    assert_eq!(tail_of(&[&cut]).await.open, [false]);
 }
 
 #[tokio::test]
 async fn a_record_of_a_group_is_held_by_itself() {
     let mut cut = vec![Begin(1, 50, FullResync, "a"), Beat(1, 100, "a", 0)];
     cut.extend([Put::Group(1, 140, 0, false), Put::Group(1, 140, 1, false)]);
-    assert_eq!(tail_of(&[&cut]).await.held, [Some(at(1, 140).at_index(1))]);
+    let tail = tail_of(&[&cut]).await;
+    assert_eq!((tail.held, tail.open), (vec![Some(at(1, 140).at_index(1))], vec![true]));
     cut.push(Put::Group(1, 140, 2, true));
-    assert_eq!(tail_of(&[&cut]).await.held, [Some(at(1, 140).at_index(2))]);
+    let tail = tail_of(&[&cut]).await;
+    assert_eq!((tail.held, tail.open), (vec![Some(at(1, 140).at_index(2))], vec![false]));
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use journal::Partition;
 use wire::command::normalise::Era;
 use wire::resp::scan::{RawCommand, ScanLimits, StreamScanner};
 
+use super::epochs::Next;
 use super::{Phase, Session, control_event};
 use crate::error::SessionError;
 use crate::limits::BATCH_BYTES;
@@ -46,6 +47,10 @@ impl StreamReader {
 
     pub(super) fn offset(&self) -> u64 {
         self.offset
+    }
+
+    pub(super) fn recorded(&self) -> u64 {
+        self.recorded
     }
 
     pub(super) fn in_transaction(&self) -> bool {
@@ -90,8 +95,7 @@ impl Session {
     ) -> Result<(), SessionError> {
         self.stream_reader()?.scanner.feed(bytes);
         loop {
-            let before = self.stream_reader()?.offset;
-            self.enter_epochs(before)?;
+            self.enter_epochs().await?;
             let Some(raw) = self.stream_reader()?.next()? else { break };
             let translated = self.translate(&raw, arrived_ms).await?;
             self.record(translated, arrived_ms).await?;
@@ -114,10 +118,15 @@ impl Session {
         if self.parts.outlet.batch_bytes() < BATCH_BYTES { Ok(()) } else { self.flush().await }
     }
 
-    fn enter_epochs(&mut self, offset: u64) -> Result<(), SessionError> {
-        while let Some((position, begin)) = self.epochs.enter(offset) {
+    async fn enter_epochs(&mut self) -> Result<(), SessionError> {
+        let StreamReader { offset, recorded, .. } = *self.stream_reader()?;
+        while let Some(next) = self.epochs.next(offset) {
+            if next == Next::New {
+                self.close_epoch().await?;
+            }
+            let Some((position, begin)) = self.epochs.enter(offset) else { break };
             let event = control_event(position, self.stamp_now(), Control::EpochBegin(begin));
-            self.parts.outlet.push_everywhere(&event)?;
+            self.begin_epoch(&event, recorded).await?;
         }
         Ok(())
     }

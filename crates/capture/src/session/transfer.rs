@@ -22,6 +22,7 @@ pub(super) struct SnapshotPhase {
 impl Session {
     pub(super) async fn full_resync(&mut self, begin: FullResync) -> Result<(), SessionError> {
         let FullResync { history, lineage, bytes_expected, keys_expected, peer } = begin;
+        self.close_epoch().await?;
         self.peer = peer;
         self.history = history;
         let position = self.epochs.full_resync(&lineage, self.parts.clock.now_ms());
@@ -30,8 +31,7 @@ impl Session {
         let event = control_event(position, stamp.clone(), control);
         self.parts.outlet.restart_offsets();
         self.report_durable();
-        self.parts.outlet.push_everywhere(&event)?;
-        self.parts.outlet.flush(0).await?;
+        self.begin_epoch(&event, 0).await?;
         let start = Start {
             at: position.at_index(1),
             stamp,

@@ -162,7 +162,7 @@ fn plain_of_parts(parts: &[ImagePart]) -> Plain {
             (Plain::Hash(all), Elements::Fields(more)) => {
                 all.extend(more.iter().map(|Field { field, value, expire_at_ms }| {
                     (field.clone(), value.clone(), *expire_at_ms)
-                }))
+                }));
             }
             (Plain::Stream(all), Elements::Stream(more)) => {
                 assert_ne!(*more, StreamPart::default(), "a part of nothing");
