@@ -206,3 +206,10 @@ fn loses_nothing_when_interrupted_in_the_middle_of_a_snapshot() -> Result<()> {
     pair.assert_same()?;
     stop(&mut bridge)
 }
+
+#[test]
+fn refuses_to_copy_a_server_to_itself() -> Result<()> {
+    let server = Server::start(Kind::Redis7_0, &[])?;
+    let by_socket = format!("unix://{}", server.socket().display());
+    assert_refused(run_between(&server.uri(), &by_socket, &[])?, USAGE, &["the same server"])
+}

@@ -92,7 +92,7 @@ fn tail() -> Command {
         .arg(many("partition", "NUMBER", "Only these partitions"))
         .arg(many("db", "NUMBER", "Only events of these databases"))
         .arg(many("key", "PATTERN", "Only events of keys that fit one of these patterns"))
-        .arg(many("kind", "KIND", "Only events of these kinds: command, image, group, heartbeat, ..."));
+        .arg(many("kind", "KIND", "Only events of these kinds: command, image, group, flush, ...; heartbeats are shown only when named"));
     with_options(command, is_about_the_place)
 }
 

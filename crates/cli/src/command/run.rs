@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use journal::Journal;
 use journal::local::{LocalConfig, LocalJournal, LocalParts};
+use redis_io::{Connector, Endpoint, ServerFacts, connector};
 use runtime::{
     Clock, OnFailure, Random, StatusNode, SystemClock, TaskError, Tasks, signal::Signals,
 };
@@ -60,6 +61,7 @@ async fn bridge(settings: Settings, screen: Screen) -> Result<(), Failure> {
     let journal = open(settings.journal, &shared).await?;
     forget_others(&journal, &settings.destination.name).await?;
     let letters = open(settings.letters, &shared).await?;
+    refuse_a_loop(&settings.source.source, &settings.destination.destination, &shared).await?;
     let apply = shared.build_apply(settings.destination, &journal, &letters).await?;
     let capture = shared.build_capture(settings.source, &journal).await?;
     let shown = shared.show(screen, &settings.dir);
@@ -120,6 +122,27 @@ async fn open(config: LocalConfig, shared: &Shared) -> Result<Arc<LocalJournal>,
     Ok(Arc::new(journal))
 }
 
+/// A server that is copied to itself hears its own writes for ever. Servers that cannot be asked are for the two
+/// sides to complain about.
+async fn refuse_a_loop(
+    source: &Endpoint,
+    destination: &Endpoint,
+    shared: &Shared,
+) -> Result<(), Failure> {
+    let (source_run, destination_run) =
+        (shared.run_id(source).await, shared.run_id(destination).await);
+    match source_run.zip(destination_run) {
+        Some((one, other)) if one == other => Err(Failure {
+            exit: Exit::Usage,
+            what: format!("{source} and {destination} are the same server"),
+            advice:
+                "name two servers: one that is copied to itself would hear its own writes for ever"
+                    .to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// A run has one destination: what another address of it had not released would hold the journal for ever.
 async fn forget_others(journal: &LocalJournal, name: &str) -> Result<(), Failure> {
     let description =
@@ -157,6 +180,17 @@ impl Settings {
 // === impl Shared ===
 
 impl Shared {
+    /// What tells one running server from another, where it can be asked.
+    async fn run_id(&self, endpoint: &Endpoint) -> Option<String> {
+        let connector = Connector::new(
+            endpoint.clone(),
+            connector::Settings::default(),
+            Arc::clone(&self.clock),
+        );
+        let mut connection = connector.ok()?.connect().await.ok()?;
+        ServerFacts::gather(&mut connection).await.ok()?.run_id
+    }
+
     async fn build_apply(
         &self,
         config: apply::Config,

@@ -48,6 +48,9 @@ const STEP: ReadLimit = ReadLimit { records: 1024, bytes: 4 << 20 };
 /// Longest line of text; JSON lines are whole.
 const LINE_WIDTH: usize = 200;
 
+/// Shown only where it is asked for.
+const HEARTBEAT: &str = "heartbeat";
+
 /// How often a waiting reader looks for more.
 const POLL_EVERY: Duration = Duration::from_millis(50);
 
@@ -182,7 +185,9 @@ impl Wanted {
         (self.dbs.is_empty() || (!control && self.dbs.contains(&event.db)))
             && (self.keys.is_empty()
                 || (!control && self.keys.iter().any(|glob| glob.matches(&event.key))))
-            && (self.kinds.is_empty() || self.kinds.contains(event.kind()))
+            && (self.kinds.contains(event.kind())
+                // A place to resume at is nothing that happened to the data.
+                || (self.kinds.is_empty() && event.kind() != HEARTBEAT))
     }
 }
 
