@@ -11,7 +11,7 @@ pub(crate) fn line(text: &str) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-/// As [`line`], for results that end by themselves: a closed pipe is the reader's decision, not an error.
+/// As [`line()`], for results that end by themselves: a closed pipe is the reader's decision, not an error.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     match line(text) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
