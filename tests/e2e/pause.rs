@@ -38,7 +38,8 @@ fn a_paused_destination_harms_nobody() -> Result<()> {
     let peak = peak_memory_kib(&bridge)?;
     pair.assert_same()?;
     println!("{written} writes, output buffer {buffer_max} bytes, peak memory {peak} KiB");
-    let wanted = WRITES_PER_SECOND * PAUSE.as_secs() * 9 / 10;
+    // A busy machine may not keep the pace; far below it the figures above would say nothing.
+    let wanted = WRITES_PER_SECOND * PAUSE.as_secs() / 2;
     ensure!(written >= wanted, "only {written} writes: the machine is too slow for this test");
     ensure!(buffer_max < OUTPUT_BUFFER_LIMIT_BYTES, "output buffer of {buffer_max} bytes");
     ensure!(peak < MEMORY_LIMIT_KIB, "peak memory of {peak} KiB");
