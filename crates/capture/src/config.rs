@@ -17,7 +17,8 @@ pub struct Config {
     pub stream: String,
     /// What comes faster than it can be recorded.
     pub spool: SpoolConfig,
-    /// Whether to write a small expiring key at the source, by which its clock is known. Default: yes.
+    /// Whether to write a small expiring key at the source, by which its clock is known. Default:
+    /// yes.
     pub heartbeat: bool,
     /// How often; also how often a place to resume at is recorded. Default: 1 s.
     pub heartbeat_interval: Duration,
@@ -34,8 +35,8 @@ pub struct Problem {
     pub what: String,
 }
 
-/// A burst of one second at a hundred megabytes per second fits into neither, so this is only for smoothing:
-/// beyond it the disk serves.
+/// A burst of one second at a hundred megabytes per second fits into neither, so this is only for
+/// smoothing: beyond it the disk serves.
 const DEFAULT_SPOOL_MEMORY_BYTES: usize = 8 << 20;
 
 /// A snapshot of a few gigabytes that arrives at wire speed waits here until it is recorded.

@@ -97,7 +97,8 @@ pub enum IntakeError {
     },
     /// The source has another history than the journal.
     #[error(
-        "the journal holds changes up to offset {held}, the source's history branched off at {branch}"
+        "the journal holds changes up to offset {held}, the source's history branches off at \
+         {branch}"
     )]
     Diverged {
         /// The journal's last offset.
@@ -185,7 +186,11 @@ pub enum ResumeError {
     #[error("read the journal's tail")]
     Journal(#[from] ReadError),
     /// A record is not an event that this build understands.
-    #[error("the record at offset {} of partition {} is not a readable event", place.1.0, place.0.0)]
+    #[error(
+        "the record at offset {} of partition {} is not a readable event",
+        place.1.0,
+        place.0.0
+    )]
     Unreadable {
         /// Where it stands.
         place: (Partition, Offset),

@@ -49,8 +49,8 @@ struct Refused {
 // === impl Heartbeater ===
 
 impl Heartbeater {
-    /// Beats until `stop`. Losing the connection only leaves a gap: the link's own task decides what
-    /// it means.
+    /// Beats until `stop`. Losing the connection only leaves a gap: the link's own task decides
+    /// what it means.
     pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), TaskError> {
         tokio::select! {
             biased;

@@ -2,8 +2,8 @@
 //!
 //! Guarantees: bytes go into the spool as they come, whatever happens behind it; a lost link is set
 //! up again from the very byte that is missing, so that nobody behind the spool notices; where the
-//! source has forgotten that byte, a full transfer begins, and says so. The source is told only what
-//! the journal holds durably of the history that it is on.
+//! source has forgotten that byte, a full transfer begins, and says so. The source is told only
+//! what the journal holds durably of the history that it is on.
 
 mod acks;
 mod drain;
@@ -167,8 +167,9 @@ impl Intake {
     }
 }
 
-/// The last offset that both histories have; none if what the source said before it granted the link
-/// is of other histories. Where it tells no offset, only what it has granted is known to be common.
+/// The last offset that both histories have; none if what the source said before it granted the
+/// link is of other histories. Where it tells no offset, only what it has granted is known to be
+/// common.
 fn branch_of(
     facts: Option<&ReplicationFacts>,
     place: &Place,

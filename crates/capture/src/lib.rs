@@ -1,10 +1,10 @@
 //! Source to journal: the snapshot and the replication stream of one shard as change events.
 //!
 //! Guarantees: every change of the source from the snapshot on is in the journal, in the source's
-//! order, with the position that makes it recognisable; the link's socket is drained whatever happens
-//! behind it, within the spool's bounds; the source is told to have delivered only what the journal
-//! holds durably; a restart goes on from the journal's own tail. It never reads the journal except to
-//! resume, and knows nothing of who reads it.
+//! order, with the position that makes it recognisable; the link's socket is drained whatever
+//! happens behind it, within the spool's bounds; the source is told to have delivered only what the
+//! journal holds durably; a restart goes on from the journal's own tail. It never reads the journal
+//! except to resume, and knows nothing of who reads it.
 //!
 //! ```text
 //!  source ──► intake ──pieces──► spool ──► session ──events──► outlet ──► journal

@@ -1,9 +1,9 @@
 //! Events into the journal: encoded, cut to size, in the right partition, each once.
 //!
-//! Guarantees: events are appended in the order in which they are given; an event that its partition
-//! already holds (from before a restart) is skipped; nothing larger than the journal takes is
-//! appended; the offset that [`Outlet::durable_offset`] names is one up to which everything is
-//! durable, also what a run before has appended.
+//! Guarantees: events are appended in the order in which they are given; an event that its
+//! partition already holds (from before a restart) is skipped; nothing larger than the journal
+//! takes is appended; the offset that [`Outlet::durable_offset`] names is one up to which
+//! everything is durable, also what a run before has appended.
 
 #[cfg(test)]
 mod tests;
@@ -112,7 +112,8 @@ impl Outlet {
         Partition(u16::try_from(number).expect("fewer partitions than slots"))
     }
 
-    /// Takes an event for the partition of its slot. It is appended with the next [`Outlet::flush`].
+    /// Takes an event for the partition of its slot. It is appended with the next
+    /// [`Outlet::flush`].
     ///
     /// # Errors
     /// When it has no encoding.

@@ -3,8 +3,8 @@
 //! Guarantees: every change after the resume point will be read again from the source, so none is
 //! missing; what a partition already holds is known, so none is written twice. Pieces of an event
 //! whose last piece is missing do not count as held. A snapshot that was cut short is not resumed,
-//! nor is a tail whose epochs are not all known or that ends between two epochs: the source is asked
-//! for a new snapshot.
+//! nor is a tail whose epochs are not all known or that ends between two epochs: the source is
+//! asked for a new snapshot.
 
 mod partition;
 mod scan;

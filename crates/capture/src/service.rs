@@ -1,8 +1,8 @@
 //! One capture: checks at the start, its tasks while it runs, an orderly end.
 //!
-//! Guarantees: becomes the journal's writer before it reads where to go on, so that nobody writes in
-//! between; after a stop, or after the link has failed for good, what has come is finished, unless
-//! the journal takes nothing for [`DRAIN_GRACE`].
+//! Guarantees: becomes the journal's writer before it reads where to go on, so that nobody writes
+//! in between; after a stop, or after the link has failed for good, what has come is finished,
+//! unless the journal takes nothing for [`DRAIN_GRACE`].
 
 use std::sync::Arc;
 
@@ -97,15 +97,15 @@ impl Capture {
         }
         let tail = read_tail(parts.journal.as_ref(), ONLY_SHARD).await?;
         let outlet = Outlet::new(appender, Holdings::of(&tail));
-        let spool = spool(config.spool.clone())?;
+        let spool = spool(config.spool.clone(), parts.clock.as_ref()).await?;
         let progress = Arc::new(Progress::new(&parts.status, spool.0.gauge()));
         parts.status.set("source", endpoint);
         progress.set_server(&source.peer.shown);
         Ok(Self { config, parts, connector, source, tail, outlet, spool, progress })
     }
 
-    /// Runs until `stop` is cancelled, then finishes what has been read; ends early only on an error
-    /// that no retry helps with.
+    /// Runs until `stop` is cancelled, then finishes what has been read; ends early only on an
+    /// error that no retry helps with.
     ///
     /// # Errors
     /// The first failure of one of its tasks.

@@ -1,9 +1,9 @@
 //! The snapshot file to events: images of small values, parts of large ones, function libraries.
 //!
 //! Guarantees: every key of the file becomes one image, or one run of parts of which only the last
-//! says so; all events stand at the snapshot's offset with growing index; begin and end events frame
-//! them in every partition; what the file holds and events cannot carry is reported, not dropped in
-//! silence.
+//! says so; all events stand at the snapshot's offset with growing index; begin and end events
+//! frame them in every partition; what the file holds and events cannot carry is reported, not
+//! dropped in silence.
 
 mod large;
 #[cfg(test)]

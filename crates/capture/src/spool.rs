@@ -1,9 +1,10 @@
 //! The queue between the socket and the parser: memory first, then disk, bounded.
 //!
-//! Guarantees: pieces come out in the order they went in; [`SpoolWriter::push`] never waits for the reader, so
-//! that the socket is always drained; what does not fit into the memory share goes to files, and beyond the
-//! disk share the writer fails with an error that says so. The files carry nothing across a restart (the
-//! journal's tail is where capture resumes) and are removed as they are read, on drop, and on the next start.
+//! Guarantees: pieces come out in the order they went in; [`SpoolWriter::push`] never waits for the
+//! reader, so that the socket is always drained; what does not fit into the memory share goes to
+//! files, and beyond the disk share the writer fails with an error that says so. The files carry
+//! nothing across a restart (the journal's tail is where capture resumes) and are removed as they
+//! are read, on drop, and on the next start.
 
 mod disk;
 #[cfg(test)]
@@ -12,9 +13,11 @@ mod tests;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use runtime::Clock;
 use tokio::sync::Notify;
 
 use self::disk::{Claim, FileId, FilesReader, FilesWriter};
@@ -66,7 +69,10 @@ pub(crate) struct SpoolGauge {
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
     /// More waits than it may hold.
-    #[error("the spool in {} is full: {limit} bytes wait to be written to the journal", dir.display())]
+    #[error(
+        "the spool in {} is full: {limit} bytes wait to be written to the journal",
+        dir.display()
+    )]
     Full {
         /// Its directory.
         dir: PathBuf,
@@ -125,16 +131,28 @@ const JOINED_BYTES: usize = 256 * 1024;
 /// Bytes that arrived within so many milliseconds count as having arrived together.
 const JOINED_MS: i64 = 10;
 
+/// A capture that was dropped has given up its spool after this, or it has not been dropped.
+const CLAIM_PATIENCE: Duration = Duration::from_secs(1);
+const CLAIM_INTERVAL: Duration = Duration::from_millis(10);
+
 /// An empty spool. Files of an earlier run in its directory are removed.
 ///
 /// # Errors
 /// When the directory cannot be made or emptied, or is another capture's.
-pub(crate) fn spool(config: SpoolConfig) -> Result<(SpoolWriter, SpoolReader), SpoolError> {
-    let shared = Arc::new(Shared {
-        _claim: Claim::stake(&config.dir)?,
-        queue: Mutex::default(),
-        filled: Notify::new(),
-    });
+pub(crate) async fn spool(
+    config: SpoolConfig,
+    clock: &dyn Clock,
+) -> Result<(SpoolWriter, SpoolReader), SpoolError> {
+    let begun = clock.monotonic();
+    let claim = loop {
+        match Claim::stake(&config.dir) {
+            Err(SpoolError::InUse { .. }) if clock.monotonic() < begun + CLAIM_PATIENCE => {
+                clock.sleep(CLAIM_INTERVAL).await;
+            }
+            claim => break claim?,
+        }
+    };
+    let shared = Arc::new(Shared { _claim: claim, queue: Mutex::default(), filled: Notify::new() });
     let files = FilesReader::new(config.dir.clone());
     let reader = SpoolReader { files, shared: Arc::clone(&shared) };
     Ok((SpoolWriter { shared, files: FilesWriter::new(config.dir.clone()), config }, reader))
@@ -146,8 +164,8 @@ impl SpoolWriter {
     /// Takes a piece. Waits for the disk at most, never for the reader.
     ///
     /// # Errors
-    /// When the disk share is used up or a file cannot be written. The piece is then lost to this spool: the
-    /// link must be given up, and set up again later from an earlier offset.
+    /// When the disk share is used up or a file cannot be written. The piece is then lost to this
+    /// spool: the link must be given up, and set up again later from an earlier offset.
     pub(crate) async fn push(&mut self, piece: Piece) -> Result<(), SpoolError> {
         let Some((bytes, kind)) = on_disk_form(&piece) else {
             self.shared.put(Waiting::Here(piece));

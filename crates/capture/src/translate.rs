@@ -1,9 +1,10 @@
 //! Commands of the replication stream to changes: which database, which transaction, which keys.
 //!
-//! Pure: no I/O, no clock. Guarantees: between two calls the state is the one at a command boundary;
-//! a command that cannot be understood changes nothing and is refused by name, so that nothing that
-//! changes data is left out in silence; what carries no data (PING, PUBLISH, bookkeeping keys of
-//! ours) yields no change but still counts in the offset, which is the caller's to keep.
+//! Pure: no I/O, no clock. Guarantees: between two calls the state is the one at a command
+//! boundary; a command that cannot be understood changes nothing and is refused by name, so that
+//! nothing that changes data is left out in silence; what carries no data (PING, PUBLISH,
+//! bookkeeping keys of ours) yields no change but still counts in the offset, which is the caller's
+//! to keep.
 
 mod change;
 mod error;
@@ -64,8 +65,8 @@ pub(crate) enum Record {
         /// What happens.
         command: Command,
     },
-    /// Changes that appear together, in the partition of the home key's slot, with a barrier in each
-    /// other one that they touch.
+    /// Changes that appear together, in the partition of the home key's slot, with a barrier in
+    /// each other one that they touch.
     Group {
         /// Database of the home key.
         db: u32,

@@ -2,8 +2,8 @@
 //!
 //! Pure. Guarantees: epochs only grow, also past those that a crash or retention has taken from the
 //! journal while a destination may have seen them, since none is smaller than the time at which it
-//! began; what is common to two histories keeps the epoch that it had, so that it is recognised when
-//! it is read again, whether the journal still holds it or only a destination has seen it.
+//! began; what is common to two histories keeps the epoch that it had, so that it is recognised
+//! when it is read again, whether the journal still holds it or only a destination has seen it.
 
 use std::collections::VecDeque;
 

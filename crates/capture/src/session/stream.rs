@@ -86,8 +86,8 @@ impl StreamReader {
 // === impl Session ===
 
 impl Session {
-    /// Takes bytes of the stream: every whole command in them is appended when this returns, but for
-    /// a transaction whose end is missing.
+    /// Takes bytes of the stream: every whole command in them is appended when this returns, but
+    /// for a transaction whose end is missing.
     pub(super) async fn stream(
         &mut self,
         bytes: Bytes,

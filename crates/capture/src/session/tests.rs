@@ -96,7 +96,7 @@ impl Simulation {
         let memory_bytes = if self.random.chance(0.2) { 1_000 } else { 100 << 20 };
         let dir = dir.to_owned();
         let config = SpoolConfig { dir, memory_bytes, disk_bytes: 1 << 40 };
-        let (writer, reader) = spool(config).unwrap();
+        let (writer, reader) = spool(config, &self.clock).await.unwrap();
         let status = StatusNode::root();
         let (durable_out, durable) = watch::channel(Durable::default());
         let (_, source_clock) = watch::channel(SourceClock { skew_ms: Some(5), beats: Some(true) });

@@ -1,4 +1,5 @@
-//! The files behind the spool: appended to one after another, read in the same order, removed when read.
+//! The files behind the spool: appended to one after another, read in the same order, removed when
+//! read.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
@@ -12,7 +13,8 @@ use super::SpoolError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FileId(u64);
 
-/// A file is closed at this size: small enough that disk space comes back while a long backlog is read.
+/// A file is closed at this size: small enough that disk space comes back while a long backlog is
+/// read.
 const FILE_BYTES: u64 = 64 << 20;
 
 /// Every spool file has this extension; nothing else in the directory is touched.
@@ -161,7 +163,8 @@ impl Drop for FilesReader {
 
 fn remove(path: &Path) {
     if let Err(error) = std::fs::remove_file(path) {
-        tracing::warn!(path = %path.display(), %error, "a spool file stays behind until the next start");
+        let path = path.display();
+        tracing::warn!(%path, %error, "a spool file stays behind until the next start");
     }
 }
 

@@ -1,5 +1,7 @@
 //! The spool keeps order and bounds over memory and disk.
 
+use runtime::SystemClock;
+
 use super::*;
 use crate::piece::Peer;
 
@@ -7,6 +9,10 @@ fn config(memory_bytes: usize, disk_bytes: u64) -> (tempfile::TempDir, SpoolConf
     let dir = tempfile::tempdir().unwrap();
     let config = SpoolConfig { dir: dir.path().join("spool"), memory_bytes, disk_bytes };
     (dir, config)
+}
+
+async fn spool_of(config: SpoolConfig) -> Result<(SpoolWriter, SpoolReader), SpoolError> {
+    spool(config, &SystemClock::new()).await
 }
 
 fn stream_at(text: &str, arrived_ms: i64) -> Piece {
@@ -42,7 +48,7 @@ fn spool_files(dir: &std::path::Path) -> usize {
 #[tokio::test]
 async fn keeps_order_over_memory_and_disk() {
     let (_dir, config) = config(10, 1000);
-    let (mut writer, mut reader) = spool(config).unwrap();
+    let (mut writer, mut reader) = spool_of(config).await.unwrap();
     let pieces: Vec<Piece> = (0..50)
         .map(|number| match number % 10 {
             9 => continued(),
@@ -62,7 +68,7 @@ async fn keeps_order_over_memory_and_disk() {
 #[tokio::test]
 async fn small_pieces_on_disk_are_joined() {
     let (_dir, config) = config(1, 1_000_000);
-    let (mut writer, mut reader) = spool(config).unwrap();
+    let (mut writer, mut reader) = spool_of(config).await.unwrap();
     writer.push(snapshot("ab")).await.unwrap();
     writer.push(snapshot("cd")).await.unwrap();
     writer.push(stream_at("ef", 100)).await.unwrap();
@@ -86,7 +92,7 @@ async fn small_pieces_on_disk_are_joined() {
 #[tokio::test]
 async fn what_is_being_read_is_not_added_to() {
     let (_dir, config) = config(1, 1000);
-    let (mut writer, mut reader) = spool(config).unwrap();
+    let (mut writer, mut reader) = spool_of(config).await.unwrap();
     for number in 0..20 {
         let text = format!("piece {number}");
         writer.push(stream(&text)).await.unwrap();
@@ -98,7 +104,7 @@ async fn what_is_being_read_is_not_added_to() {
 #[tokio::test]
 async fn goes_back_to_memory_once_the_disk_is_drained() {
     let (_dir, config) = config(10, 1000);
-    let (mut writer, mut reader) = spool(config).unwrap();
+    let (mut writer, mut reader) = spool_of(config).await.unwrap();
     for number in 0..5 {
         writer.push(stream(&format!("piece {number}"))).await.unwrap();
     }
@@ -112,7 +118,7 @@ async fn goes_back_to_memory_once_the_disk_is_drained() {
 #[tokio::test]
 async fn fails_beyond_the_disk_share() {
     let (_dir, config) = config(4, 10);
-    let (mut writer, mut reader) = spool(config).unwrap();
+    let (mut writer, mut reader) = spool_of(config).await.unwrap();
     writer.push(stream("1234")).await.unwrap();
     writer.push(stream("1234567890")).await.unwrap();
     let error = writer.push(stream("1")).await.unwrap_err();
@@ -124,7 +130,7 @@ async fn fails_beyond_the_disk_share() {
 #[tokio::test]
 async fn wakes_a_waiting_reader() {
     let (_dir, config) = config(100, 100);
-    let (mut writer, mut reader) = spool(config).unwrap();
+    let (mut writer, mut reader) = spool_of(config).await.unwrap();
     let (popped, ()) = tokio::join!(reader.pop(), async {
         tokio::task::yield_now().await;
         writer.push(stream("late")).await.unwrap();
@@ -144,7 +150,7 @@ async fn leaves_no_file_behind_and_removes_those_of_before() {
     std::fs::create_dir_all(&dir).unwrap();
     std::fs::write(dir.join("00000000.spool"), "of a run before").unwrap();
     std::fs::write(dir.join("notes"), "not ours").unwrap();
-    let (mut writer, reader) = spool(config).unwrap();
+    let (mut writer, reader) = spool_of(config).await.unwrap();
     writer.push(stream("to disk")).await.unwrap();
     assert_eq!(spool_files(&dir), 1);
     drop(writer);
@@ -156,20 +162,24 @@ async fn leaves_no_file_behind_and_removes_those_of_before() {
 #[tokio::test]
 async fn a_directory_in_use_is_refused_and_left_alone() {
     let (_dir, config) = config(1, 1000);
-    let (mut writer, mut reader) = spool(config.clone()).unwrap();
+    let (mut writer, mut reader) = spool_of(config.clone()).await.unwrap();
     writer.push(stream("to disk")).await.unwrap();
-    let error = spool(config.clone()).unwrap_err();
+    let error = spool_of(config.clone()).await.unwrap_err();
     assert!(matches!(error, SpoolError::InUse { .. }), "{error}");
     assert_eq!(reader.pop().await.unwrap(), Some(stream("to disk")));
-    drop((writer, reader));
-    spool(config).unwrap();
+    // One that goes in a moment is waited for.
+    let (second, ()) = tokio::join!(spool_of(config), async {
+        tokio::task::yield_now().await;
+        drop((writer, reader));
+    });
+    second.unwrap();
 }
 
 #[tokio::test]
 async fn disk_space_comes_back_while_a_long_backlog_is_read() {
     let (_dir, config) = config(1, 1 << 30);
     let dir = config.dir.clone();
-    let (mut writer, mut reader) = spool(config).unwrap();
+    let (mut writer, mut reader) = spool_of(config).await.unwrap();
     let megabyte = "x".repeat(1 << 20);
     for _ in 0..130 {
         writer.push(stream(&megabyte)).await.unwrap();

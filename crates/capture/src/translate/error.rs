@@ -4,7 +4,8 @@ use runtime::policy::{Class, Classified};
 use wire::command::keys::KeyError;
 use wire::command::normalise::NormaliseError;
 
-/// Why a command of the stream cannot be recorded. None of these is skipped: the stream stops there.
+/// Why a command of the stream cannot be recorded. None of these is skipped: the stream stops
+/// there.
 #[derive(Debug, thiserror::Error)]
 pub enum TranslateError {
     /// Neither the table nor, so far, the source has described it.

@@ -195,7 +195,8 @@ impl Log {
         });
         let (_, begin) = begins.expect("a snapshot");
         let (epoch, offset) = (begin.position.epoch, begin.position.offset);
-        // What the stream selects first is said before anything depends on it, or stood in the file.
+        // What the stream selects first is said before anything depends on it, or stood in the
+        // file.
         let db = world.selected_db_at(offset).expect("a snapshot stands at a boundary");
         let expected = expected_after(world, offset, db);
         let found = self.changes_since(epoch);
