@@ -7,6 +7,8 @@
 
 mod acks;
 mod drain;
+#[cfg(test)]
+mod tests;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -181,44 +183,4 @@ fn branch_of(
         return None;
     }
     Some(facts.second_offset.map_or(place.offset, |second| second.saturating_sub(1)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn id(digit: char) -> ReplicationId {
-        digit.to_string().repeat(ReplicationId::LENGTH).parse().unwrap()
-    }
-
-    fn facts(replid: char, replid2: Option<char>, second_offset: Option<u64>) -> ReplicationFacts {
-        ReplicationFacts {
-            replid: id(replid).to_string(),
-            replid2: replid2.map(|digit| id(digit).to_string()),
-            offset: 500,
-            second_offset,
-            backlog_bytes: None,
-            backlog_first_offset: None,
-            backlog_used_bytes: None,
-        }
-    }
-
-    #[test]
-    fn the_branch_is_the_last_offset_that_both_histories_have() {
-        let place = Place { replication_id: id('a'), offset: 100 };
-        let branch = |facts: Option<&ReplicationFacts>| branch_of(facts, &place, id('b'));
-        assert_eq!(branch(Some(&facts('b', Some('a'), Some(201)))), Some(200));
-        assert_eq!(branch(Some(&facts('b', Some('a'), None))), Some(100));
-        assert_eq!(branch(None), Some(100));
-    }
-
-    #[test]
-    fn what_was_said_of_other_histories_does_not_count() {
-        let place = Place { replication_id: id('a'), offset: 100 };
-        for facts in
-            [facts('a', None, None), facts('b', Some('c'), Some(201)), facts('b', None, None)]
-        {
-            assert_eq!(branch_of(Some(&facts), &place, id('b')), None, "{facts:?}");
-        }
-    }
 }

@@ -107,6 +107,38 @@ async fn a_load_makes_the_same_data_from_snapshot_and_stream() {
     }
 }
 
+/// The table of commands does not know this module's: the source is asked about them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_of_a_module_is_asked_about_and_recorded() {
+    let kind = Kind::Redis8_2;
+    let module = format!("loadmodule {}", kind.tool("falkordb.so").unwrap().display());
+    let server = Server::start(kind, &[&module]).unwrap();
+    let target = Server::start(kind, &[&module]).unwrap();
+    let mut client = server.client().unwrap();
+    let setup = Setup::new(&server);
+    let running = setup.start().await;
+    running.until("the stream flows", |it| it.status("phase") == "stream").await;
+    for query in ["CREATE (:a {x: 1})-[:r]->(:b {x: 2})", "MATCH (n:a) SET n.y = 3"] {
+        client.cmd(&["GRAPH.QUERY", "graph", query]).unwrap();
+    }
+    running.until_in_step(&server).await;
+    running.stop().await;
+    let mut follower = Follower::of(&setup.journal).await;
+    follower.read_all(&setup.journal).await;
+    let commands = follower.commands();
+    let of_graph = |words: &&Vec<String>| words[0].to_uppercase().starts_with("GRAPH.");
+    assert!(commands.iter().filter(of_graph).count() >= 2, "{commands:?}");
+    let mut applier = Applier::to(&target);
+    applier.apply_all(&follower.events);
+    assert_eq!(applier.refused, Vec::<String>::new());
+    let ask = ["GRAPH.RO_QUERY", "graph", "MATCH (n) RETURN n.x, n.y ORDER BY n.x"];
+    let rows = |client: &mut Client| match client.cmd(&ask).unwrap() {
+        testkit::Value::Array(parts) => parts[1].clone(),
+        other => panic!("{other}"),
+    };
+    assert_eq!(rows(&mut client), rows(&mut target.client().unwrap()));
+}
+
 /// Whoever was killed in between, the load goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_makes_the_same_data_whatever_restarts_meanwhile() {
