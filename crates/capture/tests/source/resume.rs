@@ -52,7 +52,9 @@ async fn goes_on_where_the_journal_ends() {
                 expected.push((number % 3, value));
             }
             match round % 4 {
-                0 => assert!(running.stop().await.records > 0),
+                0 => {
+                    running.stop().await;
+                }
                 1 => running.kill().await,
                 2 => {
                     running.until_in_step(&server).await;
