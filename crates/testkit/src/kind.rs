@@ -8,6 +8,12 @@ use anyhow::{Result, bail};
 /// A server of a certain make and version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
+    /// Redis 2.8: the oldest whose replicas resume; scripts travel as such.
+    Redis2_8,
+    /// Redis 3.2: quicklists.
+    Redis3_2,
+    /// Redis 5.0: streams.
+    Redis5_0,
     /// Redis 6.2: relative expiry in the stream, no functions.
     Redis6_2,
     /// Redis 7.0: Debian's.
@@ -21,12 +27,18 @@ pub enum Kind {
 // === impl Kind ===
 
 impl Kind {
-    /// All of them, oldest first.
+    /// Those that are in use everywhere, oldest first: tests of every feature run on them.
     pub const ALL: [Self; 4] = [Self::Redis6_2, Self::Redis7_0, Self::Redis8_2, Self::Valkey9_1];
+    /// Those that people move away from, oldest first: what depends on the version is tested on
+    /// them as well.
+    pub const OLD: [Self; 3] = [Self::Redis2_8, Self::Redis3_2, Self::Redis5_0];
 
     /// Its name in `scripts/servers`.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Redis2_8 => "redis-2.8",
+            Self::Redis3_2 => "redis-3.2",
+            Self::Redis5_0 => "redis-5.0",
             Self::Redis6_2 => "redis-6.2",
             Self::Redis7_0 => "redis-7.0",
             Self::Redis8_2 => "redis-8.2",
@@ -42,6 +54,9 @@ impl Kind {
     /// Whether it knows what its own make brought with a version; every Valkey knows all of 7.2.
     pub fn at_least(self, major: u32, minor: u32) -> bool {
         let version = match self {
+            Self::Redis2_8 => (2, 8),
+            Self::Redis3_2 => (3, 2),
+            Self::Redis5_0 => (5, 0),
             Self::Redis6_2 => (6, 2),
             Self::Redis7_0 => (7, 0),
             Self::Redis8_2 => (8, 2),
