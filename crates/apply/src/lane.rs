@@ -103,6 +103,8 @@ pub struct Stopped {
     pub partitions: (u16, u16),
     /// Per shard, the last event applied.
     pub applied: Vec<Position>,
+    /// Per partition, the offset of the next record to apply; empty when it had not begun.
+    pub next: Vec<u64>,
 }
 
 // === impl Scope ===
@@ -192,9 +194,11 @@ impl Lane {
     }
 
     fn stopped(&self, progress: &Progress) -> Stopped {
+        self.status.stopped(progress);
         Stopped {
             partitions: (self.scope.first, self.scope.last),
             applied: progress.applied.clone(),
+            next: progress.needed.clone(),
         }
     }
 }

@@ -106,6 +106,14 @@ impl LaneStatus {
         self.node.set("advice", error.advice());
     }
 
+    /// Notes that the lane has stopped as it was asked to, and where it stands.
+    pub(crate) fn stopped(&self, progress: &Progress) {
+        self.phase(Phase::Stopped);
+        if !progress.applied.is_empty() {
+            self.applied(progress);
+        }
+    }
+
     /// Notes that the lane has ended, and why.
     pub(crate) fn ended(&self, error: &Error) {
         self.phase(Phase::Stopped);
