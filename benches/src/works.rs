@@ -1,0 +1,187 @@
+//! The works that are measured, and what they share.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::carrier::{Bridge, Carrier};
+use crate::figure::{Figure, Measured};
+use crate::pace::Stopwatch;
+use crate::scale::Scale;
+use crate::stage::Stage;
+use crate::usage::{self, Memory};
+
+mod latency;
+mod pause;
+mod snapshot;
+mod stream;
+
+static STEADY: Figure = Figure::value("resident, steady (5,000 writes/s)", "MiB", 64.0, 32.0);
+static PEAK: Figure = Figure::value("resident, peak of all works", "MiB", 64.0, 32.0);
+
+/// A work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Work {
+    /// A snapshot of strings.
+    Snapshot,
+    /// A snapshot of collections.
+    Collections,
+    /// A stream of SETs, as fast as the source takes them.
+    Stream,
+    /// A stream of mixed commands and transactions.
+    Mixed,
+    /// The way of single writes at a moderate pace.
+    Latency,
+    /// A destination that stands still.
+    Pause,
+}
+
+/// One run: what it works with, and what it notes on the way.
+pub(crate) struct Bench<'a> {
+    keyferry: &'a Path,
+    scale: &'a Scale,
+    order: Vec<Carrier>,
+    steady_mib: Option<f64>,
+    peak_mib: Option<f64>,
+}
+
+/// What one carrier took, by who took it.
+#[derive(Debug, Clone, Copy)]
+struct Spent {
+    wall_seconds: f64,
+    /// CPU seconds.
+    bridge: Option<f64>,
+    source: f64,
+    destination: f64,
+}
+
+/// Counts what is spent from its making.
+struct Meter {
+    watch: Stopwatch,
+    bridge: f64,
+    source: f64,
+    destination: f64,
+}
+
+/// The same of both carriers.
+struct Both<T> {
+    native: Option<T>,
+    keyferry: Option<T>,
+}
+
+// === impl Work ===
+
+impl Work {
+    /// All of them, in the order in which they are done.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Snapshot, Self::Collections, Self::Stream, Self::Mixed, Self::Latency, Self::Pause];
+
+    /// What it is called.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Snapshot => "snapshot of strings",
+            Self::Collections => "snapshot of collections",
+            Self::Stream => "stream of SETs",
+            Self::Mixed => "stream of mixed commands",
+            Self::Latency => "latency",
+            Self::Pause => "destination stands still",
+        }
+    }
+}
+
+// === impl Bench ===
+
+impl<'a> Bench<'a> {
+    /// A run that takes the carriers in this order.
+    pub(crate) fn new(keyferry: &'a Path, scale: &'a Scale, order: Vec<Carrier>) -> Self {
+        Self { keyferry, scale, order, steady_mib: None, peak_mib: None }
+    }
+
+    /// Does a work and returns its figures under its title.
+    ///
+    /// # Errors
+    /// If something fails, or the result is wrong.
+    pub(crate) fn run(&mut self, work: Work) -> Result<Vec<Measured>> {
+        match work {
+            Work::Snapshot => snapshot::strings(self),
+            Work::Collections => snapshot::collections(self),
+            Work::Stream => stream::sets(self),
+            Work::Mixed => stream::mixed(self),
+            Work::Latency => latency::measure(self),
+            Work::Pause => pause::measure(self),
+        }
+    }
+
+    /// Memory of the bridge, as it was seen in the works that were done.
+    pub(crate) fn memory(&self) -> Vec<Measured> {
+        let measured = |figure, keyferry| Measured { figure, native: None, keyferry };
+        let all = [measured(&STEADY, self.steady_mib), measured(&PEAK, self.peak_mib)];
+        all.into_iter().filter(|one| one.keyferry.is_some()).collect()
+    }
+
+    fn start(&self, carrier: Carrier, stage: &Stage) -> Result<Bridge> {
+        Bridge::start(carrier, self.keyferry, &stage.source, &stage.destination)
+    }
+
+    /// Notes the bridge's memory, and ends it.
+    fn end(&mut self, bridge: Bridge) -> Result<()> {
+        if let Some(Memory { peak_mib, .. }) = bridge.memory()? {
+            self.peak_mib = Some(self.peak_mib.map_or(peak_mib, |peak| peak.max(peak_mib)));
+        }
+        bridge.stop()
+    }
+
+    /// What `measure` measures, of every carrier in turn.
+    fn each<T>(
+        &mut self,
+        mut measure: impl FnMut(&mut Self, Carrier) -> Result<T>,
+    ) -> Result<Both<T>> {
+        let mut both = Both { native: None, keyferry: None };
+        for carrier in self.order.clone() {
+            let found = measure(self, carrier)?;
+            match carrier {
+                Carrier::Native => both.native = Some(found),
+                Carrier::Keyferry => both.keyferry = Some(found),
+            }
+        }
+        Ok(both)
+    }
+}
+
+// === impl Meter ===
+
+impl Meter {
+    /// Counts from now; the bridge from its own start, if it has not started.
+    fn start(stage: &Stage, bridge: Option<&Bridge>) -> Result<Self> {
+        let [source, destination] = servers(stage)?;
+        let bridge = bridge.map_or(Ok(None), Bridge::cpu_seconds)?.unwrap_or(0.0);
+        Ok(Self { watch: Stopwatch::start(), bridge, source, destination })
+    }
+
+    /// Ends the count of time and of the bridge; that of the servers when the source's fork, if
+    /// there was one, has ended.
+    fn stop(&self, stage: &Stage, bridge: &Bridge) -> Result<Spent> {
+        let wall_seconds = self.watch.seconds();
+        let bridge = bridge.cpu_seconds()?.map(|seconds| seconds - self.bridge);
+        stage.until_reaped()?;
+        let [source, destination] = servers(stage)?;
+        let (source, destination) = (source - self.source, destination - self.destination);
+        Ok(Spent { wall_seconds, bridge, source, destination })
+    }
+}
+
+/// CPU seconds of both servers.
+fn servers(stage: &Stage) -> Result<[f64; 2]> {
+    let of = |server: &testkit::Server| server.pid().map_or(Ok(0.0), usage::cpu_seconds);
+    Ok([of(&stage.source)?, of(&stage.destination)?])
+}
+
+// === impl Both ===
+
+impl<T> Both<T> {
+    /// A figure that `take` finds in what was measured.
+    fn figure(&self, figure: &'static Figure, take: impl Fn(&T) -> Option<f64>) -> Measured {
+        let [native, keyferry] = [&self.native, &self.keyferry].map(|side| side.as_ref());
+        Measured { figure, native: native.and_then(&take), keyferry: keyferry.and_then(&take) }
+    }
+}

@@ -1,0 +1,67 @@
+//! A bridge that is in step, and a writer that is as fast as the source: from the first command until
+//! the last is at the destination.
+
+use anyhow::Result;
+
+use super::{Bench, Both, Meter, Spent};
+use crate::equality;
+use crate::figure::{Figure, Measured};
+use crate::load::{Pen, mix, strings};
+use crate::stage::Stage;
+
+static SETS_RATE: Figure = Figure::ratio("stream of SETs: commands", "/s", 0.8, 0.95).more();
+static SETS_CPU: Figure = Figure::value("stream of SETs: CPU per million", "s", 2.5, 1.2);
+static SETS_SOURCE: Figure = Figure::ratio("stream of SETs: CPU of the source", "s", 1.1, 1.0);
+static SETS_DESTINATION: Figure =
+    Figure::ratio("stream of SETs: CPU of the destination", "s", 1.1, 1.0);
+static MIXED_RATE: Figure = Figure::ratio("mixed stream: commands", "/s", 0.8, 0.95).more().told();
+static MIXED_CPU: Figure = Figure::value("mixed stream: CPU per million", "s", 3.0, 1.6);
+
+/// SET of strings of 100 bytes.
+pub(super) fn sets(bench: &mut Bench<'_>) -> Result<Vec<Measured>> {
+    let count = bench.scale.commands;
+    let verify = |stage: &Stage| equality::by_sample(stage, count, strings::key);
+    let spent = measure(bench, |pen| strings::write(pen, count), verify)?;
+    Ok(vec![
+        spent.figure(&SETS_RATE, |spent| Some(as_f64(count) / spent.wall_seconds)),
+        spent.figure(&SETS_CPU, |spent| Some(spent.bridge? / as_f64(count) * 1e6)),
+        spent.figure(&SETS_SOURCE, |spent| Some(spent.source)),
+        spent.figure(&SETS_DESTINATION, |spent| Some(spent.destination)),
+    ])
+}
+
+/// The mix.
+pub(super) fn mixed(bench: &mut Bench<'_>) -> Result<Vec<Measured>> {
+    let count = bench.scale.commands;
+    let spent = measure(bench, |pen| mix::write(pen, count), equality::whole)?;
+    Ok(vec![
+        spent.figure(&MIXED_RATE, |spent| Some(as_f64(count) / spent.wall_seconds)),
+        spent.figure(&MIXED_CPU, |spent| Some(spent.bridge? / as_f64(count) * 1e6)),
+    ])
+}
+
+fn measure(
+    bench: &mut Bench<'_>,
+    write: impl Fn(&mut Pen) -> Result<()>,
+    verify: impl Fn(&Stage) -> Result<()>,
+) -> Result<Both<Spent>> {
+    bench.each(|bench, carrier| {
+        let mut stage = Stage::empty()?;
+        let mut bridge = bench.start(carrier, &stage)?;
+        stage.in_step(&mut bridge)?;
+        let mut pen = Pen::to(&stage.source)?;
+        let meter = Meter::start(&stage, Some(&bridge))?;
+        write(&mut pen)?;
+        stage.finish(pen)?;
+        stage.until_arrived(&mut bridge)?;
+        let spent = meter.stop(&stage, &bridge)?;
+        verify(&stage)?;
+        bench.end(bridge)?;
+        Ok(spent)
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a million is exact")]
+fn as_f64(count: u64) -> f64 {
+    count as f64
+}
