@@ -30,3 +30,10 @@ pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(10);
 
 /// Sources ping every 10 s by default, and give up on us after 60 s themselves.
 pub(crate) const LINK_SILENCE: Duration = Duration::from_secs(60);
+
+/// What an open transaction may take in memory, about; what goes beyond waits in a file until EXEC
+/// has come. Nearly every transaction is smaller.
+pub(crate) const TRANSACTION_BYTES: usize = 1 << 20;
+
+/// How long a full disk is left alone before it is tried again.
+pub(crate) const DISK_FULL_INTERVAL: Duration = Duration::from_secs(1);

@@ -20,7 +20,7 @@ use crate::describe::CommandDescriber;
 use crate::error::{BuildError, Error, IntakeError};
 use crate::heartbeat::{Heartbeater, SourceClock};
 use crate::intake::{Intake, Place};
-use crate::limits::DRAIN_GRACE;
+use crate::limits::{DRAIN_GRACE, TRANSACTION_BYTES};
 use crate::outlet::{Holdings, Outlet};
 use crate::piece::{Durable, History};
 use crate::progress::Progress;
@@ -203,6 +203,7 @@ impl Capture {
                 part_bytes: limits::PART_BYTES,
                 ..rdb::Limits::default()
             },
+            transaction_bytes: TRANSACTION_BYTES,
         };
         (Session::new(config, parts, &self.tail, self.source.peer), link_ended)
     }

@@ -7,6 +7,7 @@
 
 mod beat;
 mod epochs;
+mod group;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -62,6 +63,8 @@ pub(crate) struct SessionConfig {
     pub(crate) heartbeat_interval: Duration,
     /// How much of a snapshot's value is held at once.
     pub(crate) snapshot_limits: rdb::Limits,
+    /// How much of an open transaction is held in memory.
+    pub(crate) transaction_bytes: usize,
 }
 
 /// The loop's state.

@@ -2,15 +2,18 @@
 //!
 //! Guarantees: pieces come out in the order they went in; [`SpoolWriter::push`] never waits for the
 //! reader, so that the socket is always drained; what does not fit into the memory share goes to
-//! files, and beyond the disk share the writer fails with an error that says so. The files carry
+//! files, and beyond the disk share the writer fails with an error that says so. What the reader
+//! cannot hold goes to a file of the same share ([`Aside`]). The files carry
 //! nothing across a restart (the journal's tail is where capture resumes) and are removed as they
 //! are read, on drop, and on the next start.
 
+mod aside;
 mod disk;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +23,7 @@ use parking_lot::Mutex;
 use runtime::Clock;
 use tokio::sync::Notify;
 
+pub(crate) use self::aside::Aside;
 use self::disk::{Claim, FileId, FilesReader, FilesWriter};
 use crate::piece::Piece;
 
@@ -30,7 +34,7 @@ pub struct SpoolConfig {
     pub dir: PathBuf,
     /// Bytes kept in memory before files are used.
     pub memory_bytes: usize,
-    /// Bytes that may wait in files.
+    /// Bytes that may wait in files, those of a transaction under way included.
     pub disk_bytes: u64,
 }
 
@@ -39,7 +43,6 @@ pub struct SpoolConfig {
 pub(crate) struct SpoolWriter {
     shared: Arc<Shared>,
     files: FilesWriter,
-    config: SpoolConfig,
 }
 
 /// The side that the parser empties.
@@ -100,6 +103,7 @@ pub enum SpoolError {
 
 #[derive(Debug)]
 struct Shared {
+    config: SpoolConfig,
     queue: Mutex<Queue>,
     filled: Notify,
     _claim: Claim,
@@ -108,7 +112,10 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<Waiting>,
+    /// By those that wait.
     held: SpoolUse,
+    /// On disk, put aside by the reader.
+    aside_bytes: u64,
     closed: bool,
 }
 
@@ -152,10 +159,12 @@ pub(crate) async fn spool(
             claim => break claim?,
         }
     };
-    let shared = Arc::new(Shared { _claim: claim, queue: Mutex::default(), filled: Notify::new() });
-    let files = FilesReader::new(config.dir.clone());
-    let reader = SpoolReader { files, shared: Arc::clone(&shared) };
-    Ok((SpoolWriter { shared, files: FilesWriter::new(config.dir.clone()), config }, reader))
+    let files = FilesWriter::new(config.dir.clone());
+    let read_files = FilesReader::new(config.dir.clone());
+    let (queue, filled) = (Mutex::default(), Notify::new());
+    let shared = Arc::new(Shared { config, _claim: claim, queue, filled });
+    let reader = SpoolReader { files: read_files, shared: Arc::clone(&shared) };
+    Ok((SpoolWriter { shared, files }, reader))
 }
 
 // === impl SpoolWriter ===
@@ -173,14 +182,12 @@ impl SpoolWriter {
         };
         let length = bytes.len();
         let held = self.shared.queue.lock().held;
-        if held.disk_bytes == 0 && held.memory_bytes + length <= self.config.memory_bytes {
+        let fits = held.memory_bytes + length <= self.shared.config.memory_bytes;
+        if held.disk_bytes == 0 && fits {
             self.shared.put(Waiting::Here(piece));
             return Ok(());
         }
-        if held.disk_bytes.saturating_add(to_u64(length)) > self.config.disk_bytes {
-            let dir = self.config.dir.clone();
-            return Err(SpoolError::Full { dir, limit: self.config.disk_bytes });
-        }
+        self.shared.check_disk(to_u64(length))?;
         let file = self.files.append(bytes).await?;
         self.shared.put(Waiting::OnDisk { file, length, kind });
         Ok(())
@@ -233,19 +240,50 @@ impl SpoolReader {
     }
 }
 
+impl SpoolReader {
+    /// A file for what cannot be held in memory. One at a time.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) fn aside(&self) -> Result<Aside, SpoolError> {
+        Aside::create(Arc::clone(&self.shared))
+    }
+}
+
 // === impl SpoolGauge ===
 
 impl SpoolGauge {
     /// How much waits now.
     #[must_use]
     pub(crate) fn held(&self) -> SpoolUse {
-        self.shared.queue.lock().held
+        let queue = self.shared.queue.lock();
+        SpoolUse { disk_bytes: queue.held.disk_bytes + queue.aside_bytes, ..queue.held }
+    }
+}
+
+// === impl SpoolError ===
+
+impl SpoolError {
+    /// Whether there is no room on the disk, which may come back.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == ErrorKind::StorageFull)
     }
 }
 
 // === impl Shared ===
 
 impl Shared {
+    /// Refuses what is beyond the disk share.
+    fn check_disk(&self, more: u64) -> Result<(), SpoolError> {
+        let queue = self.queue.lock();
+        let taken = queue.held.disk_bytes.saturating_add(queue.aside_bytes);
+        if taken.saturating_add(more) > self.config.disk_bytes {
+            let dir = self.config.dir.clone();
+            return Err(SpoolError::Full { dir, limit: self.config.disk_bytes });
+        }
+        Ok(())
+    }
+
     fn put(&self, waiting: Waiting) {
         self.queue.lock().add(waiting);
         self.filled.notify_one();

@@ -8,31 +8,35 @@
 
 mod change;
 mod error;
+mod route;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
 use event::control::{Control, FunctionChange};
-use event::{Change, Command, Group, GroupedChange, KeyArgs};
+use event::{Change, Command, Group, GroupedChange};
 use wire::args::{Args, is_word};
 use wire::command::normalise::Era;
 use wire::command::{CommandSpec, Effect, lookup};
 use wire::resp::scan::RawCommand;
-use wire::slot::{Slot, partition_of};
+use wire::slot::Slot;
 
 use self::change::ChangeMaker;
 pub use self::error::TranslateError;
+use self::route::{Home, Partitions, Route};
+use self::transaction::{Ended, Transaction};
 
 /// The state of a replication stream at a command boundary.
 #[derive(Debug)]
 pub(crate) struct Translator {
     maker: ChangeMaker,
-    partitions: u16,
+    partitions: Partitions,
     selected_db: u32,
-    /// Changes since MULTI, while inside a transaction.
-    transaction: Option<Vec<GroupedChange>>,
+    /// What has come since MULTI, while inside a transaction.
+    transaction: Option<Transaction>,
     heartbeat_key: Bytes,
     /// Commands that the table does not know, as the source described them.
     learned: HashMap<Vec<u8>, CommandSpec>,
@@ -74,7 +78,7 @@ pub(crate) enum Record {
         slot: Slot,
         /// The home key.
         key: Bytes,
-        /// The changes and the partitions.
+        /// The changes, after those taken by [`Translator::excess`], and the partitions.
         group: Group,
     },
     /// In every partition.
@@ -94,7 +98,7 @@ impl Translator {
     pub(crate) fn new(era: Era, partitions: u16, selected_db: u32, heartbeat_key: &str) -> Self {
         Self {
             maker: ChangeMaker { era },
-            partitions,
+            partitions: Partitions(partitions),
             selected_db,
             transaction: None,
             heartbeat_key: Bytes::copy_from_slice(heartbeat_key.as_bytes()),
@@ -117,6 +121,12 @@ impl Translator {
     #[must_use]
     pub(crate) fn in_transaction(&self) -> bool {
         self.transaction.is_some()
+    }
+
+    /// Changes of the open transaction that take more memory than that, to be kept elsewhere: they
+    /// come before those of the group that it becomes.
+    pub(crate) fn excess(&mut self, limit_bytes: usize) -> Option<Vec<GroupedChange>> {
+        self.transaction.as_mut()?.excess(limit_bytes)
     }
 
     /// Takes in what the source says of a command that the table does not know.
@@ -185,9 +195,9 @@ impl Translator {
                 // A replica refuses it and stays in the transaction that it is in.
                 tracing::warn!("MULTI inside a transaction in the stream");
             }
-            "MULTI" => self.transaction = Some(Vec::new()),
+            "MULTI" => self.transaction = Some(Transaction::default()),
             "EXEC" => match self.transaction.take() {
-                Some(changes) => return Ok(self.finish_transaction(changes)),
+                Some(transaction) => return Ok(self.finish(transaction)),
                 None => tracing::warn!("EXEC without MULTI in the stream"),
             },
             "REPLCONF GETACK" => return Ok(Translated::AckWanted),
@@ -205,7 +215,7 @@ impl Translator {
 
     fn take_changes(&mut self, changes: Vec<GroupedChange>) -> Translated {
         if let Some(transaction) = &mut self.transaction {
-            transaction.extend(changes);
+            transaction.add(changes, self.partitions);
             return Translated::Nothing;
         }
         if changes.is_empty() {
@@ -215,13 +225,12 @@ impl Translator {
         Translated::Changes(records.collect())
     }
 
-    fn finish_transaction(&self, mut changes: Vec<GroupedChange>) -> Translated {
-        let record = match changes.len() {
-            0 => return Translated::Nothing,
-            1 => changes.pop().map(|change| self.record_of_one(change, true)),
-            _ => Some(self.group(changes, true)),
-        };
-        Translated::Changes(record.into_iter().collect())
+    fn finish(&self, transaction: Transaction) -> Translated {
+        Translated::Changes(match transaction.end(self.selected_db, self.partitions) {
+            Ended::Empty => return Translated::Nothing,
+            Ended::One(change) => vec![self.record_of_one(change, true)],
+            Ended::Many(changes, home, partitions) => vec![group(changes, home, partitions, true)],
+        })
     }
 
     /// One change is an event of its own, unless its keys lie in several partitions.
@@ -235,66 +244,17 @@ impl Translator {
             Change::Function(function) => {
                 Record::Everywhere { db, control: Control::Function(function) }
             }
-            Change::Command(command) if self.is_in_one_partition(&command) => {
+            Change::Command(command) if self.partitions.have_in_one(&command) => {
                 Record::Change { db, slot, key, command }
             }
             command @ Change::Command(_) => {
-                self.group(vec![GroupedChange { db, slot, key, change: command }], transaction)
+                let change = GroupedChange { db, slot, key, change: command };
+                let mut route = Route::default();
+                route.add(&change, self.partitions);
+                let (home, partitions) = route.finish(db, self.partitions);
+                group(vec![change], home, partitions, transaction)
             }
         }
-    }
-
-    fn group(&self, changes: Vec<GroupedChange>, transaction: bool) -> Record {
-        let home = changes.iter().find(|change| matches!(change.change, Change::Command(_)));
-        let (db, slot, key) = match home {
-            Some(home) => (home.db, home.slot, home.key.clone()),
-            None => (self.selected_db, change::first_slot(), Bytes::new()),
-        };
-        let home = self.partition(slot);
-        let touched = self.partitions_of(&changes);
-        let others = touched.into_iter().filter(|other| *other != home);
-        let mut partitions: Vec<u16> = std::iter::once(home).chain(others).collect();
-        if partitions.len() == 1 {
-            partitions.clear();
-        }
-        let group = Group { changes, partitions, number: 0, last: true, transaction };
-        Record::Group { db, slot, key, group }
-    }
-
-    fn is_in_one_partition(&self, command: &Command) -> bool {
-        if matches!(command.keys, KeyArgs::First) {
-            return true;
-        }
-        let mut partitions = keys_of(command).map(|key| self.partition(Slot::of_key(key)));
-        let first = partitions.next();
-        partitions.all(|other| Some(other) == first)
-    }
-
-    /// Every partition that the changes touch, in order, each once.
-    fn partitions_of(&self, changes: &[GroupedChange]) -> Vec<u16> {
-        let mut partitions = Vec::with_capacity(changes.len());
-        for GroupedChange { slot, change, .. } in changes {
-            match change {
-                Change::Command(Command { keys: KeyArgs::First, .. }) => {
-                    partitions.push(self.partition(*slot));
-                }
-                Change::Command(command) => {
-                    let keys = keys_of(command);
-                    partitions.extend(keys.map(|key| self.partition(Slot::of_key(key))));
-                }
-                Change::Flush { .. } | Change::SwapDb { .. } | Change::Function(_) => {
-                    return (0..self.partitions).collect();
-                }
-            }
-        }
-        partitions.sort_unstable();
-        partitions.dedup();
-        partitions
-    }
-
-    fn partition(&self, slot: Slot) -> u16 {
-        let number = partition_of(slot, u32::from(self.partitions));
-        u16::try_from(number).expect("fewer partitions than slots")
     }
 
     /// The time in our own heartbeat, if this is one: `SET key <ms> …`.
@@ -304,8 +264,15 @@ impl Translator {
     }
 }
 
-fn keys_of(command: &Command) -> impl Iterator<Item = &Bytes> {
-    command.written_keys().chain(command.read_keys())
+fn group(
+    changes: Vec<GroupedChange>,
+    home: Home,
+    partitions: Vec<u16>,
+    transaction: bool,
+) -> Record {
+    let Home { db, slot, key } = home;
+    let group = Group { changes, partitions, number: 0, last: true, transaction };
+    Record::Group { db, slot, key, group }
 }
 
 fn number(raw: &RawCommand, index: usize, what: &'static str) -> Result<u32, TranslateError> {

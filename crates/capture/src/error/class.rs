@@ -70,11 +70,7 @@ impl Classified for IntakeError {
             Self::Transfer { source, .. } => source.class(),
             Self::Silent { .. } | Self::Diverged { .. } | Self::Changed { .. } => Class::Retry,
             // The link is given up until there is room: what is missing is asked for again then.
-            Self::Spool(SpoolError::Io { source, .. })
-                if source.kind() == std::io::ErrorKind::StorageFull =>
-            {
-                Class::Retry
-            }
+            Self::Spool(error) if error.is_disk_full() => Class::Retry,
             Self::Unasked { .. } | Self::Unfit { .. } | Self::Spool(_) => Class::Operator,
         }
     }
@@ -101,8 +97,8 @@ impl SpoolError {
         match self {
             Self::Full { .. } => {
                 "find out why the journal does not take records (a full disk, a broker that is \
-                 down), or allow the spool more; then start again: the stream goes on where the \
-                 journal ends"
+                 down), or allow the spool more, where a transaction of the source is larger; then \
+                 start again: the stream goes on where the journal ends"
             }
             Self::InUse { .. } => {
                 "give each capture a spool directory of its own, and do not start one twice"

@@ -2,14 +2,13 @@
 
 use bytes::Bytes;
 use event::codec::Head;
-use event::control::{Barrier, Control};
-use event::group::Cutter;
-use event::{Body, Event, Group, Position, Stamp};
-use journal::Partition;
+use event::control::Control;
+use event::{Body, Event, Position, Stamp};
 use wire::command::normalise::Era;
 use wire::resp::scan::{RawCommand, ScanLimits, StreamScanner};
 
 use super::epochs::Next;
+use super::group::AsideChanges;
 use super::{Phase, Session, control_event};
 use crate::error::SessionError;
 use crate::limits::BATCH_BYTES;
@@ -19,12 +18,14 @@ use crate::translate::{Record, TranslateError, Translated, Translator};
 #[derive(Debug)]
 pub(super) struct StreamReader {
     scanner: StreamScanner,
-    translator: Translator,
+    pub(super) translator: Translator,
     /// Offset after the last whole command.
     offset: u64,
     /// Offset after the last command whose effect has been recorded: inside a transaction, before
     /// its MULTI.
     recorded: u64,
+    /// The beginning of an open transaction that is too large for the memory.
+    pub(super) aside: Option<AsideChanges>,
 }
 
 // === impl StreamReader ===
@@ -42,6 +43,7 @@ impl StreamReader {
             translator: Translator::new(era, partitions, selected_db, heartbeat_key),
             offset,
             recorded: offset,
+            aside: None,
         }
     }
 
@@ -99,6 +101,7 @@ impl Session {
             let Some(raw) = self.stream_reader()?.next()? else { break };
             let translated = self.translate(&raw, arrived_ms).await?;
             self.record(translated, arrived_ms).await?;
+            self.put_excess_aside().await?;
             self.stream_reader()?.settle();
         }
         self.flush().await
@@ -114,7 +117,7 @@ impl Session {
         Ok(())
     }
 
-    async fn flush_if_full(&mut self) -> Result<(), SessionError> {
+    pub(super) async fn flush_if_full(&mut self) -> Result<(), SessionError> {
         if self.parts.outlet.batch_bytes() < BATCH_BYTES { Ok(()) } else { self.flush().await }
     }
 
@@ -195,30 +198,7 @@ impl Session {
         }
     }
 
-    /// A group in as many records as it needs, and a barrier in each other partition.
-    async fn append_group(&mut self, head: &Head<'_>, group: Group) -> Result<u64, SessionError> {
-        let Group { changes, partitions, transaction, .. } = group;
-        let mut cutter = Cutter::new(head, partitions.clone(), transaction);
-        let mut records = 1;
-        for change in changes {
-            if let Some(event) = cutter.push(change) {
-                self.parts.outlet.push(&event)?;
-                self.flush_if_full().await?;
-                records += 1;
-            }
-        }
-        self.parts.outlet.push(&cutter.finish())?;
-        let home = self.parts.outlet.partition_of(head.slot);
-        for other in partitions.iter().filter(|other| **other != home.0) {
-            let barrier = Barrier { home_partition: home.0, partitions: partitions.clone() };
-            let control = Control::Barrier(barrier);
-            let event = control_event(head.position, head.stamp.clone(), control);
-            self.parts.outlet.push_to(Partition(*other), &event)?;
-        }
-        Ok(records)
-    }
-
-    fn stream_reader(&mut self) -> Result<&mut StreamReader, SessionError> {
+    pub(super) fn stream_reader(&mut self) -> Result<&mut StreamReader, SessionError> {
         match &mut self.phase {
             Phase::Stream(stream) => Ok(stream),
             _ => Err(SessionError::OutOfPlace { what: "bytes of the stream" }),

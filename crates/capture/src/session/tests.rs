@@ -24,6 +24,7 @@ use crate::heartbeat::SourceClock;
 use crate::outlet::Holdings;
 use crate::resume::read_tail;
 use crate::spool::{SpoolConfig, SpoolWriter, spool};
+use crate::testing::records;
 use wire::command::normalise::Era;
 
 const PARTITIONS: u16 = 4;
@@ -55,6 +56,8 @@ struct Simulation {
     destination: Destination,
     /// Whether partitions may lose records each for itself: then nothing may span them.
     is_partitioned: bool,
+    /// How much of a transaction is held in memory; none: sometimes little, sometimes much.
+    transaction_bytes: Option<usize>,
 }
 
 /// What the session was told and what it tells.
@@ -84,6 +87,7 @@ impl Simulation {
             journal: MemoryJournal::new("test", PARTITIONS),
             destination: Destination::new(PARTITIONS),
             is_partitioned,
+            transaction_bytes: None,
             random,
         }
     }
@@ -121,6 +125,11 @@ impl Simulation {
                 raw_value_bytes: 100_000,
                 part_bytes: 100_000,
                 ..rdb::Limits::default()
+            },
+            transaction_bytes: match self.transaction_bytes {
+                Some(bytes) => bytes,
+                None if self.random.chance(0.5) => 500,
+                None => 1 << 20,
             },
         };
         let link = Link::of(&tail);
@@ -270,4 +279,32 @@ fn every_change_is_there_once_and_in_order_whatever_crashes() {
 #[test]
 fn every_change_is_there_once_also_when_partitions_lose_records_each_for_itself() {
     simulate_all(1_000_000..1_000_150, true);
+}
+
+/// What is recorded of a source's life with so much memory for a transaction.
+async fn recorded(seed: u64, transaction_bytes: usize) -> Vec<(u16, Event)> {
+    let dir = tempfile::tempdir().unwrap();
+    let mut simulation = Simulation::new(seed, false);
+    simulation.transaction_bytes = Some(transaction_bytes);
+    let steps = 2 + simulation.random.below(3);
+    for _ in 0..steps {
+        simulation.world.write_some();
+    }
+    simulation.finish(dir.path()).await;
+    for _ in 0..30 {
+        simulation.world.write_some();
+    }
+    simulation.clock.advance(Duration::from_millis(1));
+    simulation.finish(dir.path()).await;
+    simulation.judge().await;
+    records(&simulation.journal).await
+}
+
+#[tokio::test]
+async fn the_records_of_a_transaction_do_not_depend_on_the_memory_for_it() {
+    for seed in 2_000_000..2_000_040 {
+        let (little, much) = (recorded(seed, 0).await, recorded(seed, usize::MAX).await);
+        assert!(little.len() > 50, "{} records", little.len());
+        assert!(little == much, "other records with seed {seed}");
+    }
 }

@@ -18,7 +18,7 @@ pub(super) struct FileId(u64);
 const FILE_BYTES: u64 = 64 << 20;
 
 /// Every spool file has this extension; nothing else in the directory is touched.
-const EXTENSION: &str = "spool";
+pub(super) const EXTENSION: &str = "spool";
 
 /// Whoever holds the lock on this file owns the directory.
 const LOCK_NAME: &str = "lock";
@@ -76,7 +76,7 @@ fn clear(dir: &Path) -> Result<(), SpoolError> {
     Ok(())
 }
 
-fn failed(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> SpoolError {
+pub(super) fn failed(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> SpoolError {
     let path = path.to_owned();
     move |source| SpoolError::Io { what, path, source }
 }
@@ -168,7 +168,7 @@ fn remove(path: &Path) {
     }
 }
 
-async fn off_thread<T: Send + 'static>(
+pub(super) async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, SpoolError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| SpoolError::Io {

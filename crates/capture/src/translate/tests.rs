@@ -1,5 +1,6 @@
 //! Every kind of command, alone and in transactions, in one and in several partitions.
 
+use event::KeyArgs;
 use wire::command::info::from_command_info;
 use wire::resp::reply::ReplyDecoder;
 use wire::resp::scan::{ScanLimits, StreamScanner};
@@ -171,9 +172,9 @@ fn what_cannot_be_split_over_partitions_is_a_group() {
     // Partitions of four: foo 2 (slot 12182), bar 1 (slot 5061), hello 0 (slot 866).
     let shown =
         |translator: &mut Translator, line: &str| all_shown(last(translator, &[line]).unwrap());
-    let foo = translator.partition(Slot::of_key(b"foo"));
-    let bar = translator.partition(Slot::of_key(b"bar"));
-    let hello = translator.partition(Slot::of_key(b"hello"));
+    let foo = translator.partitions.of(Slot::of_key(b"foo"));
+    let bar = translator.partitions.of(Slot::of_key(b"bar"));
+    let hello = translator.partitions.of(Slot::of_key(b"hello"));
     assert_eq!((foo, bar, hello), (2, 1, 0));
     assert_eq!(
         shown(&mut translator, "RENAME foo bar"),
@@ -196,7 +197,7 @@ fn a_transaction_appears_at_once_with_the_database_of_each_change() {
     }
     assert!(translator.in_transaction());
     let outcome = last(&mut translator, &["SELECT 3", "exec"]).unwrap();
-    let x = translator.partition(Slot::of_key(b"x"));
+    let x = translator.partitions.of(Slot::of_key(b"x"));
     assert_eq!(x, 3);
     assert_eq!(
         all_shown(outcome),
@@ -425,4 +426,30 @@ fn an_unknown_command_is_asked_about_and_then_taken_with_caution() {
     );
     let error = last(&mut translator, &["MOD.MIX"]).unwrap_err();
     assert!(matches!(error, TranslateError::NoKeys { .. } | TranslateError::Keys(_)), "{error}");
+}
+
+#[test]
+fn what_an_open_transaction_has_no_room_for_is_handed_over_once_and_in_order() {
+    let mut translator = translator(4);
+    let mut handed_over = Vec::new();
+    let mut last = Translated::Nothing;
+    for raw in commands(&["MULTI", "SET foo 1", "SET bar 2", "SELECT 3", "DEL hello", "EXEC"]) {
+        last = translator.take(&raw, NOW_MS).unwrap();
+        handed_over.push(translator.excess(0).map_or(0, |changes| changes.len()));
+    }
+    // One change alone might have to stand for itself.
+    assert_eq!(handed_over, [0, 0, 2, 0, 1, 0]);
+    let Translated::Changes(records) = last else { panic!("{last:?}") };
+    let [Record::Group { db: 0, key, group, .. }] = &records[..] else { panic!("{records:?}") };
+    assert_eq!((&key[..], group.changes.len()), (&b"foo"[..], 0));
+    assert_eq!(group.partitions, [2, 0, 1]);
+}
+
+#[test]
+fn a_transaction_with_room_keeps_everything() {
+    let mut translator = translator(4);
+    for raw in commands(&["MULTI", "SET foo 1", "SET bar 2"]) {
+        translator.take(&raw, NOW_MS).unwrap();
+    }
+    assert_eq!(translator.excess(10_000), None);
 }
