@@ -11,6 +11,9 @@ use testkit::{
 /// Long enough for a loaded machine; nothing waits for it when all is well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How far the stream of a source that expires keys by relative times may lag behind it.
+const LAG_MS: u64 = 500;
+
 /// How long a source may take to remove what has expired: its cycle runs ten times a second, over samples.
 const SETTLING: Duration = Duration::from_secs(15);
 
@@ -94,7 +97,8 @@ impl Pair {
     }
 
     fn differences(&self) -> Result<Vec<Difference>> {
-        let tolerance = Tolerance::native(self.source.kind(), self.destination.kind());
+        let source = self.source.kind();
+        let tolerance = Tolerance::native(source, self.destination.kind()).with_lag(source, LAG_MS);
         let source = Dataset::read(&mut self.source.client()?)?;
         let destination = Dataset::read(&mut self.destination.client()?)?;
         Ok(compare(&source, &destination, &tolerance))

@@ -11,6 +11,7 @@ use anyhow::Result;
 
 use crate::client::Client;
 
+mod clock;
 mod compare;
 mod hll;
 mod read;

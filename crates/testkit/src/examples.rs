@@ -6,6 +6,7 @@
 
 use crate::client::{Command, spoken};
 use crate::kind::Kind;
+use crate::since;
 use crate::words::{commands, unescape};
 
 mod collections;
@@ -39,12 +40,22 @@ type Table = (Since, &'static [&'static str]);
 pub const WITHOUT_EXAMPLE: &[(&str, &str)] =
     &[("migrate", "needs a second server"), ("cluster|flushslot", "needs a cluster")];
 
-/// All examples for a server, in an order in which they may run one after the other.
+/// All examples for a server, in an order in which they may run one after the other. Of a server
+/// whose scripts replicate as such, those with scripts are left out.
 pub fn every_command(kind: Kind) -> Vec<Example> {
     let tables = [keyspace::TABLES, strings::TABLES, collections::TABLES, streams::TABLES].concat();
     let lines =
         tables.iter().filter(|(since, _)| since.includes(kind)).flat_map(|(_, lines)| *lines);
-    lines.enumerate().map(|(number, line)| Example::parse(line, number)).collect()
+    let mut all = Vec::new();
+    for (number, line) in lines.enumerate() {
+        let (setup, run) = line.split_once(" -> ").unwrap_or(("", line));
+        let is_script = run.starts_with("EVAL ");
+        let fits = since::knows(kind, setup) && since::knows(kind, run);
+        if fits && !(is_script && kind.replicates_scripts()) {
+            all.push(Example::parse(line, number));
+        }
+    }
+    all
 }
 
 // === impl Example ===

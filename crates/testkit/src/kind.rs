@@ -33,6 +33,17 @@ impl Kind {
     /// them as well.
     pub const OLD: [Self; 3] = [Self::Redis2_8, Self::Redis3_2, Self::Redis5_0];
 
+    /// All of them, oldest first.
+    pub const EVERY: [Self; 7] = [
+        Self::Redis2_8,
+        Self::Redis3_2,
+        Self::Redis5_0,
+        Self::Redis6_2,
+        Self::Redis7_0,
+        Self::Redis8_2,
+        Self::Valkey9_1,
+    ];
+
     /// Its name in `scripts/servers`.
     pub fn name(self) -> &'static str {
         match self {
@@ -68,6 +79,16 @@ impl Kind {
     /// Whether single fields of a hash can expire.
     pub fn has_field_expiry(self) -> bool {
         matches!(self, Self::Redis8_2 | Self::Valkey9_1)
+    }
+
+    /// Whether there are streams.
+    pub fn has_streams(self) -> bool {
+        self.at_least(5, 0)
+    }
+
+    /// Whether its replicas get scripts as such, and not what they did.
+    pub fn replicates_scripts(self) -> bool {
+        !self.at_least(5, 0)
     }
 
     /// Whether there are functions (FUNCTION LOAD).

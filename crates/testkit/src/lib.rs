@@ -12,6 +12,7 @@ mod kind;
 mod port;
 mod process;
 mod server;
+mod since;
 mod spawn;
 mod tls;
 mod value;

@@ -8,7 +8,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 #[test]
 fn every_kind_starts_answers_and_has_its_version() {
-    for kind in Kind::ALL {
+    for kind in Kind::EVERY {
         let server = Server::start(kind, &["maxmemory 50mb"]).unwrap();
         let mut client = server.client().unwrap();
         let field = if kind.is_valkey() { "valkey_version" } else { "redis_version" };

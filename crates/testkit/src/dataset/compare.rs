@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::clock;
 use super::{Content, Dataset, Entry, Field, Score, hll};
 use crate::client::abridged;
 use crate::kind::Kind;
@@ -16,14 +17,17 @@ const OWN_KEYS: &[u8] = b"keyferry:";
 const NAMED_MEMBERS: usize = 5;
 /// How many differences a failed assertion names.
 const NAMED_DIFFERENCES: usize = 20;
-/// How exactly the deadline of a server without PEXPIRETIME can be told: two clock readings apart.
-const PTTL_SLACK_MS: u64 = 500;
 
 /// What is not counted as a difference. The left data set is the source's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tolerance {
     /// How far deadlines may lie apart, in milliseconds.
     pub ttl_slack_ms: u64,
+    /// How far the times of deliveries of pending entries may lie apart, in milliseconds.
+    pub delivery_slack_ms: u64,
+    /// A number without a deadline where the source has one: up to 5.0 an INCRBYFLOAT is propagated
+    /// as a plain SET. The source deletes the key when its time has come.
+    pub increments_end_expiry: bool,
     /// A pending entry that was delivered more often, and later, at the source: reading one's own
     /// history (`XREADGROUP … 0`) is not propagated.
     pub history_reads: bool,
@@ -108,12 +112,16 @@ pub fn assert_same(left: &Dataset, right: &Dataset, tolerance: &Tolerance) {
 impl Tolerance {
     /// What native replication between such servers does not carry, and nothing more.
     ///
-    /// Of a Redis 6.2 that expires keys by relative times, the lag of the stream lengthens
-    /// deadlines: a test that sets some widens `ttl_slack_ms` by the lag it allows.
+    /// Of a source up to Redis 6.2, which expires keys by relative times, the lag of the stream
+    /// lengthens deadlines: a test that sets some says [`Tolerance::with_lag`].
     pub fn native(source: Kind, destination: Kind) -> Self {
-        let old = !source.at_least(7, 0) || !destination.at_least(7, 0);
+        // What a server says in times from now on is told to some milliseconds.
+        let told = |exactly: bool| if exactly { 0 } else { clock::SLACK_MS };
+        let (old, new) = (source.min(destination), source.max(destination));
         Self {
-            ttl_slack_ms: if old { PTTL_SLACK_MS } else { 0 },
+            ttl_slack_ms: told(old.at_least(7, 0)) + told(new.at_least(7, 0)),
+            delivery_slack_ms: told(old.at_least(6, 0)) + told(new.at_least(6, 0)),
+            increments_end_expiry: !source.at_least(6, 0),
             history_reads: true,
             blocked_consumers: true,
             entries_read: source == Kind::Redis7_0,
@@ -122,6 +130,14 @@ impl Tolerance {
             claims_of_deleted: !source.at_least(7, 0) && destination.at_least(7, 0),
             module_bytes: false,
         }
+    }
+
+    /// The same, with deadlines that a source's relative times let slip by up to the lag of its
+    /// stream. From 7.0 on there are no such times.
+    #[must_use]
+    pub fn with_lag(self, source: Kind, lag_ms: u64) -> Self {
+        let lag_ms = if source.at_least(7, 0) { 0 } else { lag_ms };
+        Self { ttl_slack_ms: self.ttl_slack_ms + lag_ms, ..self }
     }
 }
 
@@ -161,7 +177,10 @@ impl Judge<'_> {
 
     fn both(&self, left: &Entry, right: &Entry) -> Vec<String> {
         let mut found = self.contents(&left.content, &right.content);
-        if !self.same_deadline(left.expires_at_ms, right.expires_at_ms) {
+        let ended = self.tolerance.increments_end_expiry
+            && right.expires_at_ms.is_none()
+            && is_number(&left.content);
+        if !ended && !self.same_deadline(left.expires_at_ms, right.expires_at_ms) {
             let (left, right) = (deadline(left.expires_at_ms), deadline(right.expires_at_ms));
             found.push(format!("expires {left} != {right}"));
         }
@@ -266,6 +285,11 @@ impl Judge<'_> {
         };
         (self.tolerance.bitfield_overflow_fail && made_room) || self.has_withered(&left.content)
     }
+}
+
+fn is_number(content: &Content) -> bool {
+    let Content::String(bytes) = content else { return false };
+    std::str::from_utf8(bytes).is_ok_and(|text| text.parse::<f64>().is_ok())
 }
 
 fn lists(left: &[Vec<u8>], right: &[Vec<u8>]) -> Option<String> {

@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
 
+use super::clock::{self, server_ms};
 use super::{Content, Dataset, Entry, Field, Score, StreamValue, VECTOR_SET};
 use crate::client::{Client, Command, abridged, command};
 use crate::value::Value;
 
 /// Keys handled in one go, and asked for per SCAN.
 const CHUNK_KEYS: usize = 1000;
+/// The same for a server that tells deadlines as times from now on: all are told at one moment.
+const CHUNK_KEYS_OF_ONE_MOMENT: usize = 200;
 /// What DUMP puts behind a value: version (2 bytes) and checksum (8).
 const DUMP_FOOTER_BYTES: usize = 10;
 
@@ -24,6 +27,8 @@ struct Abilities {
     absolute_expiry: bool,
     field_expiry: bool,
     functions: bool,
+    /// `XINFO STREAM … FULL`.
+    whole_streams: bool,
 }
 
 pub(super) fn dataset(client: &mut Client) -> Result<Dataset> {
@@ -31,13 +36,16 @@ pub(super) fn dataset(client: &mut Client) -> Result<Dataset> {
         absolute_expiry: knows(client, "pexpiretime")?,
         field_expiry: knows(client, "hpexpiretime")?,
         functions: knows(client, "function")?,
+        // Both came with 6.0.
+        whole_streams: knows(client, "acl")?,
     };
+    let chunk_keys = if abilities.absolute_expiry { CHUNK_KEYS } else { CHUNK_KEYS_OF_ONE_MOMENT };
     let mut dbs = BTreeMap::new();
     for db in populated(client)? {
         client.select(db)?;
         let keys: Vec<Vec<u8>> = scan(client)?.into_iter().collect();
         let mut entries = BTreeMap::new();
-        for chunk in keys.chunks(CHUNK_KEYS) {
+        for chunk in keys.chunks(chunk_keys) {
             read_chunk(client, &abilities, chunk, &mut entries)
                 .with_context(|| format!("read database {db}"))?;
         }
@@ -87,6 +95,8 @@ fn read_chunk(
     into: &mut BTreeMap<Vec<u8>, Entry>,
 ) -> Result<()> {
     let known = types_and_deadlines(client, abilities, keys)?;
+    let in_parts = |known: &Known<'_>| known.type_name == "stream" && !abilities.whole_streams;
+    let (told_in_parts, known): (Vec<_>, Vec<_>) = known.into_iter().partition(in_parts);
     let questions: Vec<Command> =
         known.iter().map(|known| question(&known.type_name, known.key)).collect();
     let values = client.batch(&questions)?;
@@ -102,6 +112,12 @@ fn read_chunk(
         let content = content(&known.type_name, value)
             .with_context(|| format!("read key {}", abridged(known.key)))?;
         read.push((known.key, Entry { content, expires_at_ms: known.expires_at_ms }));
+    }
+    for Known { key, expires_at_ms, .. } in told_in_parts {
+        if let Some(stream) = StreamValue::read_parts(client, key)? {
+            let content = Content::Stream(Box::new(stream));
+            read.push((key, Entry { content, expires_at_ms }));
+        }
     }
     if abilities.field_expiry {
         field_deadlines(client, &mut read)?;
@@ -137,13 +153,16 @@ fn types_and_deadlines<'a>(
     keys: &'a [Vec<u8>],
 ) -> Result<Vec<Known<'a>>> {
     let deadline = if abilities.absolute_expiry { "PEXPIRETIME" } else { "PTTL" };
-    let mut questions = vec![command(&["TIME"])];
+    let mut questions = Vec::with_capacity(2 * keys.len());
     for key in keys {
         questions.push(vec![b"TYPE".to_vec(), key.clone()]);
         questions.push(vec![deadline.as_bytes().to_vec(), key.clone()]);
     }
-    let mut replies = client.all(&questions)?.into_iter();
-    let now_ms = server_ms(&replies.next().context("TIME was not answered")?)?;
+    let (now_ms, replies) = match abilities.absolute_expiry {
+        true => (0, client.all(&questions)?),
+        false => clock::ask(client, &questions)?,
+    };
+    let mut replies = replies.into_iter();
     let mut known = Vec::with_capacity(keys.len());
     for key in keys {
         let (Some(type_name), Some(deadline)) = (replies.next(), replies.next()) else {
@@ -280,12 +299,4 @@ fn functions(client: &mut Client) -> Result<BTreeMap<String, String>> {
         functions.insert(part("library_name")?, part("library_code")?);
     }
     Ok(functions)
-}
-
-/// TIME's answer in milliseconds since the epoch.
-fn server_ms(time: &Value) -> Result<u64> {
-    match time.clone().array()?.as_slice() {
-        [seconds, micros] => Ok(u64::try_from(seconds.int()? * 1000 + micros.int()? / 1000)?),
-        _ => bail!("TIME answered {time}"),
-    }
 }

@@ -16,6 +16,8 @@ pub(super) const TABLES: &[Table] = &[
 const LISTS: &[&str] = &[
     "LPUSH @k a b c",
     "RPUSH @k a b c",
+    "RPUSH @k a -> LPUSHX @k b",
+    "RPUSH @k a -> RPUSHX @k b",
     "RPUSH @k a -> LPUSHX @k b c",
     "RPUSH @k a -> RPUSHX @k b c",
     "RPUSH @k a b c -> LPOP @k",
@@ -53,6 +55,7 @@ const SETS: &[&str] = &[
 ];
 
 const HASHES: &[&str] = &[
+    "HSET @k f v",
     "HSET @k f v g w",
     r"HSET @k \e \e \x00 \xff",
     "HMSET @k f v g w",

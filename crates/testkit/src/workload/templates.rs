@@ -4,6 +4,7 @@
 //! must not be in one.
 
 use crate::kind::Kind;
+use crate::since;
 
 /// A line with blanks, as `fill` knows them.
 pub(super) type Template = &'static str;
@@ -13,6 +14,9 @@ pub(super) fn singles(kind: Kind, cluster: bool) -> Vec<Template> {
     let mut all = [STRINGS, BITS, LISTS, SETS, HASHES, SORTED_SETS, PLACES, STREAMS, KEYS].concat();
     if !cluster {
         all.extend(ACROSS_DATABASES);
+    }
+    if kind.at_least(5, 0) {
+        all.push(OVERWRITE);
     }
     if kind.at_least(7, 0) {
         all.extend(VERSION_7);
@@ -26,19 +30,27 @@ pub(super) fn singles(kind: Kind, cluster: bool) -> Vec<Template> {
     if kind.is_valkey() {
         all.extend(VALKEY_9);
     }
-    all
+    known(kind, all)
 }
 
-/// Lines that stand alone.
+/// Lines that stand alone. Of a server whose scripts replicate as such there are none.
 pub(super) fn units(kind: Kind, cluster: bool) -> Vec<Template> {
-    let mut all = [BLOCKING, SCRIPTS, GROUPS].concat();
+    let mut all = [BLOCKING, GROUPS].concat();
+    if !kind.replicates_scripts() {
+        all.extend(SCRIPTS);
+    }
     if kind.has_functions() {
         all.extend(FUNCTIONS);
     }
     if !cluster {
         all.extend(WHOLE_DATABASES);
     }
-    all
+    known(kind, all)
+}
+
+fn known(kind: Kind, mut lines: Vec<Template>) -> Vec<Template> {
+    lines.retain(|line| since::knows(kind, line));
+    lines
 }
 
 /// Loads what the load calls; the first thing that is sent.
@@ -54,7 +66,6 @@ const STRINGS: &[Template] = &[
     "SET $str $value KEEPTTL",
     "SET $str $value NX",
     "SET $str $value XX GET",
-    "set $any $value",
     "SETNX $str $value",
     "SETEX $str $sec $value",
     "PSETEX $str $ms $value",
@@ -77,6 +88,9 @@ const STRINGS: &[Template] = &[
     "PFMERGE $hll $hll $hll",
     "PFCOUNT $hll",
 ];
+
+/// A string in the place of any key. Redis 3.2 dies of a PFADD to a key that holds a number.
+const OVERWRITE: Template = "set $any $value";
 
 const BITS: &[Template] = &[
     "SETBIT $bits $bit 1",
@@ -212,6 +226,7 @@ const KEYS: &[Template] = &[
     "COPY $set $set REPLACE",
     "COPY $stream $stream REPLACE",
     r"RESTORE $list 0 \x0e\x01\x11\x11\x00\x00\x00\x0d\x00\x00\x00\x02\x00\x00\x01a\x03\x01b\xff\x09\x00T6\x08\xec\x97\x04dJ REPLACE",
+    r"RESTORE $list 0 \x0a\x11\x11\x00\x00\x00\x0d\x00\x00\x00\x02\x00\x00\x01a\x03\x01b\xff\x06\x00\xf4\x86\xcf\xa0u\xf8\x9c\xbf",
     r"RESTORE $str $future \x00\x05value\x09\x00Q\x04\x90\xf4\x95,\xf8\xdf REPLACE ABSTTL",
 ];
 
