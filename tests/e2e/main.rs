@@ -17,4 +17,5 @@ mod refusals;
 mod resync;
 mod secure;
 mod single;
+mod status;
 mod tail;

@@ -1,8 +1,11 @@
 //! The command line: subcommands, their own flags, and every option of the table as a flag.
 
+use std::ffi::OsStr;
+
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::options::layers::Values;
+use crate::options::layers::{Origin, Values};
 use crate::options::{Kind, OPTIONS, OptionSpec};
 
 /// The whole command line.
@@ -185,23 +188,51 @@ fn flag_of(option: &OptionSpec) -> Arg {
         .allow_hyphen_values(option.kind == Kind::List);
     match option.kind {
         Kind::Flag => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
-        Kind::Word(words) => arg.value_parser(words.to_vec()),
+        Kind::Word(words) => arg.value_parser(Words(words)),
         _ => arg,
     }
 }
 
 /// Puts the options that were given as flags, and the two endpoints, over the values.
-pub(crate) fn add_flags(matches: &ArgMatches, values: &mut Values, problems: &mut Vec<String>) {
+pub(crate) fn add_flags(matches: &ArgMatches, values: &mut Values) {
     for option in OPTIONS {
-        let given = |id: &str| matches.try_get_one::<String>(id).ok().flatten().cloned();
+        let given = |id: &str| matches.try_get_one::<String>(id).ok().flatten();
         let positional = match option.path {
-            "source.uri" => given(SOURCE),
-            "destination.uri" => given(DESTINATION),
+            "source.uri" => Some(SOURCE),
+            "destination.uri" => Some(DESTINATION),
             _ => None,
         };
-        if let Some(value) = given(option.path).or(positional) {
-            values.add_flag(option, &value, problems);
+        if let Some(name) = positional
+            && let Some(value) = given(name)
+        {
+            values.add_argument(option, value, Origin::Argument(name));
         }
+        if let Some(value) = given(option.path) {
+            values.add_argument(option, value, Origin::Flag(format!("--{}", option.flag())));
+        }
+    }
+}
+
+/// Takes every word, so that a wrong one is told together with what else is wrong, and shows those that are right.
+#[derive(Clone, Debug)]
+struct Words(&'static [&'static str]);
+
+// === impl Words ===
+
+impl TypedValueParser for Words {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.0.iter().map(PossibleValue::new)))
     }
 }
 

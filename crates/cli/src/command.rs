@@ -16,5 +16,8 @@ pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> R
         what: format!("start the threads: {error}"),
         advice: "check the limits of the account (ulimit -u)".to_owned(),
     })?;
-    runtime.block_on(future)
+    let result = runtime.block_on(future);
+    // What was given up must not hold the process.
+    runtime.shutdown_background();
+    result
 }

@@ -24,6 +24,8 @@ pub(crate) enum Exit {
     Journal,
     /// Tried again for as long as was allowed.
     GaveUp,
+    /// Asked whether it runs: it does not, or has said nothing for too long.
+    NotRunning,
 }
 
 /// An error on its way to a person.
@@ -49,6 +51,7 @@ impl Exit {
             Self::NotEmpty => 5,
             Self::Journal => 6,
             Self::GaveUp => 7,
+            Self::NotRunning => 8,
         }
     }
 }
@@ -75,6 +78,21 @@ impl Failure {
     /// An error before anything ran: nothing was tried again, so its place decides.
     pub(crate) fn at_start(exit: Exit, error: &dyn Classified) -> Self {
         Self { exit, what: chain(error), advice: error.advice() }
+    }
+
+    /// Everything that is wrong with the configuration.
+    pub(crate) fn configuration(problems: &[String]) -> Self {
+        let what = match problems {
+            [problem] => problem.clone(),
+            problems => format!(
+                "the configuration has {} problems:\n  {}",
+                problems.len(),
+                problems.join("\n  ")
+            ),
+        };
+        let advice = "see docs/configuration.md for every option, \
+            or `keyferry config` with the same flags for what is in force";
+        Self { exit: Exit::Usage, what, advice: advice.to_owned() }
     }
 
     /// Something wrong with arguments or configuration.

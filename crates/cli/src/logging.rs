@@ -1,7 +1,6 @@
 //! Log lines on standard error: text for people, JSON for machines.
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::exit::Failure;
@@ -11,11 +10,6 @@ pub(crate) fn start<W>(level: &str, json: bool, writer: W) -> Result<(), Failure
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    if !level.contains(['=', ',']) && level.parse::<LevelFilter>().is_err() {
-        return Err(Failure::usage(format!(
-            "log.level {level:?} is none of error, warn, info, debug, trace, off, nor a filter as capture=debug,info"
-        )));
-    }
     let filter = EnvFilter::try_new(level)
         .map_err(|error| Failure::usage(format!("log.level {level:?}: {error}")))?;
     let builder =

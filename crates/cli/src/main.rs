@@ -3,6 +3,7 @@
 mod args;
 mod command;
 mod exit;
+mod life;
 mod logging;
 mod options;
 mod output;
@@ -15,7 +16,7 @@ use clap::ArgMatches;
 use clap::error::ErrorKind;
 
 use crate::exit::{Exit, Failure};
-use crate::options::layers::{CONFIG_VARIABLE, ConfigError, Values};
+use crate::options::layers::{CONFIG_VARIABLE, Values};
 
 fn main() -> ExitCode {
     let matches = match args::command().try_get_matches() {
@@ -36,38 +37,32 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
         return Err(Failure::usage("no command given"));
     };
     match name {
-        "run" => command::run::run(&values(matches)?),
-        "tail" => command::tail::run(matches, &values(matches)?),
-        "status" => command::status::run(matches, &values(matches)?),
-        "config" => command::config::run(matches, &values(matches)?),
+        "run" => command::run::run(&values(matches)),
+        "tail" => command::tail::run(matches, &values(matches)),
+        "status" => command::status::run(matches, &values(matches)),
+        "config" => command::config::run(matches, &values(matches)),
         "quarantine" => command::quarantine::run(matches),
         other => Err(Failure::usage(format!("there is no command {other}"))),
     }
 }
 
-/// The configuration in force: defaults, file, environment, flags.
-pub(crate) fn values(matches: &ArgMatches) -> Result<Values, Failure> {
+/// The configuration in force: defaults, file, environment, flags. What is wrong with it is in it.
+pub(crate) fn values(matches: &ArgMatches) -> Values {
     let mut values = Values::defaults();
-    let mut problems = Vec::new();
-    let environment: Vec<(String, String)> = std::env::vars().collect();
+    let environment = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok()?;
+        // What is no text is told where it is read: as a file that is not there, as a word that is none.
+        Some((name, value.to_string_lossy().into_owned()))
+    });
+    let environment: Vec<(String, String)> = environment.collect();
     let named =
         environment.iter().find(|(name, _)| name == CONFIG_VARIABLE).map(|(_, path)| path.clone());
-    let file = matches.get_one::<String>("config").cloned().or(named);
-    if let Some(file) = file {
-        match std::fs::read_to_string(&file) {
-            Ok(text) => values.add_file(Path::new(&file), &text, &mut problems),
-            Err(error) => {
-                problems.push(format!("cannot read the configuration file {file}: {error}"));
-            }
-        }
+    if let Some(file) = matches.get_one::<String>("config").cloned().or(named) {
+        values.add_file_at(Path::new(&file));
     }
-    values.add_environment(environment, &mut problems);
-    args::add_flags(matches, &mut values, &mut problems);
-    if problems.is_empty() {
-        Ok(values)
-    } else {
-        Err(Failure::usage(ConfigError(problems).to_string()))
-    }
+    values.add_environment(environment);
+    args::add_flags(matches, &mut values);
+    values
 }
 
 fn show_usage(error: &clap::Error) -> Exit {

@@ -4,7 +4,9 @@
 //! environment variable is `KEYFERRY_` and the path in capitals with `_` for `.`. The documentation of the options
 //! is generated from this table, and a test compares the two.
 
+mod file;
 pub(crate) mod layers;
+pub(crate) mod near;
 pub(crate) mod reference;
 pub(crate) mod sample;
 mod table;

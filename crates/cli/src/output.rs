@@ -21,6 +21,18 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Prints a line beside a command's result.
+pub(crate) fn note(text: &str) {
+    let mut out = io::stderr().lock();
+    // There is nowhere left to say that standard error is closed.
+    drop(out.write_all(format!("{text}\n").as_bytes()));
+}
+
+/// Prints what is doubtful of the configuration.
+pub(crate) fn warn(warnings: &[String]) {
+    warnings.iter().for_each(|warning| note(&format!("keyferry: warning: {warning}")));
+}
+
 /// Tells a person what went wrong and what to do.
 pub(crate) fn error(failure: &Failure) {
     let mut out = io::stderr().lock();

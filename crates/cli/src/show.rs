@@ -2,9 +2,9 @@
 //! that `keyferry status` reads.
 
 mod figures;
+mod file;
 mod terminal;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use runtime::{Clock, StatusNode};
 use tokio_util::sync::CancellationToken;
 
 use self::figures::Figures;
+pub(crate) use self::file::StatusFile;
 pub(crate) use self::terminal::Screen;
 
 /// How often the file is written: as often as anyone could look.
@@ -28,7 +29,7 @@ pub(crate) struct Show {
     pub(crate) status: StatusNode,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) screen: Screen,
-    pub(crate) file: PathBuf,
+    pub(crate) file: StatusFile,
 }
 
 // === impl Show ===
@@ -53,7 +54,7 @@ impl Show {
             let last = stop.is_cancelled();
             if last || now.saturating_sub(file_at) >= FILE_INTERVAL {
                 file_at = now;
-                write_file(&self.file, &snapshot, self.clock.now_ms());
+                self.file.write(&snapshot, self.clock.now_ms());
             }
             if last {
                 return self.screen.finish();
@@ -63,20 +64,5 @@ impl Show {
                 () = self.clock.sleep(interval) => {}
             }
         }
-    }
-}
-
-/// Replaces the file in one step. That it could not be written only matters to who looks at it.
-fn write_file(path: &Path, snapshot: &serde_json::Value, now_ms: i64) {
-    let mut status = snapshot.clone();
-    if let Some(fields) = status.as_object_mut() {
-        fields.insert("written_at_ms".to_owned(), now_ms.into());
-        fields.insert("pid".to_owned(), std::process::id().into());
-    }
-    let new = path.with_extension("json.new");
-    let written =
-        std::fs::write(&new, format!("{status:#}\n")).and_then(|()| std::fs::rename(&new, path));
-    if let Err(error) = written {
-        tracing::debug!(path = %path.display(), %error, "the status file is not written");
     }
 }

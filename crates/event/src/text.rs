@@ -14,7 +14,7 @@ use wire::rdb::ValueType;
 
 pub use self::json::{Json, json};
 use self::quoted::Quoted;
-use self::utc::Utc;
+pub use self::utc::Utc;
 use crate::control::Control;
 use crate::fragment::Fragment;
 use crate::image::{Elements, Image, ImageHead, ImagePart, ImageValue, StreamPart};

@@ -1,4 +1,4 @@
-//! What the operating system asks of a process: the first request drains, the second is final.
+//! What the operating system asks of a process.
 //!
 //! SIGINT and SIGTERM mean the same. From [`Signals::install`] on, neither ends the process by
 //! itself.
@@ -6,7 +6,6 @@
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 /// SIGINT and SIGTERM, from the moment of [`Signals::install`].
 #[derive(Debug)]
@@ -34,16 +33,6 @@ impl Signals {
             _ = self.terminate.recv() => "SIGTERM",
         }
     }
-
-    /// Cancels `drain` on the first signal and `now` on the second, then returns.
-    pub async fn watch(mut self, drain: &CancellationToken, now: &CancellationToken) {
-        let first = self.next().await;
-        tracing::info!(signal = first, "draining; a second signal stops at once");
-        drain.cancel();
-        let second = self.next().await;
-        tracing::warn!(signal = second, "stopping at once");
-        now.cancel();
-    }
 }
 
 #[cfg(test)]
@@ -53,17 +42,11 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_first_signal_drains_and_the_second_is_final() {
-        let (drain, now) = (CancellationToken::new(), CancellationToken::new());
-        let signals = Signals::install().unwrap();
-        let watching = signals.watch(&drain, &now);
-        let asking = async {
-            kill_process(getpid(), Kind::TERM).unwrap();
-            drain.cancelled().await;
-            assert!(!now.is_cancelled());
-            kill_process(getpid(), Kind::INT).unwrap();
-            now.cancelled().await;
-        };
-        tokio::join!(watching, asking);
+    async fn every_signal_is_told_by_its_name() {
+        let mut signals = Signals::install().unwrap();
+        kill_process(getpid(), Kind::TERM).unwrap();
+        assert_eq!(signals.next().await, "SIGTERM");
+        kill_process(getpid(), Kind::INT).unwrap();
+        assert_eq!(signals.next().await, "SIGINT");
     }
 }

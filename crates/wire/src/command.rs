@@ -26,7 +26,7 @@ use std::borrow::Cow;
 pub use self::judge::{is_whole_state, overlap_safe};
 use self::keys::KeyFinder;
 use self::normalise::Rewrite;
-pub use self::table::{by_name, lookup};
+pub use self::table::{all, by_name, lookup};
 
 /// One command, or one subcommand of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,6 +15,6 @@ pub(crate) fn run(matches: &ArgMatches, values: &Values) -> Result<(), Failure> 
         return output::print(sample::toml().trim_end());
     }
     output::print(values.to_toml().trim_start())?;
-    let problems = typed::problems(values);
-    if problems.is_empty() { Ok(()) } else { Err(Failure::usage(problems.join("\n  "))) }
+    output::warn(&typed::check(values)?);
+    Ok(())
 }

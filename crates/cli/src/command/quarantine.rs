@@ -38,7 +38,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let Some((name, matches)) = matches.subcommand() else {
         return Err(Failure::usage("say what to do: list, retry or discard"));
     };
-    let place = Place::read(&crate::values(matches)?)?;
+    let place = Place::read(&crate::values(matches))?;
     super::block_on(async {
         match name {
             "list" if matches.get_flag("letters") => place.list_letters().await,
@@ -57,13 +57,13 @@ impl Place {
         let dir = reader.data_dir();
         let stream = reader.stream();
         let json = reader.flag("log.json");
-        let config = reader.destination(&dir);
-        let problems = reader.finish();
-        match config.filter(|_| problems.is_empty()) {
+        let config = reader.destination(&stream, &dir);
+        output::warn(&reader.finish()?);
+        match config {
             Some(config) => {
                 Ok(Self { config, stream, dir, json, clock: Arc::new(SystemClock::new()) })
             }
-            None => Err(Failure::usage(problems.join("\n  "))),
+            None => Err(Failure::usage("the destination is not named")),
         }
     }
 

@@ -1,5 +1,8 @@
 //! `keyferry run`: capture, journal and apply in one process.
 
+mod ending;
+mod steps;
+
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,21 +17,25 @@ use runtime::{
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use self::ending::{Asked, Ending};
 use crate::exit::{self, Exit, Failure};
-use crate::logging;
+use crate::life::Process;
 use crate::options::layers::Values;
 use crate::options::typed::{DataDir, Reader};
-use crate::show::{Screen, Show};
+use crate::show::{Screen, Show, StatusFile};
+use crate::{logging, output};
 
 /// Everything that `run` needs, read and checked.
 struct Settings {
     dir: DataDir,
+    stream: String,
     source: capture::Config,
     destination: apply::Config,
     journal: LocalConfig,
     letters: LocalConfig,
     level: String,
     json: bool,
+    warnings: Vec<String>,
 }
 
 /// What the parts of one process share.
@@ -36,6 +43,17 @@ struct Shared {
     clock: Arc<dyn Clock>,
     status: StatusNode,
     stop: CancellationToken,
+    /// Who asked to stop.
+    asked: Asked,
+    file: StatusFile,
+}
+
+/// What is there once everything has been opened and checked.
+struct Started {
+    /// First and last to be closed: the journal, and the letters of the quarantine.
+    journals: [Arc<LocalJournal>; 2],
+    capture: capture::Capture,
+    apply: apply::Apply,
 }
 
 /// Letters of the quarantine are few; one partition keeps them in order.
@@ -48,51 +66,35 @@ pub(crate) fn run(values: &Values) -> Result<(), Failure> {
     let settings = Settings::read(values)?;
     let screen = Screen::new(settings.json);
     logging::start(&settings.level, settings.json, screen.clone())?;
+    settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     super::block_on(bridge(settings, screen))
 }
 
 async fn bridge(settings: Settings, screen: Screen) -> Result<(), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let status = StatusNode::root();
     let tasks = Tasks::new(Arc::clone(&clock));
-    let shared = Shared { clock, status, stop: tasks.stop_token() };
-    watch_signals(&tasks, &shared)?;
+    let file = StatusFile::new(settings.dir.status(&settings.stream));
+    let shared = Shared {
+        clock,
+        status: StatusNode::root(),
+        stop: tasks.stop_token(),
+        asked: Asked::default(),
+        file,
+    };
+    shared.begin(&settings.stream);
+    shared.watch_signals(&tasks, &screen)?;
     make_dir(&settings.dir.0)?;
-    let journal = open(settings.journal, &shared).await?;
-    forget_others(&journal, &settings.destination.name).await?;
-    let letters = open(settings.letters, &shared).await?;
-    refuse_a_loop(&settings.source.source, &settings.destination.destination, &shared).await?;
-    let apply = shared.build_apply(settings.destination, &journal, &letters).await?;
-    let capture = shared.build_capture(settings.source, &journal).await?;
-    let shown = shared.show(screen, &settings.dir);
-    let shown_stop = CancellationToken::new();
-    let showing = Tasks::new(Arc::clone(&shared.clock));
-    let until = shown_stop.clone();
+    let (showing, until) = (Tasks::new(Arc::clone(&shared.clock)), CancellationToken::new());
+    let (shown, shown_until) = (shared.show(screen), until.clone());
     showing.spawn("show", OnFailure::Report, async move {
-        shown.run(until).await;
+        shown.run(shown_until).await;
         Ok(())
     });
-    let result = shared.run_both(&tasks, capture, apply).await;
-    shown_stop.cancel();
+    let result = Box::pin(shared.live(settings, &tasks)).await;
+    shared.end(&result);
+    until.cancel();
     showing.join(STOP_GRACE).await;
-    // Dropping them writes and syncs what was accepted.
-    drop((journal, letters));
-    result
-}
-
-fn watch_signals(tasks: &Tasks, shared: &Shared) -> Result<(), Failure> {
-    let signals = Signals::install().map_err(|error| Failure {
-        exit: Exit::Defect,
-        what: format!("take over SIGINT and SIGTERM: {error}"),
-        advice: "this is a defect of keyferry: please report it".to_owned(),
-    })?;
-    let (stop, now) = (shared.stop.clone(), CancellationToken::new());
-    tasks.spawn("signals", OnFailure::Report, async move {
-        signals.watch(&stop, &now).await;
-        // The second signal: whatever is under way is as safe as after a crash.
-        std::process::exit(SECOND_SIGNAL_CODE)
-    });
-    Ok(())
+    result.map(|ending| ending.log(&shared.asked))
 }
 
 /// Read, write and enter for the owner, nothing for others.
@@ -100,6 +102,9 @@ const PRIVATE: u32 = 0o700;
 
 /// What shells give a process that a SIGINT ended.
 const SECOND_SIGNAL_CODE: i32 = 130;
+
+const SECOND_SIGNAL: &str = "keyferry: ended at once by a second signal, with what was under way unfinished. \
+    Nothing is lost: start again to go on";
 
 /// Makes the data directory, for this account alone: it holds every value of the source.
 fn make_dir(dir: &Path) -> Result<(), Failure> {
@@ -109,38 +114,6 @@ fn make_dir(dir: &Path) -> Result<(), Failure> {
         what: format!("make the data directory {}: {error}", dir.display()),
         advice: "name a directory that this account may write by --data-dir".to_owned(),
     })
-}
-
-async fn open(config: LocalConfig, shared: &Shared) -> Result<Arc<LocalJournal>, Failure> {
-    let dir = config.dir.clone();
-    let parts = LocalParts { clock: Arc::clone(&shared.clock) };
-    let journal = LocalJournal::open(config, parts).await;
-    let journal = journal.map_err(|error| Failure::of(Exit::Journal, &error))?;
-    if let Some(cut) = &journal.open_report().cut {
-        tracing::warn!(journal = %dir.display(), ?cut, "a torn end was cut off: it is read from the source again");
-    }
-    Ok(Arc::new(journal))
-}
-
-/// A server that is copied to itself hears its own writes for ever. Servers that cannot be asked are for the two
-/// sides to complain about.
-async fn refuse_a_loop(
-    source: &Endpoint,
-    destination: &Endpoint,
-    shared: &Shared,
-) -> Result<(), Failure> {
-    let (source_run, destination_run) =
-        (shared.run_id(source).await, shared.run_id(destination).await);
-    match source_run.zip(destination_run) {
-        Some((one, other)) if one == other => Err(Failure {
-            exit: Exit::Usage,
-            what: format!("{source} and {destination} are the same server"),
-            advice:
-                "name two servers: one that is copied to itself would hear its own writes for ever"
-                    .to_owned(),
-        }),
-        _ => Ok(()),
-    }
 }
 
 /// A run has one destination: what another address of it had not released would hold the journal for ever.
@@ -162,18 +135,17 @@ impl Settings {
         let mut reader = Reader::new(values);
         let dir = reader.data_dir();
         let stream = reader.stream();
+        reader.check_all();
         let source = reader.source(&stream, &dir);
-        let destination = reader.destination(&dir);
+        let destination = reader.destination(&stream, &dir);
         let journal = reader.journal(&stream, &dir);
         let letters = LocalConfig::new(dir.quarantine(&stream), &stream, LETTER_PARTITIONS);
-        let json = reader.flag("log.json");
-        let problems = reader.finish();
-        let (Some(source), Some(destination), true) = (source, destination, problems.is_empty())
-        else {
-            return Err(Failure::usage(problems.join("\n  ")));
+        let (json, level) = (reader.flag("log.json"), reader.log_level());
+        let warnings = reader.finish()?;
+        let (Some(source), Some(destination)) = (source, destination) else {
+            return Err(Failure::usage("source and destination are not both named"));
         };
-        let level = values.get("log.level").unwrap_or("info").to_owned();
-        Ok(Self { dir, source, destination, journal, letters, level, json })
+        Ok(Self { dir, stream, source, destination, journal, letters, level, json, warnings })
     }
 }
 
@@ -225,12 +197,113 @@ impl Shared {
         built.map_err(|error| Failure::at_start(exit::of_capture_build(&error), &error))
     }
 
-    fn show(&self, screen: Screen, dir: &DataDir) -> Show {
+    fn show(&self, screen: Screen) -> Show {
         Show {
             status: self.status.clone(),
             clock: Arc::clone(&self.clock),
             screen,
-            file: dir.status(),
+            file: self.file.clone(),
+        }
+    }
+
+    /// Says who runs here.
+    fn begin(&self, stream: &str) {
+        self.status.set("state", "starting");
+        self.status.set("stream", stream);
+        let process = self.status.child("process");
+        Process::own().show(&process);
+        process.set("started_at_ms", runtime::status::Value::Timestamp(self.clock.now_ms()));
+    }
+
+    fn watch_signals(&self, tasks: &Tasks, screen: &Screen) -> Result<(), Failure> {
+        let mut signals = Signals::install().map_err(|error| Failure {
+            exit: Exit::Defect,
+            what: format!("take over SIGINT and SIGTERM: {error}"),
+            advice: "this is a defect of keyferry: please report it".to_owned(),
+        })?;
+        let (stop, status, asked) = (self.stop.clone(), self.status.clone(), self.asked.clone());
+        let screen = screen.clone();
+        tasks.spawn("signals", OnFailure::Report, async move {
+            let first = signals.next().await;
+            tracing::info!(
+                signal = first,
+                "finishing what is under way; a second signal ends at once"
+            );
+            asked.by(first);
+            status.set("state", "stopping");
+            stop.cancel();
+            signals.next().await;
+            // Whatever is under way is as safe as after a crash.
+            screen.clear();
+            output::note(SECOND_SIGNAL);
+            std::process::exit(SECOND_SIGNAL_CODE)
+        });
+        Ok(())
+    }
+
+    /// From opening the journal to having closed it.
+    async fn live(&self, settings: Settings, tasks: &Tasks) -> Result<Ending, Failure> {
+        let started = tokio::select! {
+            biased;
+            // What is under way has changed nothing that a crash could not leave as well.
+            () = self.stop.cancelled() => return Ok(Ending::default()),
+            started = self.start(settings) => started?,
+        };
+        self.status.set("state", "running");
+        let ending = self.run_both(tasks, started.capture, started.apply).await;
+        self.status.child("capture").set("phase", "stopped");
+        let ending = match ending {
+            Ok(ending) => Ok(ending.beside(&started.journals[0]).await),
+            Err(failure) => Err(failure),
+        };
+        // Dropping them writes and syncs what was accepted.
+        let closed = tokio::task::spawn_blocking(|| drop(started.journals));
+        self.step("closing the journal", async { closed.await.ok() }).await;
+        ending
+    }
+
+    async fn start(&self, settings: Settings) -> Result<Started, Failure> {
+        let journal = self.step("opening the journal", self.open(settings.journal)).await?;
+        self.file.take();
+        forget_others(&journal, &settings.destination.name).await?;
+        let letters = self.step("opening the quarantine", self.open(settings.letters)).await?;
+        let (source, destination) = (&settings.source.source, &settings.destination.destination);
+        self.step("connecting to both servers", self.refuse_a_loop(source, destination)).await?;
+        let apply = self.build_apply(settings.destination, &journal, &letters);
+        let apply = self.step("checking the destination", apply).await?;
+        let capture = self.build_capture(settings.source, &journal);
+        let capture = self.step("finding the place in the source's history", capture).await?;
+        Ok(Started { journals: [journal, letters], capture, apply })
+    }
+
+    async fn open(&self, config: LocalConfig) -> Result<Arc<LocalJournal>, Failure> {
+        let dir = config.dir.clone();
+        let parts = LocalParts { clock: Arc::clone(&self.clock) };
+        let journal = LocalJournal::open(config, parts).await;
+        let journal = journal.map_err(|error| Failure::of(Exit::Journal, &error))?;
+        if let Some(cut) = &journal.open_report().cut {
+            tracing::warn!(journal = %dir.display(), ?cut, "a torn end was cut off: it is read from the source again");
+        }
+        Ok(Arc::new(journal))
+    }
+
+    /// A server that is copied to itself hears its own writes for ever. Servers that cannot be asked are for the
+    /// two sides to complain about.
+    async fn refuse_a_loop(
+        &self,
+        source: &Endpoint,
+        destination: &Endpoint,
+    ) -> Result<(), Failure> {
+        let (source_run, destination_run) =
+            (self.run_id(source).await, self.run_id(destination).await);
+        match source_run.zip(destination_run) {
+            Some((one, other)) if one == other => Err(Failure {
+                exit: Exit::Usage,
+                what: format!("{source} and {destination} are the same server"),
+                advice: "name two servers: one that is copied to itself would hear its own writes for ever"
+                    .to_owned(),
+            }),
+            _ => Ok(()),
         }
     }
 
@@ -241,7 +314,7 @@ impl Shared {
         tasks: &Tasks,
         capture: capture::Capture,
         apply: apply::Apply,
-    ) -> Result<(), Failure> {
+    ) -> Result<Ending, Failure> {
         let stop = self.stop.clone();
         let capturing = side(tasks, "capture", async move {
             capture.run(stop).await.map_err(|error| Failure::of(exit::of_capture(&error), &error))
@@ -252,13 +325,7 @@ impl Shared {
         });
         let (captured, applied) = tokio::join!(capturing, applying);
         let (captured, applied) = (ended(captured)?, ended(applied)?);
-        tracing::info!(
-            captured_to = captured.durable_offset,
-            records = captured.records,
-            applied_to = %places(&applied),
-            "stopped: everything read is durable; start again to go on from here"
-        );
-        Ok(())
+        Ok(Ending::of(&captured, applied))
     }
 }
 
@@ -276,15 +343,6 @@ fn side<T: Send + 'static>(
         tell.send(result).map_err(|_| TaskError::from("nobody waits for the end of this side"))
     });
     told
-}
-
-/// Where each lane stopped.
-fn places(summary: &apply::Summary) -> String {
-    let lanes = summary.lanes.iter().map(|lane| {
-        let positions: Vec<_> = lane.applied.iter().map(ToString::to_string).collect();
-        if positions.is_empty() { "nothing yet".to_owned() } else { positions.join(",") }
-    });
-    lanes.collect::<Vec<_>>().join(" ")
 }
 
 /// How a side ended; a side that panicked has told nobody.

@@ -1,15 +1,29 @@
-//! `keyferry status`: what the process on a data directory last said of itself.
+//! `keyferry status`: what the process that carries a stream last said of itself, and whether it still runs.
 
 use std::time::Duration;
 
 use clap::ArgMatches;
+use event::text::Utc;
 use runtime::{Clock, SystemClock, units};
 use serde_json::Value;
 
 use crate::exit::{Exit, Failure};
+use crate::life::{Life, Process};
 use crate::options::layers::Values;
 use crate::options::typed::Reader;
 use crate::output;
+
+/// What is true of a process, whatever it last said.
+struct Verdict {
+    state: String,
+    running: bool,
+    age: Duration,
+    /// The same for a person.
+    headline: String,
+}
+
+/// It writes every second: after this long it is stuck, or its disk is.
+const SILENT: Duration = Duration::from_secs(15);
 
 pub(crate) fn run(matches: &ArgMatches, values: &Values) -> Result<(), Failure> {
     let max_age =
@@ -17,48 +31,106 @@ pub(crate) fn run(matches: &ArgMatches, values: &Values) -> Result<(), Failure> 
     let max_age = max_age.map_err(|error| Failure::usage(format!("--max-age: {error}")))?;
     let mut reader = Reader::new(values);
     let dir = reader.data_dir();
+    let stream = reader.known_stream(&dir);
     let json = reader.flag("log.json");
-    let problems = reader.finish();
-    if !problems.is_empty() {
-        return Err(Failure::usage(problems.join("\n  ")));
-    }
-    let path = dir.status();
+    reader.finish()?;
+    let path = dir.status(&stream);
     let text = std::fs::read_to_string(&path).map_err(|error| Failure {
         exit: Exit::Usage,
         what: format!("read {}: {error}", path.display()),
         advice: "start `keyferry run` with this --data-dir first, or name the right one".to_owned(),
     })?;
-    let status: Value = serde_json::from_str(&text).map_err(|error| Failure {
+    let mut status: Value = serde_json::from_str(&text).map_err(|error| Failure {
         exit: Exit::Usage,
         what: format!("{} is not a status: {error}", path.display()),
         advice: "remove the file: a running process writes it anew every second".to_owned(),
     })?;
-    let shown = if json { text.trim_end().to_owned() } else { lines(&status) };
-    output::line(&shown)
-        .map_err(|error| Failure::usage(format!("write to standard output: {error}")))?;
-    max_age.map_or(Ok(()), |max_age| check_age(&status, SystemClock::new().now_ms(), max_age))
+    let process = status.get("process").and_then(Process::read);
+    let life = process.as_ref().map_or(Life::Gone, Process::life);
+    let verdict = Verdict::of(&status, life, SystemClock::new().now_ms());
+    output::print(&verdict.shown(&mut status, json))?;
+    max_age.map_or(Ok(()), |max_age| verdict.check(max_age))
 }
 
-/// Fails when the status was written too long ago: then nobody runs, or is stuck.
-fn check_age(status: &Value, now_ms: i64, max_age: Duration) -> Result<(), Failure> {
-    let written_ms = status.get("written_at_ms").and_then(Value::as_i64).unwrap_or_default();
-    let age = Duration::from_millis(u64::try_from(now_ms.saturating_sub(written_ms)).unwrap_or(0));
-    if age <= max_age {
-        return Ok(());
+// === impl Verdict ===
+
+impl Verdict {
+    fn of(status: &Value, life: Life, now_ms: i64) -> Self {
+        let number = |path: &str| status.pointer(path).and_then(Value::as_i64).unwrap_or_default();
+        let text = |path: &str| status.pointer(path).and_then(Value::as_str).unwrap_or_default();
+        let written_ms = number("/written_at_ms");
+        let (written, pid) = (Utc(written_ms), number("/process/pid"));
+        let ms = u64::try_from(now_ms.saturating_sub(written_ms)).unwrap_or(0);
+        let age = Duration::from_millis(ms);
+        let silent = age > SILENT;
+        let ago = units::duration::format(Duration::from_secs(age.as_secs()));
+        let said = text("/state");
+        let (state, running, headline) = match life {
+            _ if said == "stopped" => {
+                let (at, code) = (Utc(number("/ended/at_ms")), number("/ended/exit_code"));
+                let why = text("/ended/why");
+                (said, false, format!("not running: {why} at {at}, exit code {code}"))
+            }
+            Life::Gone => {
+                let headline = format!(
+                    "not running: pid {pid} ended without a word at {written} or soon after; start it again to go on"
+                );
+                ("gone", false, headline)
+            }
+            Life::Runs if silent => {
+                let headline =
+                    format!("pid {pid} runs, but has said nothing for {ago}: see its log");
+                ("silent", true, headline)
+            }
+            Life::OutOfSight if silent => {
+                let headline = format!(
+                    "nothing was said for {ago}; pid {pid} is of another container or machine, or of before a restart"
+                );
+                ("unknown", false, headline)
+            }
+            Life::Runs | Life::OutOfSight => {
+                let since = Utc(number("/process/started_at_ms"));
+                (said, true, format!("{said}: pid {pid} since {since}"))
+            }
+        };
+        Self { state: state.to_owned(), running, age, headline }
     }
-    Err(Failure {
-        exit: Exit::Usage,
-        what: format!("the status was written {} ago", units::duration::format(age)),
-        advice:
+
+    /// The whole status, with what is true put over what was said.
+    fn shown(&self, status: &mut Value, json: bool) -> String {
+        if let Some(fields) = status.as_object_mut() {
+            fields.insert("state".to_owned(), self.state.clone().into());
+            fields.insert("running".to_owned(), self.running.into());
+            fields.insert("age_ms".to_owned(), millis(self.age).into());
+        }
+        if json {
+            return format!("{status:#}");
+        }
+        let mut lines = vec![self.headline.clone()];
+        flatten("", status, &mut lines);
+        lines.join("\n")
+    }
+
+    /// Fails when nobody runs, or has said nothing for too long.
+    fn check(&self, max_age: Duration) -> Result<(), Failure> {
+        if self.running && self.age <= max_age {
+            return Ok(());
+        }
+        let what = match self.running {
+            false => self.headline.clone(),
+            true => {
+                format!("the status was written {} ago", units::duration::format(self.age))
+            }
+        };
+        let advice =
             "start `keyferry run` with this data directory, or see the log of the one that runs"
-                .to_owned(),
-    })
+                .to_owned();
+        Err(Failure { exit: Exit::NotRunning, what, advice })
+    }
 }
 
-fn lines(status: &Value) -> String {
-    let mut lines = Vec::new();
-    flatten("", status, &mut lines);
-    lines.join("\n")
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn flatten(path: &str, value: &Value, lines: &mut Vec<String>) {
@@ -76,15 +148,51 @@ fn flatten(path: &str, value: &Value, lines: &mut Vec<String>) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    fn said(state: &str) -> Value {
+        json!({ "state": state, "written_at_ms": 1_000, "process": { "pid": 7 } })
+    }
 
     #[test]
     fn a_status_that_is_too_old_is_a_failure() {
-        let status = serde_json::json!({ "written_at_ms": 1_000 });
-        let limit = Duration::from_secs(15);
-        assert!(check_age(&status, 16_000, limit).is_ok());
-        let failure = check_age(&status, 16_001, limit).unwrap_err();
+        let check = |now_ms| {
+            let limit = Duration::from_secs(15);
+            Verdict::of(&said("running"), Life::Runs, now_ms).check(limit)
+        };
+        assert!(check(16_000).is_ok());
+        let failure = check(16_001).unwrap_err();
         assert!(failure.what.contains("15"), "{}", failure.what);
-        assert!(check_age(&serde_json::json!({}), 16_001, limit).is_err());
+    }
+
+    #[test]
+    fn a_process_that_is_gone_does_not_run_however_fresh_its_word() {
+        let verdict = Verdict::of(&said("running"), Life::Gone, 1_001);
+        assert!(!verdict.running && verdict.headline.contains("ended without a word"));
+        let failure = verdict.check(Duration::from_secs(15)).unwrap_err();
+        assert_eq!(failure.exit, Exit::NotRunning);
+        let mut shown = said("running");
+        verdict.shown(&mut shown, true);
+        assert_eq!((&shown["state"], &shown["running"]), (&json!("gone"), &json!(false)));
+    }
+
+    #[test]
+    fn the_last_word_of_a_stop_is_believed_without_its_process() {
+        let mut status = said("stopped");
+        status["ended"] = json!({ "at_ms": 900, "why": "stopped by SIGTERM", "exit_code": 0 });
+        let verdict = Verdict::of(&status, Life::OutOfSight, 99_000);
+        assert_eq!((verdict.state.as_str(), verdict.running), ("stopped", false));
+        let expected = "not running: stopped by SIGTERM at 1970-01-01T00:00:00.900Z, exit code 0";
+        assert_eq!(verdict.headline, expected);
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_judged_by_its_last_word() {
+        let judged = |life, now_ms| Verdict::of(&said("running"), life, now_ms).state;
+        assert_eq!(judged(Life::OutOfSight, 2_000), "running");
+        assert_eq!(judged(Life::OutOfSight, 99_000), "unknown");
+        assert_eq!(judged(Life::Runs, 99_000), "silent");
     }
 }

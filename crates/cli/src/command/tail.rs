@@ -57,12 +57,9 @@ const POLL_EVERY: Duration = Duration::from_millis(50);
 pub(crate) fn run(matches: &ArgMatches, values: &Values) -> Result<(), Failure> {
     let mut reader = Reader::new(values);
     let dir = reader.data_dir();
-    let stream = reader.stream();
+    let stream = reader.known_stream(&dir);
     let json = reader.flag("log.json");
-    let problems = reader.finish();
-    if !problems.is_empty() {
-        return Err(Failure::usage(problems.join("\n  ")));
-    }
+    reader.finish()?;
     super::block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let wanted = Wanted::read(matches, json, clock.as_ref())?;

@@ -8,29 +8,30 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use runtime::secret::MASK;
-use toml::{Table, Value};
+use toml::Value;
 
+use super::file::{self, Found};
+use super::near::{hint, nearest};
 use super::{Kind, OPTIONS, OptionSpec};
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     Default,
-    File(PathBuf),
+    /// With the line.
+    File(PathBuf, usize),
     Variable(String),
     Flag(String),
+    /// The first or second argument that is no flag.
+    Argument(&'static str),
 }
 
-/// The values in force, by path.
+/// The values in force, by path, and what was wrong with where they come from.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Values {
     set: BTreeMap<&'static str, (String, Origin)>,
+    problems: Vec<String>,
 }
-
-/// Everything that is wrong with a configuration.
-#[derive(Debug, thiserror::Error)]
-#[error("the configuration has {} problem{}:\n  {}", .0.len(), if .0.len() == 1 { "" } else { "s" }, .0.join("\n  "))]
-pub(crate) struct ConfigError(pub(crate) Vec<String>);
 
 /// Separates the elements of a list inside a value; no element can hold it, since arguments and files cannot.
 pub(crate) const LIST_SEPARATOR: char = '\u{1f}';
@@ -43,29 +44,53 @@ impl Values {
         let defaults = OPTIONS.iter().filter_map(|option| {
             option.default.map(|default| (option.path, (default.to_owned(), Origin::Default)))
         });
-        Self { set: defaults.collect() }
+        Self { set: defaults.collect(), problems: Vec::new() }
+    }
+
+    /// Puts the values of the file at a path over what is there.
+    pub(crate) fn add_file_at(&mut self, path: &Path) {
+        match std::fs::read_to_string(path) {
+            Ok(text) => self.add_file(path, &text),
+            Err(error) => self
+                .problems
+                .push(format!("the configuration file {} cannot be read: {error}", path.display())),
+        }
     }
 
     /// Puts a file's values over what is there.
-    pub(crate) fn add_file(&mut self, path: &Path, text: &str, problems: &mut Vec<String>) {
-        let table: Table = match text.parse() {
-            Ok(table) => table,
-            Err(error) => {
-                problems.push(format!("{}: {}", path.display(), error.to_string().trim_end()));
-                return;
-            }
-        };
-        for (path_in_file, value) in flatten(&table) {
-            let Some(option) = OPTIONS.iter().find(|option| option.path == path_in_file) else {
-                problems.push(format!("{}: there is no option {path_in_file}", path.display()));
+    pub(crate) fn add_file(&mut self, path: &Path, text: &str) {
+        let (entries, malformed) = file::read(text);
+        for wrong in malformed {
+            self.problems.push(format!("{}:{}: {}", path.display(), wrong.line, wrong.what));
+        }
+        for entry in entries {
+            let place = format!("{}:{}", path.display(), entry.line);
+            let name = &entry.path;
+            let Some(option) = OPTIONS.iter().find(|option| option.path == name) else {
+                let hint = known_as(name)
+                    .map_or_else(String::new, |path| format!(": did you mean {path}?"));
+                self.problems.push(format!("{place}: there is no option {name}{hint}"));
                 continue;
             };
-            match text_of(&value) {
-                Some(text) => self.put(option, text, Origin::File(path.to_owned())),
-                None => {
-                    problems.push(format!("{}: {path_in_file} cannot be a table", path.display()));
+            let value = match (entry.value, option.kind) {
+                (Found::List(value), Kind::List) => value,
+                (Found::One(value), Kind::List) if value.contains(',') => {
+                    self.problems.push(format!(
+                        "{place}: {name} is a list: write [\"one\", \"two\"], not \"one,two\""
+                    ));
+                    continue;
                 }
-            }
+                (Found::One(value), _) => value,
+                (Found::List(_), _) => {
+                    self.problems.push(format!("{place}: {name} is one value, not a list"));
+                    continue;
+                }
+                (Found::Table, _) => {
+                    self.problems.push(format!("{place}: {name} cannot be a table"));
+                    continue;
+                }
+            };
+            self.put(option, value, Origin::File(path.to_owned(), entry.line));
         }
     }
 
@@ -73,17 +98,15 @@ impl Values {
     pub(crate) fn add_environment(
         &mut self,
         variables: impl IntoIterator<Item = (String, String)>,
-        problems: &mut Vec<String>,
     ) {
         for (name, value) in variables {
-            if !name.starts_with("KEYFERRY_") || name == CONFIG_VARIABLE {
+            if !name.starts_with("KEYFERRY_") || NOT_OPTIONS.contains(&name.as_str()) {
                 continue;
             }
             let Some(option) = OPTIONS.iter().find(|option| option.variable() == name) else {
-                // The project's own scripts use this one.
-                if name != "KEYFERRY_CACHE" {
-                    problems.push(format!("environment: {name} is not the name of an option"));
-                }
+                let hint = hint(&name, OPTIONS.iter().map(OptionSpec::variable));
+                self.problems
+                    .push(format!("environment: {name} is not the name of an option{hint}"));
                 continue;
             };
             let value = if option.kind == Kind::List { from_commas(&value) } else { value };
@@ -91,14 +114,13 @@ impl Values {
         }
     }
 
-    /// Puts a flag's value over what is there.
-    pub(crate) fn add_flag(
+    /// Puts the value of a flag, or of an argument that stands for one, over what is there.
+    pub(crate) fn add_argument(
         &mut self,
         option: &'static OptionSpec,
         value: &str,
-        problems: &mut Vec<String>,
+        origin: Origin,
     ) {
-        let flag = format!("--{}", option.flag());
         let refused = match option.kind {
             Kind::Secret => true,
             Kind::Uri => has_password(value),
@@ -108,14 +130,33 @@ impl Values {
             let (section, _) = option.section();
             let section = section.unwrap_or_default();
             let variable = format!("KEYFERRY_{}_PASSWORD", section.to_uppercase());
-            problems.push(format!(
-                "{flag}: a password in an argument can be read by everyone on this machine: \
+            self.problems.push(format!(
+                "{origin}: a password in an argument can be read by everyone on this machine: \
                  give it by {variable}, or by --{section}-password-file"
             ));
+            self.set.remove(option.path);
             return;
         }
         let value = if option.kind == Kind::List { from_commas(value) } else { value.to_owned() };
-        self.put(option, value, Origin::Flag(flag));
+        self.put(option, value, origin);
+    }
+
+    /// What is wrong with where the values come from.
+    pub(crate) fn problems(&self) -> &[String] {
+        &self.problems
+    }
+
+    /// Whether somebody has said something about a path.
+    pub(crate) fn is_given(&self, path: &str) -> bool {
+        self.set.get(path).is_some_and(|(_, origin)| *origin != Origin::Default)
+    }
+
+    /// The file that the value at a path comes from.
+    pub(crate) fn file_of(&self, path: &str) -> Option<&Path> {
+        match self.set.get(path) {
+            Some((_, Origin::File(file, _))) => Some(file),
+            _ => None,
+        }
     }
 
     /// The value at a path, if it is set and not empty.
@@ -158,6 +199,19 @@ impl Values {
 /// The environment variable that names the configuration file.
 pub(crate) const CONFIG_VARIABLE: &str = "KEYFERRY_CONFIG";
 
+/// Variables of the environment that are no options; the project's own scripts and tests use the last two.
+const NOT_OPTIONS: [&str; 3] = [CONFIG_VARIABLE, "KEYFERRY_CACHE", "KEYFERRY_BIN"];
+
+/// The option that somebody meant by another path: by its flag, by its name without the section, or by a slip.
+fn known_as(path: &str) -> Option<&'static str> {
+    let (_, name) = path.rsplit_once('.').unwrap_or(("", path));
+    let by_flag = OPTIONS.iter().find(|option| option.flag() == path.replace(['.', '_'], "-"));
+    let mut by_name = OPTIONS.iter().filter(|option| option.section().1 == name);
+    let only_one = by_name.next().filter(|_| by_name.next().is_none());
+    let by_slip = || nearest(path, OPTIONS.iter().map(|option| option.path));
+    by_flag.or(only_one).map(|option| option.path).or_else(by_slip)
+}
+
 /// A URI's text without its password.
 pub(crate) fn masked_uri(uri: &str) -> String {
     match split_password(uri) {
@@ -184,48 +238,16 @@ fn from_commas(value: &str) -> String {
     value.split(',').map(str::trim).collect::<Vec<_>>().join(&LIST_SEPARATOR.to_string())
 }
 
-fn flatten(table: &Table) -> Vec<(String, Value)> {
-    let mut values = Vec::new();
-    for (name, value) in table {
-        match value {
-            Value::Table(section) => {
-                let inner =
-                    section.iter().map(|(inner, value)| (format!("{name}.{inner}"), value.clone()));
-                values.extend(inner);
-            }
-            other => values.push((name.clone(), other.clone())),
-        }
-    }
-    values
-}
-
-fn text_of(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Integer(number) => Some(number.to_string()),
-        Value::Float(number) => Some(number.to_string()),
-        Value::Boolean(flag) => Some(flag.to_string()),
-        Value::Datetime(time) => Some(time.to_string()),
-        Value::Array(values) => {
-            let texts: Option<Vec<_>> = values.iter().map(text_of).collect();
-            texts.map(|texts| texts.join(&LIST_SEPARATOR.to_string()))
-        }
-        Value::Table(_) => None,
-    }
-}
-
 fn shown(option: &OptionSpec, value: &str) -> String {
     match option.kind {
         Kind::Secret => Value::String(MASK.to_owned()).to_string(),
         Kind::Uri => Value::String(masked_uri(value)).to_string(),
-        Kind::Number | Kind::Flag => value.to_owned(),
+        Kind::Number | Kind::Flag if value.parse::<Value>().is_ok() => value.to_owned(),
         Kind::List => {
             let items = value.split(LIST_SEPARATOR).map(|item| Value::String(item.to_owned()));
             Value::Array(items.collect()).to_string()
         }
-        Kind::Text | Kind::Path | Kind::Bytes | Kind::Duration | Kind::Word(_) => {
-            Value::String(value.to_owned()).to_string()
-        }
+        _ => Value::String(value.to_owned()).to_string(),
     }
 }
 
@@ -233,9 +255,10 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
-            Self::File(path) => write!(f, "{}", path.display()),
+            Self::File(path, line) => write!(f, "{}:{line}", path.display()),
             Self::Variable(name) => f.write_str(name),
             Self::Flag(flag) => f.write_str(flag),
+            Self::Argument(name) => f.write_str(name),
         }
     }
 }

@@ -87,9 +87,8 @@ mod tests {
             })
             .collect();
         let mut values = Values::default();
-        let mut problems = Vec::new();
-        values.add_file(Path::new("run.toml"), &active, &mut problems);
-        assert_eq!(problems, Vec::<String>::new());
+        values.add_file(Path::new("run.toml"), &active);
+        assert_eq!(values.problems(), Vec::<String>::new());
         for option in OPTIONS {
             assert_eq!(values.get(option.path), option.default, "{}", option.path);
             assert!(values.origin(option.path).contains("run.toml"), "{}", option.path);

@@ -1,43 +1,59 @@
-//! From texts to the settings of each component. Every problem is collected, none stops the others from showing.
+//! From texts to the settings of each component.
+//!
+//! Guarantees: every problem is collected, none stops the others from showing; each names where its value comes from.
 
-use std::path::{Path, PathBuf};
+mod filters;
+mod secrets;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use apply::filter::{CommandName, Filters, Glob, KeyPattern, Rule, ValueKind};
-use apply::mapping::{DbMapping, MAPPED_DBS};
 use apply::{BatchLimits, Existing, Inexact, Windows};
-use bytes::Bytes;
 use journal::local::{Compression, LocalConfig, SyncPolicy};
-use redis_io::tls::{ClientIdentity, TlsVersion};
-use redis_io::{Credentials, Endpoint, TlsSettings};
-use runtime::{ByteSize, Secret, units};
+use redis_io::Endpoint;
+use runtime::{ByteSize, units};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::layers::{LIST_SEPARATOR, Values};
+use super::near::hint;
+use super::{Kind, OPTIONS};
+use crate::exit::Failure;
 
 /// Reads values of one configuration, and gathers what is wrong with them.
 pub(crate) struct Reader<'a> {
     values: &'a Values,
     problems: Vec<String>,
+    /// Paths of which something is wrong: no consequence of that is told as well.
+    wrong: BTreeSet<String>,
+    warnings: Vec<String>,
 }
 
 /// Where everything that is kept stands.
 #[derive(Clone, Debug)]
 pub(crate) struct DataDir(pub(crate) PathBuf);
 
-/// Everything that is wrong with the values of a `run`.
-pub(crate) fn problems(values: &Values) -> Vec<String> {
+/// Events are spread by slot, of which there are so many.
+const PARTITIONS_MAX: u16 = 16_384;
+
+/// Everything that is wrong, or doubtful, with the values of a `run`. Endpoints may be missing.
+pub(crate) fn check(values: &Values) -> Result<Vec<String>, Failure> {
     let mut reader = Reader::new(values);
     let dir = reader.data_dir();
     let stream = reader.stream();
-    // Only what they find wrong is wanted here; without endpoints the rest can still be checked.
+    reader.check_all();
     for section in ["source", "destination"] {
         if values.get(&format!("{section}.uri")).is_none() {
-            continue;
+            reader.secrets(section);
         }
-        match section {
-            "source" => drop(reader.source(&stream, &dir)),
-            _ => drop(reader.destination(&dir)),
-        }
+    }
+    if values.get("source.uri").is_some() {
+        drop(reader.source(&stream, &dir));
+    }
+    match values.get("destination.uri") {
+        Some(_) => drop(reader.destination(&stream, &dir)),
+        None => drop((reader.filters(), reader.mapping())),
     }
     drop(reader.journal(&stream, &dir));
     reader.finish()
@@ -56,19 +72,25 @@ impl DataDir {
         self.0.join("quarantine").join(stream)
     }
 
-    /// What the source sends faster than it is recorded.
-    pub(crate) fn spool(&self) -> PathBuf {
-        self.0.join("spool")
+    /// What the source of a stream sends faster than it is recorded.
+    pub(crate) fn spool(&self, stream: &str) -> PathBuf {
+        self.0.join("spool").join(stream)
     }
 
-    /// What a resync notes beyond its memory.
-    pub(crate) fn marks(&self) -> PathBuf {
-        self.0.join("marks")
+    /// What a resync of a stream notes beyond its memory.
+    pub(crate) fn marks(&self, stream: &str) -> PathBuf {
+        self.0.join("marks").join(stream)
     }
 
-    /// What a running process last said of itself.
-    pub(crate) fn status(&self) -> PathBuf {
-        self.0.join("status.json")
+    /// What the process that carries a stream last said of itself.
+    pub(crate) fn status(&self, stream: &str) -> PathBuf {
+        self.0.join("status").join(format!("{stream}.json"))
+    }
+
+    /// The streams that have been carried here.
+    pub(crate) fn streams(&self) -> BTreeSet<String> {
+        let entries = std::fs::read_dir(self.0.join("journal")).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
     }
 }
 
@@ -76,12 +98,52 @@ impl DataDir {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(values: &'a Values) -> Self {
-        Self { values, problems: Vec::new() }
+        let problems = values.problems().to_vec();
+        Self { values, problems, wrong: BTreeSet::new(), warnings: Vec::new() }
     }
 
-    /// What was wrong with the values read so far.
-    pub(crate) fn finish(self) -> Vec<String> {
-        self.problems
+    /// What is doubtful of the values read so far.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, and with where they come from.
+    pub(crate) fn finish(self) -> Result<Vec<String>, Failure> {
+        match self.problems.as_slice() {
+            [] => Ok(self.warnings),
+            problems => Err(Failure::configuration(problems)),
+        }
+    }
+
+    /// Looks at the form of every value, also of those that nobody reads.
+    pub(crate) fn check_all(&mut self) {
+        for option in OPTIONS {
+            match option.kind {
+                Kind::Number => drop(self.number::<u64>(option.path)),
+                Kind::Flag => drop(self.flag(option.path)),
+                Kind::Bytes => drop(self.bytes(option.path)),
+                Kind::Duration => drop(self.duration(option.path)),
+                Kind::Word(_) => drop(self.word(option.path)),
+                Kind::Text | Kind::Uri | Kind::Secret | Kind::Path | Kind::List => {}
+            }
+        }
+        drop(self.log_level());
+    }
+
+    /// What to log.
+    pub(crate) fn log_level(&mut self) -> String {
+        let level = self.values.get("log.level").unwrap_or("info").to_owned();
+        let plain = !level.contains(['=', ',']);
+        if plain && level.parse::<LevelFilter>().is_err() {
+            let words = ["error", "warn", "info", "debug", "trace", "off"];
+            let what = format!(
+                "is {level:?}, it has to be one of {}, or a filter as capture=debug,info{}",
+                words.join(", "),
+                hint(&level, words)
+            );
+            self.problem("log.level", &what);
+        } else if let Err(error) = EnvFilter::try_new(&level) {
+            self.problem("log.level", &format!("is {level:?}: {error}"));
+        }
+        level
     }
 
     pub(crate) fn data_dir(&mut self) -> DataDir {
@@ -97,29 +159,68 @@ impl<'a> Reader<'a> {
         name
     }
 
+    /// The stream that is meant, of those that are there: where nobody names one and there is one only, that.
+    pub(crate) fn known_stream(&mut self, dir: &DataDir) -> String {
+        let name = self.stream();
+        let known = dir.streams();
+        if known.contains(&name) {
+            return name;
+        }
+        let mut others = known.iter();
+        match (others.next(), others.next()) {
+            (Some(only), None) if !self.values.is_given("stream.name") => return only.clone(),
+            (None, _) => {
+                let what = format!(
+                    "is {}, where no stream has been carried: name another --data-dir, or start `keyferry run` with this one",
+                    dir.0.display()
+                );
+                self.problem("data_dir", &what);
+            }
+            _ => {
+                let names: Vec<_> = known.iter().map(String::as_str).collect();
+                let what = format!(
+                    "is {name:?}, and no such stream is in {}: there is {}; name one with --stream",
+                    dir.0.display(),
+                    names.join(", ")
+                );
+                self.problem("stream.name", &what);
+            }
+        }
+        name
+    }
+
     pub(crate) fn source(&mut self, stream: &str, dir: &DataDir) -> Option<capture::Config> {
         let endpoint = self.endpoint("source")?;
-        let mut config = capture::Config::new(endpoint, stream, dir.spool());
+        let mut config = capture::Config::new(endpoint, stream, dir.spool(stream));
         config.heartbeat = self.flag("source.heartbeat");
         config.heartbeat_interval = self.duration("source.heartbeat_interval");
         config.reconnect_window = self.duration("source.reconnect_window");
         config.spool.memory_bytes = self.size("spool.memory_bytes");
         config.spool.disk_bytes = self.bytes("spool.disk_bytes");
-        self.problems.extend(config.validate().iter().map(|problem| format!("source: {problem}")));
+        for problem in config.validate() {
+            let path = match problem.setting {
+                "stream" => "stream.name".to_owned(),
+                "source" => "source.uri".to_owned(),
+                setting => format!("source.{setting}"),
+            };
+            self.consequence(&path, &problem.what);
+        }
         Some(config)
     }
 
-    pub(crate) fn destination(&mut self, dir: &DataDir) -> Option<apply::Config> {
-        let endpoint = self.endpoint("destination")?;
+    pub(crate) fn destination(&mut self, stream: &str, dir: &DataDir) -> Option<apply::Config> {
+        let (endpoint, filters, mapping) =
+            (self.endpoint("destination"), self.filters(), self.mapping());
+        let endpoint = endpoint?;
         let mut config = apply::Config::new(endpoint);
-        config.existing = match self.values.get("destination.existing") {
+        config.existing = match self.word("destination.existing") {
             Some("overwrite") => Existing::Overwrite,
             Some("sweep") => Existing::Sweep,
-            _ => self.default_word("destination.existing", "fail", Existing::Fail),
+            _ => Existing::Fail,
         };
-        config.inexact = match self.values.get("destination.inexact") {
+        config.inexact = match self.word("destination.inexact") {
             Some("skip") => Inexact::Skip,
-            _ => self.default_word("destination.inexact", "refuse", Inexact::Refuse),
+            _ => Inexact::Refuse,
         };
         config.checkpoint_db = self.number("destination.checkpoint_db");
         config.extend_expiry = self.duration("destination.extend_expiry");
@@ -132,17 +233,26 @@ impl<'a> Reader<'a> {
             connection: self.duration("destination.reconnect_window"),
             refused: self.duration("destination.refused_window"),
         };
-        config.filters = self.filters();
-        config.mapping = self.mapping();
-        config.spill_dir = dir.marks();
-        self.problems
-            .extend(config.validate().iter().map(|problem| format!("destination: {problem}")));
+        config.filters = filters;
+        config.mapping = mapping;
+        config.spill_dir = dir.marks(stream);
+        for problem in config.validate() {
+            let path = match problem.setting {
+                "destination" => "destination.uri".to_owned(),
+                setting => format!("destination.{}", setting.replace('.', "_")),
+            };
+            self.consequence(&path, &problem.what);
+        }
         Some(config)
     }
 
     pub(crate) fn journal(&mut self, stream: &str, dir: &DataDir) -> LocalConfig {
         let mut config =
             LocalConfig::new(dir.journal(stream), stream, self.number("stream.partitions"));
+        if !(1..=PARTITIONS_MAX).contains(&config.partitions) {
+            self.consequence("stream.partitions", &format!("has to be 1 to {PARTITIONS_MAX}"));
+            config.partitions = 1;
+        }
         config.sync = match self.duration("journal.sync_interval") {
             Duration::ZERO => SyncPolicy::EachBatch,
             interval => SyncPolicy::Interval(interval),
@@ -152,11 +262,18 @@ impl<'a> Reader<'a> {
             Some(self.bytes("journal.retention_bytes")).filter(|bytes| *bytes > 0);
         config.retention_age =
             Some(self.duration("journal.retention_age")).filter(|age| !age.is_zero());
-        config.compression = match self.values.get("journal.compression") {
+        config.compression = match self.word("journal.compression") {
             Some("none") => Compression::None,
-            _ => self.default_word("journal.compression", "lz4", Compression::Lz4),
+            _ => Compression::Lz4,
         };
-        self.problems.extend(config.problems().iter().map(|problem| format!("journal: {problem}")));
+        for problem in config.problems() {
+            let path = if problem.contains("segment_bytes") {
+                "journal.segment_bytes"
+            } else {
+                "stream.name"
+            };
+            self.consequence(path, &format!("cannot be: {problem}"));
+        }
         config
     }
 
@@ -164,155 +281,24 @@ impl<'a> Reader<'a> {
     pub(crate) fn endpoint(&mut self, section: &str) -> Option<Endpoint> {
         let path = format!("{section}.uri");
         let Some(uri) = self.values.get(&path) else {
-            self.problems.push(format!("{path} is not set: say redis://host:port"));
+            let nth = if section == "source" { "first" } else { "second" };
+            let what = format!(
+                "is not set: say redis://host:port as the {nth} argument, or by --{section}-uri"
+            );
+            self.problem(&path, &what);
+            self.secrets(section);
             return None;
         };
         let endpoint = match Endpoint::parse(uri) {
             Ok(endpoint) => endpoint,
             Err(error) => {
-                self.problem(&path, &error.to_string());
+                self.problem(&path, &format!("cannot be used: {error}"));
+                self.secrets(section);
                 return None;
             }
         };
         let endpoint = self.with_credentials(endpoint, section);
         Some(self.with_tls(endpoint, section))
-    }
-
-    fn with_credentials(&mut self, endpoint: Endpoint, section: &str) -> Endpoint {
-        let file = self.file(&format!("{section}.password_file"));
-        let file = file
-            .map(|bytes| String::from_utf8_lossy(&bytes).trim_end_matches(['\r', '\n']).to_owned());
-        let password = self.values.get(&format!("{section}.password")).map(str::to_owned).or(file);
-        let user = self.values.get(&format!("{section}.user")).map(str::to_owned);
-        let known = endpoint.credentials().cloned();
-        let user = known.as_ref().and_then(|known| known.user.clone()).or(user);
-        let password = known.and_then(|known| known.password).or(password.map(Secret::new));
-        if user.is_none() && password.is_none() {
-            return endpoint;
-        }
-        endpoint.with_credentials(Credentials { user, password })
-    }
-
-    fn with_tls(&mut self, endpoint: Endpoint, section: &str) -> Endpoint {
-        let path = |name: &str| format!("{section}.{name}");
-        let certificate = self.file(&path("tls_cert_file"));
-        let key = self.file(&path("tls_key_file"));
-        if certificate.is_some() != key.is_some() {
-            self.problem(&path("tls_cert_file"), "and tls_key_file belong together");
-        }
-        let ca_pem = self.file(&path("tls_ca_file"));
-        let Some(from_uri) = endpoint.tls().cloned() else {
-            if ca_pem.is_some() || certificate.is_some() {
-                self.problem(
-                    &path("uri"),
-                    "is not a TLS endpoint, but TLS files are given: write rediss://",
-                );
-            }
-            return endpoint;
-        };
-        let client = certificate.zip(key).map(|(certificate_pem, key)| ClientIdentity {
-            certificate_pem,
-            key_pem: Secret::new(String::from_utf8_lossy(&key).into_owned()),
-        });
-        let server_name = self.values.get(&path("tls_server_name")).map(str::to_owned);
-        let newest_only = self.values.get(&path("tls_min_version")) == Some("1.3");
-        endpoint.with_tls(TlsSettings {
-            ca_pem,
-            client,
-            insecure: from_uri.insecure || self.flag(&path("tls_insecure")),
-            min_version: if newest_only { TlsVersion::V1_3 } else { from_uri.min_version },
-            server_name: from_uri.server_name.or(server_name),
-        })
-    }
-
-    fn filters(&mut self) -> Filters {
-        Filters {
-            dbs: Rule {
-                include: self.dbs("filter.include_dbs"),
-                exclude: self.dbs("filter.exclude_dbs"),
-            },
-            keys: Rule {
-                include: self.keys("filter.include_keys", "filter.include_prefixes"),
-                exclude: self.keys("filter.exclude_keys", "filter.exclude_prefixes"),
-            },
-            kinds: Rule {
-                include: self.kinds("filter.include_types"),
-                exclude: self.kinds("filter.exclude_types"),
-            },
-            commands: Rule {
-                include: self
-                    .list("filter.include_commands")
-                    .into_iter()
-                    .map(CommandName)
-                    .collect(),
-                exclude: self
-                    .list("filter.exclude_commands")
-                    .into_iter()
-                    .map(CommandName)
-                    .collect(),
-            },
-        }
-    }
-
-    fn dbs(&mut self, path: &str) -> Vec<u32> {
-        let mut dbs = Vec::new();
-        for item in self.list(path) {
-            let (first, last) = item.split_once('-').unwrap_or((&item, &item));
-            match (first.trim().parse::<u32>(), last.trim().parse::<u32>()) {
-                (Ok(first), Ok(last)) if first <= last && last < MAPPED_DBS => {
-                    dbs.extend(first..=last);
-                }
-                _ => self.problem(
-                    path,
-                    &format!("{item:?} is not a database or a range of them, 0 to 255"),
-                ),
-            }
-        }
-        dbs
-    }
-
-    fn keys(&mut self, globs: &str, prefixes: &str) -> Vec<KeyPattern> {
-        let globs =
-            self.list(globs).into_iter().map(|text| KeyPattern::Glob(Glob::new(Bytes::from(text))));
-        let globs: Vec<_> = globs.collect();
-        let prefixes =
-            self.list(prefixes).into_iter().map(|text| KeyPattern::Prefix(Bytes::from(text)));
-        globs.into_iter().chain(prefixes).collect()
-    }
-
-    fn kinds(&mut self, path: &str) -> Vec<ValueKind> {
-        let mut kinds = Vec::new();
-        for item in self.list(path) {
-            match kind_of(&item) {
-                Some(kind) => kinds.push(kind),
-                None => self.problem(
-                    path,
-                    &format!(
-                        "{item:?} is not one of string, list, set, zset, hash, stream, module"
-                    ),
-                ),
-            }
-        }
-        kinds
-    }
-
-    fn mapping(&mut self) -> DbMapping {
-        let mut pairs = Vec::new();
-        for item in self.list("map.dbs") {
-            let parts =
-                item.split_once(':').map(|(from, to)| (from.trim(), to.trim().parse::<u32>()));
-            match parts {
-                Some(("all", Ok(to))) => return DbMapping::all_to(to),
-                Some((from, Ok(to))) if from.parse::<u32>().is_ok() => {
-                    pairs.push((from.parse().unwrap_or_default(), to));
-                }
-                _ => self.problem("map.dbs", &format!("{item:?} is not of the form 0:5 or all:0")),
-            }
-        }
-        DbMapping::of(pairs).unwrap_or_else(|error| {
-            self.problem("map.dbs", &error.to_string());
-            DbMapping::default()
-        })
     }
 
     fn list(&mut self, path: &str) -> Vec<String> {
@@ -343,7 +329,7 @@ impl<'a> Reader<'a> {
     fn bytes(&mut self, path: &str) -> u64 {
         let text = self.values.get(path).unwrap_or("0").to_owned();
         text.parse::<ByteSize>().map(ByteSize::bytes).unwrap_or_else(|error| {
-            self.problem(path, &error.to_string());
+            self.problem(path, &format!("cannot be: {error}"));
             0
         })
     }
@@ -355,49 +341,47 @@ impl<'a> Reader<'a> {
     fn duration(&mut self, path: &str) -> Duration {
         let text = self.values.get(path).unwrap_or("0s").to_owned();
         units::duration::parse(&text).unwrap_or_else(|error| {
-            self.problem(path, &error.to_string());
+            self.problem(path, &format!("cannot be: {error}"));
             Duration::ZERO
         })
     }
 
-    /// The default of a word option, and a problem if the value is not that word either.
-    fn default_word<T>(&mut self, path: &str, word: &str, value: T) -> T {
-        match self.values.get(path) {
-            None => {}
-            Some(text) if text == word => {}
-            Some(other) => {
-                let what = format!("is {other:?}, which is not one of its words");
-                self.problem(path, &what);
-            }
+    /// The value of an option that has words.
+    fn word(&mut self, path: &str) -> Option<&'a str> {
+        let words = OPTIONS.iter().find(|option| option.path == path).map(|option| option.kind);
+        let (Some(Kind::Word(words)), Some(text)) = (words, self.values.get(path)) else {
+            return None;
+        };
+        if !words.contains(&text) {
+            let hint = hint(text, words.iter());
+            self.problem(
+                path,
+                &format!("is {text:?}, it has to be one of {}{hint}", words.join(", ")),
+            );
         }
-        value
+        Some(text)
     }
 
-    fn file(&mut self, path: &str) -> Option<Vec<u8>> {
-        let file = self.values.get(path)?.to_owned();
-        match std::fs::read(Path::new(&file)) {
-            Ok(bytes) => Some(bytes),
-            Err(error) => {
-                self.problem(path, &format!("cannot read {file}: {error}"));
-                None
-            }
+    /// Something to think about.
+    fn warning(&mut self, path: &str, what: &str) {
+        self.warnings.push(format!("{} {what}", self.values.origin(path)));
+    }
+
+    /// A problem that may only follow from another one of the same path.
+    fn consequence(&mut self, path: &str, what: &str) {
+        if !self.wrong.contains(path) {
+            self.problem(path, what);
         }
     }
 
     fn problem(&mut self, path: &str, what: &str) {
-        self.problems.push(format!("{} {what}", self.values.origin(path)));
+        self.wrong.insert(path.to_owned());
+        let problem = format!("{} {what}", self.values.origin(path));
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 }
 
-fn kind_of(name: &str) -> Option<ValueKind> {
-    Some(match name.to_ascii_lowercase().as_str() {
-        "string" => ValueKind::String,
-        "list" => ValueKind::List,
-        "set" => ValueKind::Set,
-        "zset" => ValueKind::SortedSet,
-        "hash" => ValueKind::Hash,
-        "stream" => ValueKind::Stream,
-        "module" => ValueKind::Module,
-        _ => return None,
-    })
-}
+#[cfg(test)]
+mod tests;

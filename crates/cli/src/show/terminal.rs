@@ -65,6 +65,14 @@ impl Screen {
         bars.line.tick();
     }
 
+    /// Takes everything away.
+    pub(crate) fn clear(&self) {
+        if let Some(bars) = &self.bars {
+            // A terminal that is gone shows nothing anyway.
+            bars.all.clear().ok();
+        }
+    }
+
     /// Leaves the last state standing.
     pub(super) fn finish(&self) {
         if let Some(bars) = &self.bars {

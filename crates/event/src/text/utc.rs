@@ -5,7 +5,8 @@ use std::fmt;
 /// Displays Unix milliseconds as RFC 3339 in UTC: `2026-01-31T23:59:59.999Z`. Years that RFC 3339
 /// does not have come with their sign and all their digits; 0, which stands for "not known" in
 /// events, as `-`.
-pub(super) struct Utc(pub(super) i64);
+#[derive(Clone, Copy, Debug)]
+pub struct Utc(pub i64);
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 

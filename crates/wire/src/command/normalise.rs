@@ -160,6 +160,27 @@ pub fn normalise<A: Args + ?Sized>(
     outcome.map_err(|problem| NormaliseError { command: spec.name.clone().into_owned(), problem })
 }
 
+/// The first word that a command has once it is normalised; none: nothing of it is left as a command.
+#[must_use]
+pub fn carried_as(spec: &CommandSpec) -> Option<&str> {
+    match (spec.effect, spec.rewrite) {
+        (Effect::Control | Effect::Publish | Effect::None | Effect::Script, _)
+        | (_, Rewrite::Never | Rewrite::ScriptCache) => None,
+        (_, Rewrite::SetEx | Rewrite::PSetEx | Rewrite::ToSet) => Some("SET"),
+        (_, Rewrite::MSetNx) => Some("MSET"),
+        (_, Rewrite::ToDel) => Some("DEL"),
+        (_, Rewrite::Expire | Rewrite::PExpire | Rewrite::ExpireAt) => Some("PEXPIREAT"),
+        (_, Rewrite::HExpire | Rewrite::HPExpire | Rewrite::HExpireAt) => Some("HPEXPIREAT"),
+        (_, Rewrite::HSetNx) => Some("HSET"),
+        (_, Rewrite::ExpireMember | Rewrite::ExpireMemberAt) => Some("PEXPIREMEMBERAT"),
+        (_, Rewrite::Restore | Rewrite::MvccRestore) => Some("RESTORE"),
+        (_, Rewrite::BRPopLPush) => Some("RPOPLPUSH"),
+        (_, Rewrite::BLMove) => Some("LMOVE"),
+        (_, Rewrite::RenameNx) => Some("RENAME"),
+        _ => spec.name.split(' ').next(),
+    }
+}
+
 type Outcome = Result<Normalised, NormaliseProblem>;
 
 fn rewrite<A: Args + ?Sized>(rule: Rewrite, args: &A, context: &Context) -> Outcome {

@@ -42,8 +42,8 @@ pub fn by_name(name: &str) -> Option<&'static CommandSpec> {
 }
 
 /// Every spec, in the order of the names.
-#[cfg(test)]
-pub(super) fn all() -> &'static [CommandSpec] {
+#[must_use]
+pub fn all() -> &'static [CommandSpec] {
     &table().specs
 }
 

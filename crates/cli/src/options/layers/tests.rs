@@ -2,6 +2,10 @@
 
 use super::*;
 
+fn flag() -> Origin {
+    Origin::Flag("--flag".to_owned())
+}
+
 fn option(path: &str) -> &'static OptionSpec {
     OPTIONS.iter().find(|option| option.path == path).unwrap()
 }
@@ -9,13 +13,12 @@ fn option(path: &str) -> &'static OptionSpec {
 #[test]
 fn later_layers_win() {
     let mut values = Values::defaults();
-    let mut problems = Vec::new();
     let file = "data_dir = \"/from/file\"\n[stream]\nname = \"file\"\npartitions = 3\n";
-    values.add_file(Path::new("keyferry.toml"), file, &mut problems);
+    values.add_file(Path::new("keyferry.toml"), file);
     let variables = [("KEYFERRY_STREAM_NAME".to_owned(), "variable".to_owned())];
-    values.add_environment(variables, &mut problems);
-    values.add_flag(option("data_dir"), "/from/flag", &mut problems);
-    assert_eq!(problems, Vec::<String>::new());
+    values.add_environment(variables);
+    values.add_argument(option("data_dir"), "/from/flag", flag());
+    assert_eq!(values.problems(), Vec::<String>::new());
     assert_eq!(values.get("data_dir"), Some("/from/flag"));
     assert_eq!(values.get("stream.name"), Some("variable"));
     assert_eq!(values.get("stream.partitions"), Some("3"));
@@ -23,26 +26,53 @@ fn later_layers_win() {
 }
 
 #[test]
-fn names_what_it_does_not_know() {
+fn names_what_it_does_not_know_by_line_and_says_what_may_be_meant() {
     let mut values = Values::defaults();
-    let mut problems = Vec::new();
-    values.add_file(Path::new("f.toml"), "[stream]\nnam = \"x\"\n", &mut problems);
-    values.add_environment([("KEYFERRY_NONSENSE".to_owned(), String::new())], &mut problems);
-    assert_eq!(
-        problems,
-        [
-            "f.toml: there is no option stream.nam",
-            "environment: KEYFERRY_NONSENSE is not the name of an option"
-        ]
-    );
+    let file =
+        "data-dir = \"x\"\nexisting = \"sweep\"\n\n[stream]\nnam = \"x\"\n[colour]\nred = 1\n";
+    values.add_file(Path::new("f.toml"), file);
+    let variables = ["KEYFERRY_NONSENSE", "KEYFERRY_STREM_NAME", "KEYFERRY_BIN"];
+    values.add_environment(variables.map(|name| (name.to_owned(), String::new())));
+    let expected = [
+        "f.toml:1: there is no option data-dir: did you mean data_dir?",
+        "f.toml:2: there is no option existing: did you mean destination.existing?",
+        "f.toml:5: there is no option stream.nam: did you mean stream.name?",
+        "f.toml:7: there is no option colour.red",
+        "environment: KEYFERRY_NONSENSE is not the name of an option",
+        "environment: KEYFERRY_STREM_NAME is not the name of an option: did you mean KEYFERRY_STREAM_NAME?",
+    ];
+    assert_eq!(values.problems(), expected);
+}
+
+#[test]
+fn what_is_not_toml_does_not_hide_the_rest() {
+    let mut values = Values::defaults();
+    let file =
+        "data_dir = \n[stream]\nnam = 1\npartitions = [1, 2]\n[filter]\ninclude_keys = \"a,b\"\n";
+    values.add_file(Path::new("f.toml"), file);
+    let problems = values.problems();
+    assert_eq!(problems.len(), 4, "{problems:?}");
+    assert!(problems[0].starts_with("f.toml:1: "), "{problems:?}");
+    assert!(problems[2].starts_with("f.toml:4: stream.partitions is one value"), "{problems:?}");
+    assert!(problems[3].starts_with("f.toml:6: filter.include_keys is a list"), "{problems:?}");
+}
+
+#[test]
+fn says_where_a_value_comes_from() {
+    let mut values = Values::defaults();
+    values.add_file(Path::new("f.toml"), "[log]\n\njson = \"maybe\"\n");
+    assert_eq!(values.origin("log.json"), "log.json (f.toml:3)");
+    values.add_argument(option("log.json"), "perhaps", flag());
+    assert_eq!(values.origin("log.json"), "log.json (--flag)");
+    assert!(values.is_given("log.json") && !values.is_given("log.level"));
 }
 
 #[test]
 fn refuses_passwords_in_arguments() {
     let mut values = Values::defaults();
-    let mut problems = Vec::new();
-    values.add_flag(option("source.uri"), "redis://user:hidden@host:1/", &mut problems);
-    values.add_flag(option("destination.password"), "hidden", &mut problems);
+    values.add_argument(option("source.uri"), "redis://user:hidden@host:1/", flag());
+    values.add_argument(option("destination.password"), "hidden", flag());
+    let problems = values.problems();
     assert_eq!(problems.len(), 2);
     assert!(problems.iter().all(|problem| !problem.contains("hidden")), "{problems:?}");
     assert_eq!(values.get("source.uri"), None);
@@ -51,12 +81,11 @@ fn refuses_passwords_in_arguments() {
 #[test]
 fn never_shows_a_secret() {
     let mut values = Values::defaults();
-    let mut problems = Vec::new();
     let variables = [
         ("KEYFERRY_SOURCE_URI".to_owned(), "redis://user:hidden@host:1/".to_owned()),
         ("KEYFERRY_DESTINATION_PASSWORD".to_owned(), "hidden".to_owned()),
     ];
-    values.add_environment(variables, &mut problems);
+    values.add_environment(variables);
     let shown = values.to_toml();
     assert!(!shown.contains("hidden"), "{shown}");
     assert!(shown.contains("redis://user:***@host:1/"), "{shown}");
@@ -64,12 +93,11 @@ fn never_shows_a_secret() {
 
 #[test]
 fn what_is_shown_is_a_file_again() {
-    let mut problems = Vec::new();
     let mut values = Values::defaults();
-    values.add_flag(option("filter.include_keys"), "a*, b?c", &mut problems);
+    values.add_argument(option("filter.include_keys"), "a*, b?c", flag());
     let mut again = Values::defaults();
-    again.add_file(Path::new("shown.toml"), &values.to_toml(), &mut problems);
-    assert_eq!(problems, Vec::<String>::new());
+    again.add_file(Path::new("shown.toml"), &values.to_toml());
+    assert_eq!(values.problems(), Vec::<String>::new());
     for option in OPTIONS {
         assert_eq!(values.get(option.path), again.get(option.path), "{}", option.path);
     }

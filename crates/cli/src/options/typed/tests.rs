@@ -1,0 +1,166 @@
+//! Everything that is wrong is told at once, with where it comes from and what is allowed.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::super::layers::Origin;
+use super::*;
+
+/// Values of flags.
+fn values(given: &[(&str, &str)]) -> Values {
+    let mut values = Values::defaults();
+    for (path, value) in given {
+        let option = OPTIONS.iter().find(|option| option.path == *path).unwrap();
+        values.add_argument(option, value, Origin::Flag(format!("--{}", option.flag())));
+    }
+    values
+}
+
+/// What is said of these values, problem by problem.
+fn problems(given: &[(&str, &str)]) -> Vec<String> {
+    match check(&values(given)) {
+        Ok(_) => Vec::new(),
+        Err(failure) => failure.what.lines().map(|line| line.trim().to_owned()).collect(),
+    }
+}
+
+/// The one thing that is said of this value.
+#[track_caller]
+fn problem(path: &str, value: &str) -> String {
+    let found = problems(&[(path, value)]);
+    assert_eq!(found.len(), 1, "{path} = {value:?}: {found:?}");
+    found.into_iter().next().unwrap()
+}
+
+#[test]
+fn the_defaults_are_fine() {
+    assert_eq!(check(&Values::defaults()).unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn every_kind_of_value_is_checked_and_says_what_is_allowed() {
+    let cases = [
+        ("log.json", "maybe", "log.json (--json) is \"maybe\", it has to be true or false"),
+        ("stream.partitions", "many", "whole number"),
+        ("stream.partitions", "0", "1 to 16384"),
+        ("stream.partitions", "16385", "1 to 16384"),
+        ("stream.partitions", "70000", "whole number in range"),
+        ("spool.memory_bytes", "5q", "a size such as"),
+        ("journal.segment_bytes", "1", "segment_bytes is 1, it has to be"),
+        ("journal.sync_interval", "10", "a duration such as"),
+        ("source.heartbeat_interval", "soon", "a duration such as"),
+        ("source.tls_min_version", "1.4", "one of 1.2, 1.3"),
+        ("destination.existing", "swep", "one of fail, overwrite, sweep: did you mean sweep?"),
+        ("destination.inexact", "no", "one of refuse, skip"),
+        ("log.level", "infoo", "did you mean info?"),
+        ("log.level", "capture=loud", "log.level (--log-level)"),
+        ("stream.name", "a/b", "must be letters"),
+        ("source.uri", "redis://h:1/3", "names a database"),
+        ("source.uri", "http://h", "cannot be used"),
+    ];
+    for (path, value, words) in cases {
+        let said = problem(path, value);
+        assert!(said.contains(words), "{path} = {value:?}: {said}");
+    }
+}
+
+#[test]
+fn filters_that_can_do_nothing_are_problems() {
+    let cases = [
+        ("filter.include_keys", "user:[ab", "[ without its ]"),
+        ("filter.exclude_keys", "[]x", "nothing fits"),
+        ("filter.include_keys", "end\\", "protects nothing"),
+        ("filter.include_types", "strng", "did you mean string?"),
+        ("filter.exclude_dbs", "5-3", "0 to 255"),
+        ("filter.exclude_dbs", "256", "0 to 255"),
+        ("filter.exclude_commands", "SETT", "did you mean SET?"),
+        ("filter.exclude_commands", "get", "not the name of a command that writes"),
+        ("filter.exclude_commands", "expire", "travels as PEXPIREAT"),
+        ("filter.include_commands", "BLPOP", "its effects do"),
+        ("filter.exclude_commands", "FLUSHALL", "destination.inexact"),
+    ];
+    for (path, value, words) in cases {
+        let said = problem(path, value);
+        assert!(said.contains(words), "{path} = {value:?}: {said}");
+    }
+    let fine = [
+        ("filter.include_keys", "user:[a-c]*,\\[x,[^a]?"),
+        ("filter.exclude_commands", "set,XGROUP,JSON.SET,zadd,pexpireat"),
+        ("filter.include_types", "ZSET,hash"),
+        ("filter.include_dbs", "0,3-5"),
+    ];
+    assert_eq!(problems(&fine), Vec::<String>::new());
+}
+
+#[test]
+fn a_mapping_that_contradicts_itself_is_a_problem() {
+    let cases = [
+        ("0:1,0:2", "sends database 0 to 1 and to 2"),
+        ("all:0,1:1", "stands alone"),
+        ("0:256", "0 to 255"),
+        ("300:0", "0 to 255"),
+        ("0", "of the form 0:5"),
+        ("x:1", "of the form 0:5"),
+    ];
+    for (value, words) in cases {
+        let said = problem("map.dbs", value);
+        assert!(said.contains(words), "{value:?}: {said}");
+    }
+}
+
+#[test]
+fn a_mapping_that_mixes_databases_is_allowed_and_doubted() {
+    for mixing in ["0:5,1:5", "1:0", "all:0"] {
+        let warnings = check(&values(&[("map.dbs", mixing)])).unwrap();
+        assert!(warnings.iter().any(|text| text.contains("last write wins")), "{mixing}");
+    }
+    assert_eq!(check(&values(&[("map.dbs", "0:1,1:0")])).unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn problems_of_all_layers_come_together() {
+    let mut values = values(&[("log.json", "maybe"), ("map.dbs", "0:1,0:2")]);
+    values.add_file(std::path::Path::new("f.toml"), "[stream]\nnam = 1\npartitions = \"many\"\n");
+    let said = check(&values).unwrap_err().what;
+    for words in ["4 problems", "f.toml:2: there is no option", "(f.toml:3)", "--json", "map.dbs"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
+#[test]
+fn password_files_are_read_with_care() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("password");
+    let path = file.display().to_string();
+    let given = [("source.uri", "redis://h:1"), ("source.password_file", path.as_str())];
+    assert!(problems(&given)[0].contains("cannot be read"));
+    std::fs::write(&file, "\n").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(problems(&given)[0].contains("which is empty"));
+    std::fs::write(&file, "secret\n").unwrap();
+    assert_eq!(check(&values(&given)).unwrap(), Vec::<String>::new());
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let warnings = check(&values(&given)).unwrap();
+    assert!(warnings[0].contains("everybody can read") && !warnings[0].contains("secret"));
+    let mut both = values(&given);
+    both.add_environment([("KEYFERRY_SOURCE_PASSWORD".to_owned(), "other".to_owned())]);
+    assert!(check(&both).unwrap_err().what.contains("are both set"));
+}
+
+#[test]
+fn a_stream_is_found_without_its_name_where_there_is_one_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = DataDir(dir.path().to_owned());
+    let found = |given: &[(&str, &str)]| {
+        let values = values(given);
+        let mut reader = Reader::new(&values);
+        let name = reader.known_stream(&data);
+        reader.finish().map(|_| name).map_err(|failure| failure.what)
+    };
+    assert!(found(&[]).unwrap_err().contains("no stream has been carried"));
+    std::fs::create_dir_all(data.journal("shop")).unwrap();
+    assert_eq!(found(&[]).unwrap(), "shop");
+    assert!(found(&[("stream.name", "shoop")]).unwrap_err().contains("there is shop"));
+    std::fs::create_dir_all(data.journal("till")).unwrap();
+    assert!(found(&[]).unwrap_err().contains("shop, till"));
+    assert_eq!(found(&[("stream.name", "till")]).unwrap(), "till");
+}
