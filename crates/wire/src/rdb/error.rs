@@ -1,20 +1,42 @@
 //! What can be wrong with an RDB file or a DUMP payload. Every error names the byte at which it
 //! was found; nothing unknown is guessed at or skipped.
 
+use std::fmt;
+
+use bytes::Bytes;
 use thiserror::Error;
 
 use super::kind::Flavour;
 
+/// Of a key no more is shown than this: keys may have 512 MiB.
+const SHOWN_KEY_BYTES: usize = 100;
+
 /// A fault and where it was found.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{fault} at byte {offset}")]
+#[error("{fault} at byte {offset}{}", Shown(.file.as_deref()))]
 pub struct Error {
     /// Bytes from the beginning of the file, of the raw value or of the payload.
     pub offset: u64,
     /// What is wrong there.
     #[source]
     pub fault: Fault,
+    /// In which file, behind its magic; `None` for a payload and for a value on its own.
+    pub file: Option<Box<InFile>>,
 }
+
+/// What the parser of a file knew when it met a fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InFile {
+    /// Whose numbering the file follows.
+    pub flavour: Flavour,
+    /// In that numbering.
+    pub version: u16,
+    /// The key whose type or value is at fault.
+    pub key: Option<Bytes>,
+}
+
+/// The end of an error's text.
+struct Shown<'a>(Option<&'a InFile>);
 
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -121,6 +143,28 @@ pub enum Fault {
 impl Fault {
     /// This fault, found at `offset`.
     pub(crate) fn at(self, offset: u64) -> Error {
-        Error { offset, fault: self }
+        Error { offset, fault: self, file: None }
+    }
+}
+
+// === impl Error ===
+
+impl Error {
+    /// This error, found in a file.
+    pub(super) fn within(self, flavour: Flavour, version: u16, key: Option<Bytes>) -> Self {
+        Self { file: Some(Box::new(InFile { flavour, version, key })), ..self }
+    }
+}
+
+// === impl Shown ===
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(InFile { flavour, version, key }) = self.0 else { return Ok(()) };
+        write!(f, " of a file {flavour} {version}")?;
+        let Some(key) = key else { return Ok(()) };
+        let shown = key.get(..SHOWN_KEY_BYTES).unwrap_or(key);
+        let rest = if shown.len() < key.len() { "…" } else { "" };
+        write!(f, ", key \"{}{rest}\"", shown.escape_ascii())
     }
 }

@@ -260,3 +260,6 @@ fn refusal(byte: u8, flavour: Flavour) -> Fault {
     };
     Fault::Unsupported { byte, name }
 }
+
+#[cfg(test)]
+mod tests;

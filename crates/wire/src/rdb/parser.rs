@@ -59,6 +59,8 @@ pub struct Parser {
     state: State,
     /// What was said about the next key.
     said: Said,
+    /// The key whose value is being read.
+    key: Option<Bytes>,
 }
 
 #[derive(Debug)]
@@ -128,6 +130,7 @@ impl Parser {
             version: 0,
             state: State::Magic,
             said: Said::default(),
+            key: None,
         }
     }
 
@@ -168,9 +171,7 @@ impl Parser {
         }
         loop {
             let step = match self.buffer.satisfied() {
-                true => {
-                    self.step().inspect_err(|error| self.state = State::Failed(error.clone()))?
-                }
+                true => self.step().map_err(|error| self.fail(error))?,
                 false => Step::NeedMore,
             };
             match step {
@@ -192,6 +193,16 @@ impl Parser {
             State::End => Ok(Step::End),
             State::Failed(ref error) => Err(error.clone()),
         }
+    }
+
+    /// From here on there is nothing but this error.
+    fn fail(&mut self, error: Error) -> Error {
+        let error = match self.state {
+            State::Magic => error,
+            _ => error.within(self.flavour, self.version, self.key.take()),
+        };
+        self.state = State::Failed(error.clone());
+        error
     }
 
     fn magic(&mut self) -> Result<Step, Error> {
@@ -216,8 +227,13 @@ impl Parser {
         let item = match record {
             Record::Key(kind, key) => {
                 let head = self.said.head(key.bytes(bytes)?, kind);
+                self.key = Some(head.key.clone());
                 self.walk(Target::Key(head), kind);
                 return Ok(Step::Again);
+            }
+            Record::Unreadable(fault, key) => {
+                self.key = key.and_then(|key| key.bytes(bytes).ok());
+                return Err(fault);
             }
             Record::Expire(at) => return self.said(|said| said.expire_at_ms = Some(at)),
             Record::Idle(idle) => return self.said(|said| said.idle_s = Some(idle)),
@@ -287,6 +303,7 @@ impl Parser {
             return Step::Again;
         };
         let raw = self.buffer.take(walked);
+        self.key = None;
         Step::Item(match target {
             Target::Key(head) => Item::Entry(Entry { head, raw }),
             Target::ModuleAux => Item::ModuleAux { module: module_id(&raw), raw },
@@ -314,6 +331,7 @@ impl Parser {
             LargeStep::NeedMore => Step::NeedMore,
             LargeStep::End => {
                 self.state = State::Record;
+                self.key = None;
                 Step::Item(Item::LargeEnd)
             }
         })

@@ -15,6 +15,12 @@ pub(super) const KEY_META: u8 = 243;
 /// The version that brought it.
 pub(super) const KEY_META_VERSION: u16 = 13;
 
+/// From here on bytes are opcodes; types come nowhere near.
+const OPCODES_FROM: u8 = 200;
+
+/// A key behind a type that is not known is only waited for if it has no more bytes than this.
+const NAMED_KEY_BYTES: usize = 1024;
+
 /// One opcode with its payload, or a key. Texts are positions in the record's bytes.
 #[derive(Debug)]
 pub(super) enum Record {
@@ -48,6 +54,8 @@ pub(super) enum Record {
     ModuleAux,
     /// A key; its value follows.
     Key(ValueType, Text),
+    /// A type or opcode that cannot be read on from, and the key that follows a type.
+    Unreadable(Fault, Option<Text>),
     /// Only the checksum follows.
     End,
 }
@@ -58,7 +66,6 @@ pub(super) fn record(
     flavour: Flavour,
     version: u16,
 ) -> Result<Record, Stop> {
-    let at = reader.position();
     let byte = reader.byte()?;
     Ok(match byte {
         255 => Record::End,
@@ -78,11 +85,30 @@ pub(super) fn record(
         },
         243 if flavour == Flavour::Valkey => slot_import(reader)?,
         KEY_META if version >= KEY_META_VERSION => key_meta(reader)?,
-        _ => {
-            let kind = ValueType::from_byte(byte, flavour);
-            Record::Key(kind.map_err(|fault| reader.bad_at(at, fault))?, reader.text()?)
-        }
+        _ => match ValueType::from_byte(byte, flavour) {
+            Ok(kind) => Record::Key(kind, reader.text()?),
+            Err(fault) if byte < OPCODES_FROM => Record::Unreadable(fault, named_key(reader)?),
+            Err(fault) => Record::Unreadable(fault, None),
+        },
     })
+}
+
+/// The key behind a type that is not known, so that the refusal can name it; `None` if what stands
+/// there is no key, or one that is too long to be worth waiting for.
+fn named_key(reader: &mut Reader<'_>) -> Result<Option<Text>, Stop> {
+    let text = match reader.text_head() {
+        Ok(text) => text,
+        Err(Stop::Bad(_)) => return Ok(None),
+        Err(more @ Stop::More(_)) => return Err(more),
+    };
+    match text {
+        Text::Plain { len, .. } | Text::Lzf { compressed: len, .. } if len <= NAMED_KEY_BYTES => {
+            reader.bytes(len)?;
+            Ok(Some(text))
+        }
+        Text::Int(_) => Ok(Some(text)),
+        _ => Ok(None),
+    }
 }
 
 fn slot_import(reader: &mut Reader<'_>) -> Result<Record, Stop> {

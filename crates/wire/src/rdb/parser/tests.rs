@@ -116,6 +116,72 @@ fn refuses_what_it_does_not_know_with_its_place() {
     assert_eq!(fault(&file("REDIS0012", &[byte])), (9, unknown));
 }
 
+/// What a person reads of the first error in a file with this body.
+fn told(magic: &str, body: &[u8]) -> String {
+    parse(&file(magic, body), &[], Limits::default()).unwrap_err().to_string()
+}
+
+#[test]
+fn an_error_names_the_key_and_the_version() {
+    let long = "k".repeat(1024);
+    for (magic, body, expected) in [
+        (
+            "REDIS0012",
+            entry(33, "limiter", &[0]),
+            "type or opcode 33 (rate limiter of a Redis 8.8 release candidate) is not supported \
+             at byte 9 of a file REDIS 12, key \"limiter\"",
+        ),
+        (
+            "REDIS0013",
+            [entry(0, "a", &text("v")), entry(99, "\u{1}b", &[0])].concat(),
+            "unknown type or opcode 99 in a REDIS file at byte 14 of a file REDIS 13, \
+             key \"\\x01b\"",
+        ),
+        (
+            "VALKEY080",
+            [entry(0, "a", &text("v")), entry(7, "m", &[7, 6])].concat(),
+            "unknown module opcode 6 at byte 18 of a file VALKEY 80, key \"m\"",
+        ),
+        (
+            "VALKEY080",
+            vec![242, 1, 2],
+            "type or opcode 242 (inline update of Valkey 9.2) is not supported at byte 9 of a \
+             file VALKEY 80",
+        ),
+        // A number, a broken string, and one that is not worth waiting for.
+        (
+            "REDIS0011",
+            vec![99, 0xc0, 7],
+            "unknown type or opcode 99 in a REDIS file at byte 9 of a file REDIS 11, key \"7\"",
+        ),
+        (
+            "REDIS0011",
+            vec![99, 0xc9, 7],
+            "unknown type or opcode 99 in a REDIS file at byte 9 of a file REDIS 11",
+        ),
+        (
+            "REDIS0011",
+            [&[99, 0x80][..], &2_000_000_u32.to_be_bytes()].concat(),
+            "unknown type or opcode 99 in a REDIS file at byte 9 of a file REDIS 11",
+        ),
+    ] {
+        let whole = told(magic, &body);
+        assert_eq!(whole, expected);
+        let limits = Limits { raw_value_bytes: 0, ..Limits::default() };
+        let in_pieces = parse(&file(magic, &body), &[1; 2000], limits).unwrap_err();
+        assert_eq!(in_pieces.to_string(), expected, "byte by byte, every value large");
+    }
+    let message = told("REDIS0011", &entry(99, long.leak(), &[0]));
+    assert!(message.ends_with(&format!("key \"{}…\"", "k".repeat(100))), "{message}");
+}
+
+#[test]
+fn an_error_behind_a_key_does_not_name_it() {
+    let body = [entry(0, "a", &text("v")), vec![254, 0xc0]].concat();
+    let message = told("REDIS0011", &body);
+    assert_eq!(message, "invalid string encoding 0 at byte 15 of a file REDIS 11");
+}
+
 #[test]
 fn refuses_other_magic_and_versions() {
     assert_eq!(fault(b"RADIS0011"), (0, Fault::Magic(*b"RADIS0011")));
