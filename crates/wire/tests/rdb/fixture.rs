@@ -7,8 +7,9 @@ use serde_json::Value as Json;
 use wire::rdb::{Entry, EntryHead, Error, Item, Limits, Parser, Part, Progress};
 
 /// Servers whose files are kept, and the RDB version of each.
-pub(crate) const SERVERS: [(&str, u16); 7] = [
+pub(crate) const SERVERS: [(&str, u16); 8] = [
     ("redis-2.8", 6),
+    ("redis-3.2", 7),
     ("redis-5.0", 9),
     ("redis-6.2", 9),
     ("redis-7.0", 10),

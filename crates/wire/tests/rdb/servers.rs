@@ -95,10 +95,10 @@ fn gives_the_functions_and_the_notes() {
 
 #[test]
 fn keeps_how_recently_and_how_often_a_key_was_used() {
-    for (server, _) in SERVERS {
+    for (server, version) in SERVERS {
         let fixture = load(server);
         let policy = fixture.said["policy"].as_str().expect("a policy");
-        let policy = if server == "redis-2.8" { "not written yet" } else { policy };
+        let policy = if version < 9 { "not written yet" } else { policy };
         for (_, Entry { head, .. }) in entries(&fixture.file) {
             assert_eq!(head.freq.is_some(), policy == "allkeys-lfu", "{server} {:?}", head.key);
             assert_eq!(head.idle_s.is_some(), policy == "allkeys-lru", "{server} {:?}", head.key);
@@ -128,9 +128,14 @@ fn compare(name: &str, value: &Value, said: &Json) {
         Value::Zset(members) => {
             let mut members = members.clone();
             members.sort_by(|(a, _), (b, _)| a.cmp(b));
-            let score =
-                |json| String::from_utf8(bytes(json)).expect("text").parse().expect("score");
-            let said: Vec<(Bytes, f64)> =
+            // By their bits: -0 is not 0.
+            let score = |json| {
+                let text = String::from_utf8(bytes(json)).expect("text");
+                text.parse::<f64>().expect("a score").to_bits()
+            };
+            let members: Vec<_> =
+                members.into_iter().map(|(member, score)| (member, score.to_bits())).collect();
+            let said: Vec<(Bytes, u64)> =
                 rows(said).map(|row| (bytes(&row[0]).into(), score(&row[1]))).collect();
             assert_eq!(members, said, "{name}");
         }
