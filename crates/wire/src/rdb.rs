@@ -3,8 +3,8 @@
 //!
 //! [`Parser`] takes the bytes of a file as they arrive and gives items: small values as the exact
 //! bytes of the file, large ones as decoded parts of bounded size. [`dump`] makes and opens
-//! payloads, [`value`] decodes, [`encode`] encodes anew what an older server cannot read. Nothing
-//! here does I/O, panics on any input, or allocates by a promised length; what is not known is
+//! payloads, [`value`] decodes, [`lower`] gives a value the form that another server takes, by
+//! [`encode`] where it must be another one. Nothing here does I/O, panics on any input, or allocates by a promised length; what is not known is
 //! refused with its byte and offset.
 
 #[cfg(test)]
@@ -20,6 +20,7 @@ mod error;
 pub mod fuzzing;
 mod kind;
 mod large;
+pub mod lower;
 mod packed;
 mod parser;
 mod reader;

@@ -142,12 +142,12 @@ fn packed_element(packing: Packing, packed: &mut Packed) -> Result<Option<Elemen
 fn stream_item(unit: StreamUnit, bytes: &Bytes) -> Result<Option<StreamItem>, Fault> {
     Ok(Some(match unit {
         StreamUnit::Nothing | StreamUnit::Node { .. } => return Ok(None),
-        StreamUnit::Meta(meta) => StreamItem::Meta(meta),
-        StreamUnit::Group { name, last_id, entries_read } => {
+        StreamUnit::Meta { meta, .. } => StreamItem::Meta(meta),
+        StreamUnit::Group { name, last_id, entries_read, .. } => {
             StreamItem::Group { name: name.bytes(bytes)?, last_id, entries_read }
         }
         StreamUnit::Pending(entry) => StreamItem::Pending(entry),
-        StreamUnit::Consumer { name, seen_ms, active_ms } => {
+        StreamUnit::Consumer { name, seen_ms, active_ms, .. } => {
             StreamItem::Consumer { name: name.bytes(bytes)?, seen_ms, active_ms }
         }
         StreamUnit::Owned(id) => StreamItem::Owned(id),

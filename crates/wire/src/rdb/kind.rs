@@ -224,6 +224,18 @@ impl ValueType {
         }
     }
 
+    /// Whose own the type is; `None`: both projects have it.
+    #[must_use]
+    pub fn flavour(self) -> Option<Flavour> {
+        match self {
+            Self::HashExpiryValkey => Some(Flavour::Valkey),
+            Self::HashExpiryRedis | Self::HashExpiryListpack | Self::Stream4 => {
+                Some(Flavour::Redis)
+            }
+            _ => None,
+        }
+    }
+
     /// The lowest RDB version whose readers know this type: a payload under a lower version, or
     /// for a server that stops below it, must be encoded anew.
     #[must_use]

@@ -114,3 +114,41 @@ fn blob(body: &[u8]) -> Vec<u8> {
     let total = u32::try_from(body.len() + 5).unwrap();
     [&total.to_le_bytes()[..], body, &[0xff]].concat()
 }
+
+fn raw_id(ms: u64, seq: u64) -> Vec<u8> {
+    [ms.to_be_bytes(), seq.to_be_bytes()].concat()
+}
+
+/// A node from 10-1 on: an entry with the node's fields, a deleted one, one with its own, one
+/// before the node's first.
+fn node() -> Vec<u8> {
+    let master: [&[u8]; 6] = [&[3], &[1], &[2], b"\x81a", b"\x81b", &[0]];
+    let same: [&[u8]; 6] = [&[2], &[0], &[0], b"\x811", b"\x812", &[5]];
+    let deleted: [&[u8]; 6] = [&[3], &[0], &[1], b"\x818", b"\x819", &[5]];
+    let own: [&[u8]; 7] = [&[0], &[5], &[0xdf, 0xff], &[1], b"\x81c", &[3], &[6]];
+    [text(raw_id(10, 1)), text(listpack(&[&master[..], &same, &deleted, &own].concat()))].concat()
+}
+
+/// A stream in the layout of `version`.
+pub(crate) fn stream(version: u8) -> Vec<u8> {
+    let newer = |from: u8, bytes: Vec<u8>| if version >= from { bytes } else { vec![] };
+    let pending = |ms| [raw_id(ms, 1), 77_i64.to_le_bytes().to_vec(), len(2)].concat();
+    [
+        [len(1), node()].concat(),
+        [len(2), len(15), len(0)].concat(),
+        newer(2, [len(10), len(1), len(10), len(2), len(3)].concat()),
+        [len(2), text("g"), len(15), len(0), newer(2, len(2))].concat(),
+        [len(2), pending(10), pending(15)].concat(),
+        [len(2), text("c"), 88_i64.to_le_bytes().to_vec()].concat(),
+        newer(3, 99_i64.to_le_bytes().to_vec()),
+        [len(1), raw_id(15, 1)].concat(),
+        [text("d"), 1_i64.to_le_bytes().to_vec(), newer(3, (-1_i64).to_le_bytes().to_vec())]
+            .concat(),
+        len(0),
+        [text("h"), len(0), len(0), newer(2, len(u64::MAX)), len(0), len(0)].concat(),
+        newer(4, [len(100), len(50), len(2)].concat()),
+        newer(4, [text("p"), len(1), text("i"), len(10), len(1), text("q"), len(0)].concat()),
+        newer(4, [len(9), len(4)].concat()),
+    ]
+    .concat()
+}

@@ -6,26 +6,11 @@ use super::{
     Idempotence, PendingEntry, StreamConsumer, StreamEntry, StreamGroup, StreamId, StreamMeta,
     StreamProducer, StreamValue,
 };
-use crate::rdb::sample::{len, listpack, text};
+use crate::rdb::sample::{len, listpack, stream, text};
 use crate::rdb::{Fault, Flavour, Value, ValueType, value};
 
 fn id(ms: u64, seq: u64) -> StreamId {
     StreamId { ms, seq }
-}
-
-fn raw_id(id: StreamId) -> Vec<u8> {
-    [id.ms.to_be_bytes(), id.seq.to_be_bytes()].concat()
-}
-
-/// A node from 10-1 on: an entry with the node's fields, a deleted one, one with its own, one
-/// before the node's first.
-fn node() -> Vec<u8> {
-    let master: [&[u8]; 6] = [&[3], &[1], &[2], b"\x81a", b"\x81b", &[0]];
-    let same: [&[u8]; 6] = [&[2], &[0], &[0], b"\x811", b"\x812", &[5]];
-    let deleted: [&[u8]; 6] = [&[3], &[0], &[1], b"\x818", b"\x819", &[5]];
-    let own: [&[u8]; 7] = [&[0], &[5], &[0xdf, 0xff], &[1], b"\x81c", &[3], &[6]];
-    [text(raw_id(id(10, 1))), text(listpack(&[&master[..], &same, &deleted, &own].concat()))]
-        .concat()
 }
 
 fn entries() -> Vec<StreamEntry> {
@@ -34,30 +19,6 @@ fn entries() -> Vec<StreamEntry> {
         StreamEntry { id: id(10, 1), fields: vec![pair("a", "1"), pair("b", "2")] },
         StreamEntry { id: id(15, 0), fields: vec![pair("c", "3")] },
     ]
-}
-
-/// A stream in the layout of `version`.
-fn raw(version: u8) -> Vec<u8> {
-    let newer = |from: u8, bytes: Vec<u8>| if version >= from { bytes } else { vec![] };
-    let pending = |ms| [raw_id(id(ms, 1)), 77_i64.to_le_bytes().to_vec(), len(2)].concat();
-    [
-        [len(1), node()].concat(),
-        [len(2), len(15), len(0)].concat(),
-        newer(2, [len(10), len(1), len(10), len(2), len(3)].concat()),
-        [len(2), text("g"), len(15), len(0), newer(2, len(2))].concat(),
-        [len(2), pending(10), pending(15)].concat(),
-        [len(2), text("c"), 88_i64.to_le_bytes().to_vec()].concat(),
-        newer(3, 99_i64.to_le_bytes().to_vec()),
-        [len(1), raw_id(id(15, 1))].concat(),
-        [text("d"), 1_i64.to_le_bytes().to_vec(), newer(3, (-1_i64).to_le_bytes().to_vec())]
-            .concat(),
-        len(0),
-        [text("h"), len(0), len(0), newer(2, len(u64::MAX)), len(0), len(0)].concat(),
-        newer(4, [len(100), len(50), len(2)].concat()),
-        newer(4, [text("p"), len(1), text("i"), len(10), len(1), text("q"), len(0)].concat()),
-        newer(4, [len(9), len(4)].concat()),
-    ]
-    .concat()
 }
 
 fn expected(version: u8) -> StreamValue {
@@ -108,7 +69,7 @@ fn expected(version: u8) -> StreamValue {
 fn every_layout() {
     for (version, byte) in [(1, 15), (2, 19), (3, 21), (4, 26)] {
         let kind = ValueType::from_byte(byte, Flavour::Redis).unwrap();
-        let raw = Bytes::from(raw(version));
+        let raw = Bytes::from(stream(version));
         assert_eq!(value::length(kind, &raw), Ok(raw.len()));
         let decoded = value::decode(kind, &raw).unwrap();
         assert_eq!(decoded, Value::Stream(expected(version)), "layout {version}");

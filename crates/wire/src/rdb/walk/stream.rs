@@ -26,14 +26,14 @@ pub(in crate::rdb) enum StreamUnit {
     Nothing,
     /// A listpack of entries whose ids are counted from `id`.
     Node { id: StreamId, entries: Text },
-    /// What is known of the whole.
-    Meta(StreamMeta),
-    /// A group; its pending entries and consumers follow.
-    Group { name: Text, last_id: StreamId, entries_read: Option<u64> },
+    /// What is known of the whole; so many groups follow.
+    Meta { meta: StreamMeta, groups: u64 },
+    /// A group; so many pending entries, then its consumers follow.
+    Group { name: Text, last_id: StreamId, entries_read: Option<u64>, pending: u64 },
     /// A pending entry of the last group.
     Pending(PendingEntry),
-    /// A consumer of the last group; what is pending with it follows.
-    Consumer { name: Text, seen_ms: i64, active_ms: Option<i64> },
+    /// A consumer of the last group; so many entries that are pending with it follow.
+    Consumer { name: Text, seen_ms: i64, active_ms: Option<i64>, owned: u64 },
     /// An entry that is pending with the last consumer.
     Owned(StreamId),
     /// How long, and how many, producers' entries are remembered; the producers follow.
@@ -140,9 +140,10 @@ impl StreamWalk {
             meta.max_deleted_id = Some(id(reader)?);
             meta.entries_added = Some(reader.len()?);
         }
-        self.groups_left = reader.len()?;
+        let groups = reader.len()?;
+        self.groups_left = groups;
         self.state = State::Group;
-        Ok(StreamUnit::Meta(meta))
+        Ok(StreamUnit::Meta { meta, groups })
     }
 
     fn group(&mut self, reader: &mut Reader<'_>) -> Result<StreamUnit, Stop> {
@@ -151,17 +152,19 @@ impl StreamWalk {
             1 => None,
             _ => Some(reader.len()?).filter(|read| *read != ENTRIES_READ_UNKNOWN),
         };
-        self.state = State::Pending(reader.len()?);
+        let pending = reader.len()?;
+        self.state = State::Pending(pending);
         self.groups_left = self.groups_left.saturating_sub(1);
-        Ok(StreamUnit::Group { name, last_id, entries_read })
+        Ok(StreamUnit::Group { name, last_id, entries_read, pending })
     }
 
     fn consumer(&mut self, reader: &mut Reader<'_>) -> Result<StreamUnit, Stop> {
         let (name, seen_ms) = (reader.text()?, reader.i64()?);
         let active_ms = if self.version >= 3 { Some(reader.i64()?) } else { None };
-        self.state = State::Owned(reader.len()?);
+        let owned = reader.len()?;
+        self.state = State::Owned(owned);
         self.consumers_left = self.consumers_left.saturating_sub(1);
-        Ok(StreamUnit::Consumer { name, seen_ms, active_ms })
+        Ok(StreamUnit::Consumer { name, seen_ms, active_ms, owned })
     }
 
     fn idempotence(&mut self, reader: &mut Reader<'_>) -> Result<StreamUnit, Stop> {
