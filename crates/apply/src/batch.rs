@@ -12,6 +12,7 @@ use event::Shard;
 use wire::resp::encode::{Decimal, write_command};
 
 use crate::config::BatchLimits;
+use crate::deadlines::Before;
 use crate::progress::Progress;
 use crate::quarantine::set::Change;
 
@@ -40,6 +41,10 @@ pub(crate) struct Batch {
     pub(crate) urgent: bool,
     /// Whether it removes our own keys, which have to be written again.
     pub(crate) loses_own: bool,
+    /// How deadlines that were put off stood before each change of them in it.
+    pub(crate) deadlines: Vec<Before>,
+    /// Deadlines that it settles.
+    pub(crate) settled: u64,
 }
 
 /// One command between MULTI and EXEC.
@@ -68,6 +73,12 @@ pub(crate) enum Judge {
     Pops,
     /// A step that may have been made before: a group of a stream that exists.
     Repeats,
+    /// A change of when a key expires, which the source makes only of one that is there: 0 says that it is not here.
+    Renews,
+    /// The same of fields of a hash: -2 says that one is not here. A source may name some that are not there either.
+    RenewsFields,
+    /// A deadline of ours in place of a later one of ours: whatever is said, the key is as it was, or gone.
+    Settles,
 }
 
 /// First size of the buffer of a batch.
@@ -94,6 +105,8 @@ impl Batch {
             events: 0,
             urgent: false,
             loses_own: false,
+            deadlines: Vec::new(),
+            settled: 0,
         };
         batch.reset();
         batch
@@ -109,6 +122,8 @@ impl Batch {
         self.records.clear();
         self.changes.clear();
         self.letters.clear();
+        self.deadlines.clear();
+        self.settled = 0;
         self.db = self.checkpoint_db;
         self.events = 0;
         self.urgent = false;
@@ -154,6 +169,16 @@ impl Batch {
         I::Item: AsRef<[u8]>,
     {
         self.command(self.checkpoint_db, Sent::OURS, args);
+    }
+
+    /// Adds a command that settles so many deadlines.
+    pub(crate) fn settle<I>(&mut self, db: u32, deadlines: u64, args: I)
+    where
+        I: IntoIterator<IntoIter: Clone>,
+        I::Item: AsRef<[u8]>,
+    {
+        self.command(db, Sent { judge: Judge::Settles, ..Sent::OURS }, args);
+        self.settled += deadlines;
     }
 
     /// Empties a database.

@@ -30,9 +30,10 @@ pub struct Config {
     pub batch: BatchLimits,
     /// Added to every absolute expiry. Default: 0.
     pub extend_expiry: Duration,
-    /// How much longer than at the source a key that is about to expire lives here, at the least, so that a change
-    /// that renews it finds it: a source removes what has expired by a delete of its own, which follows. While the
-    /// lane lags, twice its lag is added. Default: [`limits::HOLD_EXPIRY`]; 0: never.
+    /// How long what is written lives here, at the least, so that a change that renews it finds it: a source removes
+    /// what has expired by a delete of its own, which follows. While the lane lags, twice its lag is added; deadlines
+    /// that are farther away than the hold are settled once it lags no more than half of it. Default:
+    /// [`limits::HOLD_EXPIRY`]; 0: no such time.
     pub hold_expiry: Duration,
     /// What to do about a flush or an exchange of databases that cannot be done exactly. Default: refuse it.
     pub inexact: Inexact,

@@ -55,6 +55,12 @@ impl Filters {
         !(self.keys.is_empty() && self.kinds.is_empty() && self.commands.is_empty())
     }
 
+    /// Whether nothing that a key becomes is left out, for its type or the command's name, while others are taken.
+    #[must_use]
+    pub fn takes_every_value(&self) -> bool {
+        self.kinds.is_empty() && self.commands.is_empty()
+    }
+
     /// Whether a database is taken.
     #[must_use]
     pub fn db(&self, db: u32) -> bool {

@@ -12,6 +12,7 @@ mod judge;
 mod pump;
 mod rewind;
 mod session;
+mod settle;
 mod status;
 mod watch;
 
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::session::Link;
 pub(crate) use self::status::LaneStatus;
 use crate::config::Config;
+use crate::deadlines::{Before, Deadlines};
 use crate::error::Error;
 use crate::marks::Marks;
 use crate::names::Names;
@@ -88,6 +90,10 @@ pub(crate) struct Memory {
     durable: Vec<u64>,
     /// Marks of the snapshot under way.
     marks: Option<Marks>,
+    /// Deadlines that were put off, as of the last batch that may have been executed.
+    deadlines: Deadlines,
+    /// What to take back of them if it was not.
+    unsure_deadlines: Vec<Before>,
     /// Changes that the destination refused to queue.
     refused: HashMap<(Position, u32), String>,
     /// Whether there was a checkpoint before.

@@ -9,6 +9,7 @@ mod apply;
 mod batch;
 mod checkpoint;
 pub mod config;
+mod deadlines;
 mod doubt;
 pub mod error;
 mod existing;

@@ -65,6 +65,19 @@ pub const HOLD_EXPIRY: Duration = Duration::from_secs(5);
 /// The lag that is added to it while catching up counts up to this much: a day, beyond which nobody waits.
 pub const HOLD_LAG_MAX: Duration = Duration::from_secs(24 * 3600);
 
+/// Memory of one lane for true deadlines of what was written with later ones, so that they can be settled: some
+/// two hundred thousand keys. What does not fit keeps its later deadline until the source deletes it.
+pub const DEADLINES_BYTES: usize = 32 << 20;
+
+/// Fields of one hash whose deadlines are remembered likewise: each change of the hash copies them.
+pub const DEADLINES_OF_HASH: usize = 1_024;
+
+/// Keys whose deadlines are settled in one go, so that what has just been read does not wait behind them.
+pub const SETTLED_KEYS: usize = 256;
+
+/// Keys that were set aside after a failure are named in the log, up to so many of one batch.
+pub const LOGGED_KEYS: usize = 20;
+
 /// Window of attempts while the destination cannot be reached.
 pub const CONNECTION_WINDOW: Duration = Duration::from_secs(720 * 60);
 

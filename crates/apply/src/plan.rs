@@ -7,6 +7,7 @@
 mod assemble;
 mod change;
 mod control;
+mod expiry;
 mod fault;
 mod image;
 mod keys;
@@ -25,10 +26,12 @@ use event::{Body, Change, Event, Position, Shard};
 use journal::{Entry, Offset, Partition};
 
 use self::assemble::{Assembly, Gathered, Origin};
+use self::expiry::Lags;
 pub(crate) use self::fault::{Aftermath, Failure};
 pub(crate) use self::keys::Roles;
 pub(crate) use self::rules::Rules;
 use crate::batch::{Batch, Judge, Sent};
+use crate::deadlines::Deadlines;
 use crate::doubt::Doubt;
 use crate::error::Error;
 use crate::lane::Scope;
@@ -55,6 +58,9 @@ pub(crate) struct Planner {
     pub(crate) suspects: Vec<(u32, Bytes)>,
     /// What was left out and why.
     pub(crate) counts: Counts,
+    /// Deadlines that were put off.
+    pub(crate) deadlines: Deadlines,
+    lags: Lags,
     assembly: Assembly,
     /// Lane and offset of the record that waits for a look at the destination.
     parked: Option<(usize, u64)>,
@@ -203,6 +209,8 @@ impl Planner {
             doubt: Doubt::default(),
             suspects: Vec::new(),
             counts: Counts::default(),
+            deadlines: Deadlines::default(),
+            lags: Lags::default(),
             assembly: Assembly::default(),
             parked: None,
             first_partition: lane.first,
@@ -250,6 +258,7 @@ impl Planner {
             decoded.map_err(|source| Error::Record { partition, offset, source })
         };
         let event = decode(&payload)?;
+        self.note_lag(event.position.shard);
         if self.settled(&event) {
             return self.passed(&event, &payload);
         }

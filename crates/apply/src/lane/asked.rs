@@ -61,6 +61,7 @@ impl Pump<'_> {
         for spot in &spots {
             self.planner.held.release(spot.db, &spot.key);
         }
+        self.planner.rules.hold_expiry_anew(self.tools.clock.now_ms());
         for letter in due {
             self.planner.refused.remove(&(letter.position, letter.change));
             self.planner.plan_again(&letter.event, letter.change, &mut self.open)?;

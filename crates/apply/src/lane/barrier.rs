@@ -43,6 +43,8 @@ impl Pump<'_> {
                 }
             }
         }
+        // It may have waited for long.
+        self.planner.rules.hold_expiry_anew(self.tools.clock.now_ms());
         self.planner.plan_barrier(&barrier, exact, &mut self.open)
     }
 

@@ -64,18 +64,29 @@ fn executed(batch: &Batch, items: &[Reply]) -> Verdict {
 
 fn failure(item: &Reply, sent: Sent) -> Option<Failure> {
     let said = match (item, sent.judge) {
+        (_, Judge::Settles) => return None,
         (Reply::Error(text), Judge::Repeats) if text.starts_with(b"BUSYGROUP") => return None,
         (Reply::Error(text), Judge::Takes) if text.eq_ignore_ascii_case(b"ERR no such key") => None,
         (Reply::Error(text), _) => Some(String::from_utf8_lossy(text).into_owned()),
         (Reply::Integer(0) | Reply::Null, Judge::Takes | Judge::Pops) => None,
+        (Reply::Integer(0), Judge::Renews) => Some(Failure::RENEWED_TOO_LATE.to_owned()),
+        (Reply::Array(fields), Judge::RenewsFields) if are_gone(fields) => {
+            Some(Failure::RENEWED_TOO_LATE.to_owned())
+        }
         _ => return None,
     };
     Some(Failure { sent, said })
 }
 
+/// Whether a hash had none of the fields whose deadlines were to change.
+fn are_gone(fields: &[Reply]) -> bool {
+    !fields.is_empty() && fields.iter().all(|field| *field == Reply::Integer(-2))
+}
+
 fn not_executed(refused: &[(Option<Sent>, Refusal)], text: &[u8]) -> Verdict {
     let concerns_all = |(sent, refusal): &&(Option<Sent>, Refusal)| {
-        sent.is_none_or(|sent| sent.judge == Judge::Ours) || !is_about_the_command(refusal.code)
+        sent.is_none_or(|sent| matches!(sent.judge, Judge::Ours | Judge::Settles))
+            || !is_about_the_command(refusal.code)
     };
     if let Some((_, refusal)) = refused.iter().find(concerns_all) {
         return Verdict::Refused(refusal.clone());

@@ -149,6 +149,7 @@ impl<'a> Pump<'a> {
         let result = self.pump().await;
         self.memory.marks = self.planner.marks.take();
         self.memory.refused = std::mem::take(&mut self.planner.refused);
+        self.keep_deadlines();
         result
     }
 
@@ -222,7 +223,10 @@ impl<'a> Pump<'a> {
             && !self.has_question()
             && !self.open.is_full(self.tools.config.batch)
         {
-            let Some(entry) = self.input.pop_front() else { return Ok(()) };
+            let Some(entry) = self.input.pop_front() else {
+                self.settle_deadlines(now_ms);
+                return Ok(());
+            };
             self.status.stamp(entry.timestamp_ms);
             self.planner.rules.hold_expiry(now_ms, entry.timestamp_ms);
             if let Planned::Barrier(barrier) = self.planner.plan(entry, &mut self.open)? {
@@ -247,8 +251,9 @@ impl<'a> Pump<'a> {
             && self.open.is_full(self.tools.config.batch)
         {
             let mut batch = self.seal();
-            self.send(&mut batch).await?;
+            let sent = self.send(&mut batch).await;
             self.waiting = Some(Flight::of(batch));
+            sent?;
         }
         Ok(())
     }
@@ -267,13 +272,20 @@ impl<'a> Pump<'a> {
         let next = self.spare.pop().unwrap_or_else(|| Batch::new(self.tools.config.checkpoint_db));
         let mut batch = std::mem::replace(&mut self.open, next);
         batch.changes = self.planner.held.take_changes();
+        batch.deadlines = self.planner.deadlines.take_changes();
         batch.after = self.planner.now();
         batch.in_doubt = self.planner.doubt.shards();
         batch
     }
 
-    /// Writes the tail of a batch and has it executed.
+    /// Writes the tail of a batch and has it executed. It counts as under way from here on, whatever fails.
     async fn execute(&mut self, mut flight: Flight) -> Result<(), Error> {
+        let sent = self.send_whole(&mut flight).await;
+        self.running = Some(flight);
+        sent
+    }
+
+    async fn send_whole(&mut self, flight: &mut Flight) -> Result<(), Error> {
         let batch = &mut flight.batch;
         if !batch.letters.is_empty() {
             let now_ms = self.tools.clock.now_ms();
@@ -299,9 +311,7 @@ impl<'a> Pump<'a> {
         })?;
         batch.finish(&self.names.checkpoint, &bytes, batch.loses_own || self.anew);
         self.memory.stood = vec![self.executed.clone(), batch.after.clone()];
-        self.send(&mut flight.batch).await?;
-        self.running = Some(flight);
-        Ok(())
+        self.send(batch).await
     }
 
     async fn send(&mut self, batch: &mut Batch) -> Result<(), Error> {
@@ -348,7 +358,12 @@ impl<'a> Pump<'a> {
                 }
                 self.rewind(Some(flight.batch)).await
             }
-            Verdict::Refused(refusal) => Err(Error::Refused { endpoint: endpoint(), refusal }),
+            Verdict::Refused(refusal) => {
+                let endpoint = endpoint();
+                // It has not been executed, and the next session is to know.
+                self.running = Some(flight);
+                Err(Error::Refused { endpoint, refusal })
+            }
             Verdict::Gone => Err(Error::CheckpointGone { endpoint: endpoint() }),
             Verdict::Torn(said) => Err(Error::Torn { endpoint: endpoint(), said }),
         }
@@ -374,6 +389,7 @@ impl<'a> Pump<'a> {
             commands: batch.sent().len() as u64,
             bytes: batch.bytes() as u64,
             letters: batch.letters.len() as u64,
+            settled: batch.settled,
         });
         if phase_changed {
             self.show_phase();
@@ -383,6 +399,8 @@ impl<'a> Pump<'a> {
         self.planner.refused.retain(|(position, _), _| {
             applied.of(position.shard).is_none_or(|applied| position.is_after(applied))
         });
+        let late = failures.iter().filter(|failure| failure.is_late_renewal()).count();
+        self.status.late_renewals(late as u64);
         let aftermath = self.planner.aftermath(&batch, failures);
         self.recycle(batch);
         if failures.is_empty() {

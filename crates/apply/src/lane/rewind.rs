@@ -7,7 +7,9 @@ use super::session::{durable, offsets};
 use crate::batch::{Batch, Sent};
 use crate::doubt::Doubt;
 use crate::error::Error;
+use crate::limits;
 use crate::plan::Aftermath;
+use crate::quarantine::set::Spot;
 
 // === impl Pump ===
 
@@ -15,24 +17,42 @@ impl Pump<'_> {
     /// Sets aside what failed, and removes what must not be there, ahead of everything else.
     pub(super) fn deal_with(&mut self, aftermath: Aftermath) -> Result<(), Error> {
         self.open.urgent = true;
+        let mut named = 0;
         for draft in aftermath.drafts {
-            tracing::warn!(position = %draft.position, why = draft.why, "set a key aside");
+            for key in draft.keys.iter().filter(|key| !self.planner.held.contains(draft.db, key)) {
+                named += 1;
+                if named <= limits::LOGGED_KEYS {
+                    let key = Spot { db: draft.db, key: key.clone() };
+                    tracing::warn!(%key, position = %draft.position, why = draft.why, "set a key aside");
+                }
+            }
             self.planner.hold(draft, &mut self.open)?;
         }
         for spot in aftermath.gone {
-            tracing::warn!("removed a key whose value had expired early");
+            named += 1;
+            if named <= limits::LOGGED_KEYS {
+                tracing::warn!(key = %spot, "removed a key that should have got the value of one that had expired early");
+            }
             self.planner.held.release(spot.db, &spot.key);
+            self.planner.deadlines.forget(spot.db, &spot.key);
             self.open.command(spot.db, Sent::OURS, [b"DEL".as_slice(), &spot.key]);
             self.status.removed(1);
+        }
+        if let Some(more @ 1..) = named.checked_sub(limits::LOGGED_KEYS) {
+            tracing::warn!(keys = more, "the same of more keys (keyferry quarantine list)");
         }
         Ok(())
     }
 
     /// Takes back everything that was planned after the last executed batch, and reads it again. `refused` is the batch
     /// that was to be executed and was not.
-    pub(super) async fn rewind(&mut self, refused: Option<Batch>) -> Result<(), Error> {
+    pub(super) async fn rewind(&mut self, mut refused: Option<Batch>) -> Result<(), Error> {
         let planned = self.planner.held.take_changes();
         self.planner.held.undo(&planned);
+        self.take_back_deadlines();
+        if let Some(batch) = &mut refused {
+            self.planner.deadlines.undo(std::mem::take(&mut batch.deadlines));
+        }
         if let Some(flight) = self.waiting.take() {
             self.connection.send(b"*1\r\n$7\r\nDISCARD\r\n").await?;
             self.connection.flush().await?;

@@ -15,6 +15,7 @@ use super::status::Phase;
 use super::{Lane, Memory, Scope, begin, claim};
 use crate::checkpoint;
 use crate::config::Config;
+use crate::deadlines::Deadlines;
 use crate::doubt::Doubt;
 use crate::error::Error;
 use crate::names::Names;
@@ -119,7 +120,10 @@ impl Lane {
         let description = tools.journal.describe().await?;
         let start = match &checkpoint {
             Some(checkpoint) => resume(checkpoint, scope, memory),
-            None => fresh(&*tools.journal, &description, scope).await?,
+            None => {
+                memory.deadlines = Deadlines::default();
+                fresh(&*tools.journal, &description, scope).await?
+            }
         };
         let mut planner = self.planner(&link, &start);
         if checkpoint.is_some() {
@@ -146,6 +150,7 @@ impl Lane {
         let mut planner = Planner::new(rules, &self.scope, start.progress.clone(), marks);
         planner.floor.clone_from(&start.floor);
         planner.doubt = start.doubt.clone();
+        planner.deadlines = std::mem::take(&mut self.memory.deadlines);
         planner.refused = std::mem::take(&mut self.memory.refused);
         if start.fresh {
             planner.expect_existing(config.existing);
@@ -194,8 +199,10 @@ fn resume(checkpoint: &event::checkpoint::Checkpoint, scope: &Scope, memory: &mu
         progress.stay_before(&memory.durable);
         progress
     });
+    let unsure = std::mem::take(&mut memory.unsure_deadlines);
     match (known, stood.next(), stood.next()) {
         (Some(0), Some(judged), _) => {
+            memory.deadlines.undo(unsure);
             let applied = judged.applied.clone();
             Start::at(judged, applied)
         }
@@ -206,6 +213,7 @@ fn resume(checkpoint: &event::checkpoint::Checkpoint, scope: &Scope, memory: &mu
         }
         _ => {
             memory.marks = None;
+            memory.deadlines = Deadlines::default();
             let judged = checkpoint.applied.iter().map(|applied| applied.judged).collect();
             Start::at(stored, judged)
         }

@@ -43,6 +43,10 @@ pub(crate) struct LaneStatus {
     suspects: Counter,
     removed: Counter,
     quarantined: Gauge,
+    expiry_held: Gauge,
+    expiry_settled: Counter,
+    expiry_left_out: Counter,
+    late_renewals: Counter,
     lag_records: Gauge,
     /// Stamp of the last event applied, milliseconds since 1970; 0: none yet.
     applied_stamp_ms: Arc<AtomicI64>,
@@ -80,6 +84,10 @@ impl LaneStatus {
             suspects: node.counter("suspect_keys"),
             removed: node.counter("removed_keys"),
             quarantined: node.gauge("quarantined_keys"),
+            expiry_held: node.gauge("expiry_held"),
+            expiry_settled: node.counter("expiry_settled"),
+            expiry_left_out: node.counter("expiry_left_out"),
+            late_renewals: node.counter("late_renewals"),
             lag_records: node.gauge("lag_records"),
             node,
             events,
@@ -128,6 +136,7 @@ impl LaneStatus {
         self.bytes.add(counts.bytes);
         self.batches.add(1);
         self.letters.add(counts.letters);
+        self.expiry_settled.add(counts.settled);
         self.progressed.store(true, Ordering::Relaxed);
     }
 
@@ -146,6 +155,17 @@ impl LaneStatus {
     pub(crate) fn observed(&self, lag_records: u64, quarantined: usize) {
         self.lag_records.set(i64::try_from(lag_records).unwrap_or(i64::MAX));
         self.quarantined.set(i64::try_from(quarantined).unwrap_or(i64::MAX));
+    }
+
+    /// Notes how many deadlines are held back, and counts those that will not be settled since they did not fit.
+    pub(crate) fn held_back(&self, held: usize, left_out: u64) {
+        self.expiry_held.set(i64::try_from(held).unwrap_or(i64::MAX));
+        self.expiry_left_out.add(left_out);
+    }
+
+    /// Counts changes of when keys expire that came after these were gone.
+    pub(crate) fn late_renewals(&self, count: u64) {
+        self.late_renewals.add(count);
     }
 
     /// Counts what planning left out, since the last call.
@@ -181,6 +201,8 @@ pub(crate) struct Executed {
     pub(crate) bytes: u64,
     /// Dead letters.
     pub(crate) letters: u64,
+    /// Deadlines that were settled.
+    pub(crate) settled: u64,
 }
 
 fn lag(clock: &dyn Clock, stamp_ms: i64) -> Value {

@@ -59,6 +59,7 @@ impl Pump<'_> {
         let lag =
             ends.zip(&self.executed.needed).map(|(range, next)| range.end.0.saturating_sub(*next));
         self.status.observed(lag.sum(), self.planner.held.len());
+        self.look_at_deadlines();
         self.status.left_out(&std::mem::take(&mut self.planner.counts));
         self.status.applied(&self.executed);
         let suspects = std::mem::take(&mut self.planner.suspects);

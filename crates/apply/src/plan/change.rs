@@ -63,13 +63,16 @@ impl Planner {
             }
         }
         let sent = Self::sent(place);
-        lower::write(&self.rules, batch, db, sent, &command.args)
-            .or_else(|unfit| self.set_aside(place, (db, &[place.key]), unfit.why(), batch))
+        match lower::write(&self.rules, batch, db, sent, &command.args) {
+            Ok(()) => self.follow_command(db, place.key, &command.args),
+            Err(unfit) => self.set_aside(place, (db, &[place.key]), unfit.why(), batch)?,
+        }
+        Ok(())
     }
 
     /// A value of a type that is left out has taken the place of the one that may be here.
     fn remove_replaced(
-        &self,
+        &mut self,
         place: &Place<'_>,
         command: &Command,
         name: &[u8],
@@ -81,6 +84,7 @@ impl Planner {
             let db = self.rules.mapping.target(place.db);
             let remove = [self.rules.remove_command(), place.key];
             batch.command(db, Self::sent(place), remove);
+            self.deadlines.forget(db, place.key);
         }
     }
 
@@ -165,7 +169,10 @@ impl Planner {
         let judge = roles.judge();
         let sent = Sent { judge, ..Self::sent(place) };
         match lower::write(&self.rules, batch, db, sent, &command.args) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.follow_roles(&roles, &command.args);
+                Ok(())
+            }
             Err(unfit) => self.set_aside_written(place, &roles, unfit.why(), batch),
         }
     }
@@ -198,6 +205,7 @@ impl Planner {
                 if self.rules.takes(place.db, key) {
                     let db = self.rules.mapping.target(place.db);
                     self.held.release(db, key);
+                    self.deadlines.forget(db, key);
                     batch.command(db, sent, [b"SET".as_slice(), key, value]);
                 }
             }
@@ -208,6 +216,7 @@ impl Planner {
         }
         for (db, key) in gone {
             self.held.release(db, &key);
+            self.deadlines.forget(db, &key);
             batch.command(db, sent, [b"DEL".as_slice(), &key]);
         }
         Ok(())
@@ -297,6 +306,7 @@ impl Planner {
         let note = draft.note();
         for key in &draft.keys {
             self.held.hold(draft.db, key, &note)?;
+            self.deadlines.forget(draft.db, key);
         }
         self.counts.letters += 1;
         batch.letters.push(draft);

@@ -72,6 +72,7 @@ impl Planner {
         for db in targets {
             batch.flush(db, Self::sent(place));
             self.held.release_where(|spot| spot.db == db);
+            self.deadlines.clear_db(db);
         }
         Ok(())
     }
@@ -106,6 +107,7 @@ impl Planner {
         for (spot, why) in self.held.release_where(|spot| swapped(spot.db) != spot.db) {
             self.held.hold(swapped(spot.db), &spot.key, &why)?;
         }
+        self.deadlines.exchange(first, second);
         Ok(())
     }
 
@@ -185,6 +187,8 @@ impl Planner {
 
     fn begin_resync(&mut self, place: &Place<'_>, sweep: bool) {
         let position = place.position;
+        // Every key of the source comes again; others are not its.
+        self.deadlines.clear();
         self.progress.resync =
             Some(Resync { shard: position.shard, epoch: position.epoch, sweep, sweeping: false });
         self.progress.snapshot_from = sweep.then(|| self.here());
@@ -226,6 +230,7 @@ impl Planner {
     /// Goes on at a later snapshot, since what is before it cannot be read any more.
     pub(crate) fn skip_to(&mut self, offsets: Vec<u64>) {
         self.end_resync();
+        self.deadlines.clear();
         self.doubt = Doubt::default();
         self.next.clone_from(&offsets);
         self.progress.needed = offsets;

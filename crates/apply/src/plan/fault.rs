@@ -41,6 +41,19 @@ enum State {
     Gone(Draft),
 }
 
+// === impl Failure ===
+
+impl Failure {
+    /// Why a key is set aside that was gone when its deadline was to change.
+    pub(crate) const RENEWED_TOO_LATE: &str =
+        "the key, or its field, was gone at the destination when the source prolonged its life";
+
+    /// Whether a change of a deadline came after what was to live on was gone.
+    pub(crate) fn is_late_renewal(&self) -> bool {
+        self.said.as_deref() == Some(Self::RENEWED_TOO_LATE)
+    }
+}
+
 /// One change, decoded again.
 struct Again<'a> {
     event: &'a Event,

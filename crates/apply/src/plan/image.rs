@@ -55,7 +55,10 @@ impl Planner {
         self.held.release(db, place.key);
         let dest = Dest { db, sent: Self::sent(place), key: place.key };
         match write(&self.rules, batch, dest, image) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.replaced(db, place.key, image.head.expire_at_ms);
+                Ok(())
+            }
             Err(unfit) => self.set_aside(place, (db, &[place.key]), unfit.why(), batch),
         }
     }

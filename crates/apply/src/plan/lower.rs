@@ -20,7 +20,9 @@ enum Kind {
     Plain,
     Set,
     Deadline,
+    Persist,
     FieldDeadline,
+    FieldPersist,
     HSetEx,
     MSetEx,
     Restore,
@@ -31,6 +33,9 @@ enum Kind {
     XSetId,
     XGroup,
 }
+
+/// A deadline that no key meets, Unix milliseconds: in the year 2100.
+const FAR_MS: &[u8] = b"4102444800000";
 
 /// The result of writing a command.
 type Written = Result<(), Unfit>;
@@ -54,7 +59,9 @@ pub(super) fn write(
         Kind::Plain => out.put(args),
         Kind::Set => out.set(args),
         Kind::Deadline => out.deadline(args),
+        Kind::Persist => out.persist(args),
         Kind::FieldDeadline => out.field_deadline(args),
+        Kind::FieldPersist => out.judged(Judge::RenewsFields).put(args),
         Kind::HSetEx => out.hsetex(args),
         Kind::MSetEx => out.msetex(args),
         Kind::Restore => out.restore(args),
@@ -100,6 +107,8 @@ impl Kind {
             6 if is("XSETID") => Self::XSetId,
             6 if is("XGROUP") => Self::XGroup,
             7 if is("RESTORE") => Self::Restore,
+            7 if is("PERSIST") => Self::Persist,
+            8 if is("HPERSIST") => Self::FieldPersist,
             9 if is("PEXPIREAT") => Self::Deadline,
             10 if is("HPEXPIREAT") => Self::FieldDeadline,
             _ => Self::Plain,
@@ -147,11 +156,28 @@ impl Out<'_> {
         self.put([b"PEXPIREAT".as_slice(), key, ms.as_ref()])
     }
 
-    /// `PEXPIREAT key ms [condition]`.
+    /// Where an absent key says something, the reply is judged so.
+    fn judged(&mut self, judge: Judge) -> &mut Self {
+        if self.rules.complete {
+            self.sent.judge = judge;
+        }
+        self
+    }
+
+    /// `PEXPIREAT key ms [condition]`. The condition was met at the source; here it would be about a deadline that may
+    /// have been put off.
     fn deadline(&mut self, args: &[Bytes]) -> Written {
-        let conditional = args.len() > 3 && !self.rules.target.can(target::SEVEN);
-        let args = if conditional { args.get(..3).unwrap_or(args) } else { args };
-        self.put_off(args, 1)
+        self.judged(Judge::Renews).put_off(args.get(..3).unwrap_or(args), 1)
+    }
+
+    /// `PERSIST key`. Its reply does not tell a key that is not there from one without a deadline: a deadline for a
+    /// moment does.
+    fn persist(&mut self, args: &[Bytes]) -> Written {
+        if let (Some(key), true) = (args.get(1), self.rules.complete) {
+            let sent = Sent { judge: Judge::Renews, ..self.sent };
+            self.batch.command(self.db, sent, [b"PEXPIREAT".as_slice(), key, FAR_MS]);
+        }
+        self.put(args)
     }
 
     /// `HPEXPIREAT key ms FIELDS n field…`.
@@ -159,7 +185,7 @@ impl Out<'_> {
         if !self.rules.target.can(target::FIELD_EXPIRY) {
             return Err(Unfit("it knows no expiry of hash fields"));
         }
-        self.put_off(args, 1)
+        self.judged(Judge::RenewsFields).put_off(args, 1)
     }
 
     /// `HSETEX key [PXAT ms | KEEPTTL] FIELDS n field value…`.
@@ -287,7 +313,7 @@ impl Out<'_> {
 }
 
 /// Where a word stands, from `first` on.
-fn find(args: &[Bytes], first: usize, word: &str) -> Option<usize> {
+pub(super) fn find(args: &[Bytes], first: usize, word: &str) -> Option<usize> {
     let rest = args.get(first..)?;
     rest.iter().position(|one| one.eq_ignore_ascii_case(word.as_bytes())).map(|at| at + first)
 }

@@ -41,13 +41,19 @@ impl Planner {
         let dest = Dest { db, sent: Self::sent(place), key: &stage };
         if part.number == 0 {
             batch.command(db, dest.sent, [b"DEL".as_slice(), &stage]);
+            self.deadlines.forget(db, &stage);
         }
         if let Err(unfit) = self.elements(part, dest, batch) {
             return self.set_aside(place, (db, &[place.key, &stage]), unfit.why(), batch);
         }
+        if let Elements::Fields(fields) = &part.elements {
+            let expiring = fields.iter().filter_map(|of| Some((&of.field, of.expire_at_ms?)));
+            self.fields_expire(db, &stage, expiring);
+        }
         if part.last {
             self.held.release(db, place.key);
             self.finish_value(place, part, dest, batch);
+            self.put_in_place(db, (&stage, place.key), part.head.expire_at_ms);
         }
         Ok(())
     }

@@ -26,6 +26,12 @@ pub(crate) struct Rules {
     hold_ms: i64,
     /// The earliest expiry that is written at the moment, Unix milliseconds.
     earliest_ms: i64,
+    /// What is nearer than this is not settled, but left to the source's own delete.
+    near_ms: i64,
+    /// How far the record at hand is behind its source.
+    lag_ms: i64,
+    /// Whether every key of the source is here, so that one that is not says something.
+    pub(crate) complete: bool,
     /// Keys that are ours.
     pub(crate) names: Names,
     /// What the destination can do.
@@ -52,6 +58,9 @@ impl Rules {
             extend_ms: i64::try_from(config.extend_expiry.as_millis()).unwrap_or(i64::MAX),
             hold_ms: i64::try_from(config.hold_expiry.as_millis()).unwrap_or(i64::MAX),
             earliest_ms: i64::MIN,
+            complete: config.filters.takes_every_value() && config.mapping.keeps_apart(),
+            near_ms: i64::MAX,
+            lag_ms: 0,
             names,
             target: Target::of(facts),
             databases: facts.databases.unwrap_or(USUAL_DATABASES),
@@ -87,9 +96,41 @@ impl Rules {
             let lag_max = i64::try_from(limits::HOLD_LAG_MAX.as_millis()).unwrap_or(i64::MAX);
             // A record without a time says nothing of the lag.
             let stamp_ms = if stamp_ms > 0 { stamp_ms } else { now_ms };
-            let lag_ms = now_ms.saturating_sub(stamp_ms).clamp(0, lag_max);
-            self.earliest_ms = now_ms.saturating_add(self.hold_ms).saturating_add(2 * lag_ms);
+            self.lag_ms = now_ms.saturating_sub(stamp_ms).clamp(0, lag_max);
+            self.near_ms = self.near(now_ms);
+            self.earliest_ms = self.near_ms.saturating_add(2 * self.lag_ms);
         }
+    }
+
+    /// The same for what is planned later, or again, with as much lag as the last record had.
+    pub(crate) fn hold_expiry_anew(&mut self, now_ms: i64) {
+        self.hold_expiry(now_ms, now_ms.saturating_sub(self.lag_ms).max(1));
+    }
+
+    /// What expires before that is left to the source's own delete: a change that renews it may be on its way.
+    pub(crate) fn near(&self, now_ms: i64) -> i64 {
+        now_ms.saturating_add(self.hold_ms)
+    }
+
+    /// How far the record at hand is behind its source.
+    pub(crate) fn lag_ms(&self) -> i64 {
+        self.lag_ms
+    }
+
+    /// Up to which lag deadlines are settled. A change that is on its way then arrives before the nearest of them.
+    pub(crate) fn settling_lag_ms(&self) -> i64 {
+        self.hold_ms / 2
+    }
+
+    /// The true deadline of what expires at `ms` at the source, if a later one is written and it may be settled.
+    pub(crate) fn put_off(&self, ms: i64) -> Option<i64> {
+        let own_ms = ms.saturating_add(self.extend_ms);
+        (own_ms > self.near_ms && own_ms < self.earliest_ms).then_some(own_ms)
+    }
+
+    /// Whether a deadline had passed at the source when the record at hand was written: it acts at once.
+    pub(crate) fn had_passed(&self, ms: i64) -> bool {
+        ms <= self.near_ms.saturating_sub(self.hold_ms).saturating_sub(self.lag_ms)
     }
 
     /// The moment at which a key expires here, when it expires at `ms` at the source.

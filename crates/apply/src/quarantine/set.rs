@@ -1,6 +1,7 @@
 //! The keys of a lane that are set aside: in memory, with what a batch has changed, so that it can be undone.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use event::Position;
@@ -55,6 +56,18 @@ impl Spot {
         Some(Self { db, key: field.slice(colon + 1..) })
     }
 }
+
+/// For the log: a long key is cut, and what is not printable escaped.
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.key.get(..SHOWN_BYTES).unwrap_or(&self.key);
+        let more = if shown.len() < self.key.len() { "…" } else { "" };
+        write!(f, "db {} {}{more}", self.db, shown.escape_ascii())
+    }
+}
+
+/// So much of a key is shown in the log.
+const SHOWN_BYTES: usize = 128;
 
 // === impl Held ===
 
@@ -158,6 +171,14 @@ mod tests {
         }
         assert_eq!(Spot::parse(&key("nothing")), None);
         assert_eq!(Spot::parse(&key("x:a")), None);
+    }
+
+    #[test]
+    fn a_key_in_the_log_is_printable_and_not_long() {
+        let spot = |key| Spot { db: 3, key };
+        assert_eq!(spot(key("a b\n\u{1b}")).to_string(), r"db 3 a b\n\x1b");
+        let long = spot(Bytes::from(vec![b'k'; 10_000])).to_string();
+        assert!(long.ends_with("k…") && long.len() < 200);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(crate) struct Feed {
     index: u64,
     keys: u64,
     pub(crate) db: u32,
+    /// How long ago what is written was written at the source.
+    pub(crate) lag_ms: i64,
 }
 
 // === impl Feed ===
@@ -50,6 +52,7 @@ impl Feed {
             index: 0,
             keys: 0,
             db: 0,
+            lag_ms: 0,
         })
     }
 
@@ -218,7 +221,8 @@ impl Feed {
     }
 
     fn event(&self, position: Position, key: &[u8], body: Body) -> Event {
-        let time_ms = i64::try_from(testkit::now_ms()).expect("a time of our days");
+        let now_ms = i64::try_from(testkit::now_ms()).expect("a time of our days");
+        let time_ms = now_ms - self.lag_ms;
         Event {
             position,
             stamp: Stamp { time_ms, ..Stamp::default() },

@@ -7,6 +7,7 @@
 mod basics;
 mod crash;
 mod databases;
+mod expiry;
 mod feed;
 mod harness;
 mod images;

@@ -188,7 +188,7 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "destination.hold_expiry",
         Kind::Duration,
         Some("5s"),
-        "How much longer a key that is about to expire lives at the destination, at the least, so that a change that renews it finds it; twice the lag is added while catching up. The source's own delete removes it. 0s: never.",
+        "How long whatever is written at the destination lives there, at the least, so that a change that renews it finds it; twice the lag is added while catching up, and taken back once that is done. What is nearer to its end is removed by the source's own delete. 0s: no such time.",
     ),
     option(
         "destination.inexact",

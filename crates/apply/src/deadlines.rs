@@ -1,0 +1,321 @@
+//! Deadlines that were written later than they are, so that they can be settled. Pure data.
+//!
+//! Bounded in memory: what does not fit is counted and left to the source's own delete. Every change can be taken back,
+//! the latest first, for batches that are not executed.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+
+use crate::limits;
+
+/// The true deadlines of keys and fields of the destination that were written with later ones.
+#[derive(Debug, Default)]
+pub(crate) struct Deadlines {
+    dbs: HashMap<u32, Keys>,
+    /// Deadlines in all.
+    len: usize,
+    /// What they cost in memory, about.
+    bytes: usize,
+    changes: Vec<Before>,
+    left_out: u64,
+}
+
+/// What was put off of one key: its true deadlines, Unix milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PutOff {
+    /// That of the key; none: it has none, or the one that was written.
+    pub(crate) key_ms: Option<i64>,
+    /// Those of fields of a hash.
+    pub(crate) fields: BTreeMap<Bytes, i64>,
+}
+
+/// How things were before a change.
+#[derive(Debug)]
+pub(crate) enum Before {
+    /// Of one key.
+    Key(u32, Bytes, Option<PutOff>),
+    /// Of a database that was emptied.
+    Db(u32, Keys),
+    /// Two databases were exchanged.
+    Exchanged(u32, u32),
+}
+
+/// The keys of a database.
+type Keys = HashMap<Bytes, PutOff>;
+
+/// What a key costs besides its name: its place in the table, its name's allocation.
+const KEY_COST_BYTES: usize = 128;
+/// What a field costs besides its name.
+const FIELD_COST_BYTES: usize = 64;
+
+// === impl Deadlines ===
+
+impl Deadlines {
+    /// Whether there are none, as is usual.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// What was put off of a key.
+    pub(crate) fn get(&self, db: u32, key: &[u8]) -> Option<&PutOff> {
+        if self.is_empty() {
+            return None;
+        }
+        self.dbs.get(&db)?.get(key)
+    }
+
+    /// Notes what is put off of a key from now on.
+    pub(crate) fn set(&mut self, db: u32, key: &[u8], mut after: PutOff) {
+        let before = self.remove(db, key);
+        if before.is_none() && after.is_empty() {
+            return;
+        }
+        while after.fields.len() > limits::DEADLINES_OF_HASH {
+            after.fields.pop_last();
+            self.left_out += 1;
+        }
+        // A name of its own: a slice would keep its whole record.
+        let key = Bytes::copy_from_slice(key);
+        if self.bytes.saturating_add(after.bytes(&key)) <= limits::DEADLINES_BYTES {
+            self.insert(db, key.clone(), after);
+        } else {
+            self.left_out += after.len() as u64;
+        }
+        self.changes.push(Before::Key(db, key, before));
+    }
+
+    /// Forgets a key.
+    pub(crate) fn forget(&mut self, db: u32, key: &[u8]) {
+        if !self.is_empty() {
+            self.set(db, key, PutOff::default());
+        }
+    }
+
+    /// Forgets a key, and gives what was put off of it.
+    pub(crate) fn take(&mut self, db: u32, key: &[u8]) -> PutOff {
+        let taken = self.get(db, key).cloned().unwrap_or_default();
+        self.forget(db, key);
+        taken
+    }
+
+    /// Forgets a database.
+    pub(crate) fn clear_db(&mut self, db: u32) {
+        if let Some(keys) = self.dbs.remove(&db) {
+            self.discount(&keys);
+            self.changes.push(Before::Db(db, keys));
+        }
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        let dbs: Vec<u32> = self.dbs.keys().copied().collect();
+        dbs.into_iter().for_each(|db| self.clear_db(db));
+    }
+
+    /// Exchanges two databases.
+    pub(crate) fn exchange(&mut self, first: u32, second: u32) {
+        if !self.is_empty() {
+            self.exchange_keys(first, second);
+            self.changes.push(Before::Exchanged(first, second));
+        }
+    }
+
+    /// Takes up to `count` keys out, of any database, each with what was put off of it.
+    pub(crate) fn take_some(&mut self, count: usize) -> Vec<(u32, Bytes, PutOff)> {
+        let mut taken = Vec::new();
+        for (db, keys) in &mut self.dbs {
+            let room = count - taken.len();
+            let some = keys.extract_if(|_, _| true).take(room);
+            taken.extend(some.map(|(key, of)| (*db, key, of)));
+        }
+        self.dbs.retain(|_, keys| !keys.is_empty());
+        for (db, key, of) in &taken {
+            self.len -= of.len();
+            self.bytes -= of.bytes(key);
+            self.changes.push(Before::Key(*db, key.clone(), Some(of.clone())));
+        }
+        taken
+    }
+
+    /// Drops keys of which nothing is later than `ms`: nobody will ask for them again.
+    pub(crate) fn drop_until(&mut self, ms: i64) {
+        for keys in self.dbs.values_mut() {
+            for (key, of) in keys.extract_if(|_, of| !of.reaches_beyond(ms)) {
+                self.len -= of.len();
+                self.bytes -= of.bytes(&key);
+            }
+        }
+        self.dbs.retain(|_, keys| !keys.is_empty());
+    }
+
+    /// How many did not fit, since the last call.
+    pub(crate) fn take_left_out(&mut self) -> u64 {
+        std::mem::take(&mut self.left_out)
+    }
+
+    /// How things were before each change since the last call: they belong to the batch that is being put together.
+    pub(crate) fn take_changes(&mut self) -> Vec<Before> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Takes changes back, the latest of a batch that will not be executed first.
+    pub(crate) fn undo(&mut self, changes: Vec<Before>) {
+        for change in changes.into_iter().rev() {
+            match change {
+                Before::Key(db, key, before) => {
+                    self.remove(db, &key);
+                    self.insert(db, key, before.unwrap_or_default());
+                }
+                Before::Db(db, keys) => {
+                    for (key, of) in keys {
+                        self.insert(db, key, of);
+                    }
+                }
+                Before::Exchanged(first, second) => self.exchange_keys(first, second),
+            }
+        }
+    }
+
+    fn exchange_keys(&mut self, first: u32, second: u32) {
+        let (one, other) = (self.dbs.remove(&first), self.dbs.remove(&second));
+        self.dbs.extend(one.map(|keys| (second, keys)));
+        self.dbs.extend(other.map(|keys| (first, keys)));
+    }
+
+    fn insert(&mut self, db: u32, key: Bytes, of: PutOff) {
+        if !of.is_empty() {
+            self.len += of.len();
+            self.bytes += of.bytes(&key);
+            self.dbs.entry(db).or_default().insert(key, of);
+        }
+    }
+
+    fn remove(&mut self, db: u32, key: &[u8]) -> Option<PutOff> {
+        let before = self.dbs.get_mut(&db)?.remove(key)?;
+        self.len -= before.len();
+        self.bytes -= before.bytes(key);
+        Some(before)
+    }
+
+    fn discount(&mut self, keys: &Keys) {
+        self.len -= keys.values().map(PutOff::len).sum::<usize>();
+        self.bytes -= keys.iter().map(|(key, of)| of.bytes(key)).sum::<usize>();
+    }
+}
+
+// === impl PutOff ===
+
+impl PutOff {
+    /// That of a key without fields.
+    pub(crate) fn of_key(key_ms: Option<i64>) -> Self {
+        Self { key_ms, fields: BTreeMap::new() }
+    }
+
+    /// Whether nothing was put off.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.key_ms.is_none() && self.fields.is_empty()
+    }
+
+    /// Notes the deadline of a field that was put off, or that it was not.
+    pub(crate) fn field(&mut self, field: &[u8], ms: Option<i64>) {
+        match ms {
+            Some(ms) => drop(self.fields.insert(Bytes::copy_from_slice(field), ms)),
+            None => drop(self.fields.remove(field)),
+        }
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.key_ms.is_some()) + self.fields.len()
+    }
+
+    fn bytes(&self, key: &[u8]) -> usize {
+        let fields = self.fields.keys().map(|field| field.len() + FIELD_COST_BYTES);
+        KEY_COST_BYTES + key.len() + fields.sum::<usize>()
+    }
+
+    fn reaches_beyond(&self, ms: i64) -> bool {
+        self.key_ms.into_iter().chain(self.fields.values().copied()).any(|of| of > ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: i64) -> PutOff {
+        PutOff::of_key(Some(ms))
+    }
+
+    fn found(deadlines: &Deadlines) -> Vec<(u32, Bytes, i64)> {
+        let mut found: Vec<_> = deadlines
+            .dbs
+            .iter()
+            .flat_map(|(db, keys)| {
+                keys.iter().map(|(key, of)| (*db, key.clone(), of.key_ms.unwrap_or(0)))
+            })
+            .collect();
+        found.sort();
+        assert_eq!(found.len(), deadlines.len());
+        found
+    }
+
+    #[test]
+    fn changes_are_taken_back_in_reverse() {
+        let mut deadlines = Deadlines::default();
+        deadlines.set(0, b"a", ms(1));
+        deadlines.set(1, b"b", ms(2));
+        deadlines.take_changes();
+        let (before, bytes) = (found(&deadlines), deadlines.bytes);
+        deadlines.set(0, b"a", ms(3));
+        deadlines.exchange(0, 1);
+        deadlines.clear_db(0);
+        deadlines.set(0, b"c", ms(4));
+        assert_eq!(deadlines.take(1, b"a"), ms(3));
+        assert_eq!(deadlines.take_some(9).len(), 1);
+        deadlines.clear();
+        assert!(deadlines.is_empty());
+        let changes = deadlines.take_changes();
+        deadlines.undo(changes);
+        assert_eq!((found(&deadlines), deadlines.bytes), (before, bytes));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_counted() {
+        let mut deadlines = Deadlines::default();
+        let key = vec![b'x'; 1 << 20];
+        let fitting = limits::DEADLINES_BYTES / ((1 << 20) + KEY_COST_BYTES);
+        for db in 0..u32::try_from(fitting).unwrap() + 3 {
+            deadlines.set(db, &key, ms(1));
+        }
+        assert_eq!((deadlines.len(), deadlines.take_left_out()), (fitting, 3));
+        deadlines.clear();
+        assert_eq!((deadlines.len(), deadlines.bytes), (0, 0));
+        let mut hash = PutOff::default();
+        for number in 0..limits::DEADLINES_OF_HASH + 2 {
+            hash.field(number.to_string().as_bytes(), Some(1));
+        }
+        deadlines.set(0, b"hash", hash);
+        assert_eq!(deadlines.len(), limits::DEADLINES_OF_HASH);
+        assert_eq!(deadlines.take_left_out(), 2);
+    }
+
+    #[test]
+    fn what_has_passed_is_dropped() {
+        let mut deadlines = Deadlines::default();
+        deadlines.set(0, b"a", ms(5));
+        deadlines.set(0, b"b", ms(6));
+        let mut hash = ms(1);
+        hash.field(b"f", Some(9));
+        deadlines.set(0, b"h", hash);
+        deadlines.drop_until(5);
+        assert!(deadlines.get(0, b"a").is_none() && deadlines.get(0, b"h").is_some());
+        assert_eq!(deadlines.take_some(1).len(), 1);
+        assert_eq!(deadlines.dbs.len(), 1);
+    }
+}

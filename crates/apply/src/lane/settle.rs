@@ -1,0 +1,50 @@
+//! Deadlines that were put off while the lane lagged: settled once it has caught up, kept from one session to the next.
+
+use super::pump::Pump;
+use crate::limits;
+
+// === impl Pump ===
+
+impl Pump<'_> {
+    /// Settles some deadlines, if the lane has caught up and there is nothing else to plan at the moment.
+    pub(super) fn settle_deadlines(&mut self, now_ms: i64) {
+        if !self.stopping && !self.planner.deadlines.is_empty() && self.planner.has_caught_up() {
+            self.planner.settle(now_ms, limits::SETTLED_KEYS, &mut self.open);
+        }
+    }
+
+    /// Takes back what has been planned since the batch that is being executed, or was executed last.
+    pub(super) fn take_back_deadlines(&mut self) {
+        let deadlines = &mut self.planner.deadlines;
+        let planned = deadlines.take_changes();
+        deadlines.undo(planned);
+        if let Some(flight) = &mut self.waiting {
+            deadlines.undo(std::mem::take(&mut flight.batch.deadlines));
+        }
+    }
+
+    /// Hands them to the next session, which finds out whether the batch under way was executed.
+    pub(super) fn keep_deadlines(&mut self) {
+        self.take_back_deadlines();
+        self.memory.deadlines = std::mem::take(&mut self.planner.deadlines);
+        let running = self.running.as_mut();
+        self.memory.unsure_deadlines =
+            running.map(|flight| std::mem::take(&mut flight.batch.deadlines)).unwrap_or_default();
+    }
+
+    /// Drops those that have passed, and shows how many there are.
+    pub(super) fn look_at_deadlines(&mut self) {
+        let now_ms = self.tools.clock.now_ms();
+        let near_ms = self.planner.rules.near(now_ms);
+        let deadlines = &mut self.planner.deadlines;
+        deadlines.drop_until(near_ms);
+        let left_out = deadlines.take_left_out();
+        if left_out > 0 {
+            tracing::warn!(
+                deadlines = left_out,
+                "too many deadlines are held back while catching up: these keys live on until the source deletes them"
+            );
+        }
+        self.status.held_back(deadlines.len(), left_out);
+    }
+}
