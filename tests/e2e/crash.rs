@@ -1,13 +1,24 @@
 //! Kill -9 at random moments: nothing lost, nothing twice.
+//!
+//! The first kills of a run fall into the snapshot, which begins anew each time; the later ones into
+//! the start and the stream.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use fastrand::Rng;
-use testkit::{Kind, Process, Workload, eventually};
+use testkit::{Client, Kind, Process, Value, Workload, eventually};
 
 use crate::bridge::{PATIENCE, Pair, stop};
 
-/// Kills in one run of one test.
-const KILLS: u64 = 12;
+/// Kills in the snapshot, in one run of one test.
+const SNAPSHOT_KILLS: usize = 3;
+/// Kills after it.
+const STREAM_KILLS: usize = 10;
+/// Keys before the bridge starts: a snapshot that takes long enough to be hit.
+const SNAPSHOT_KEYS: usize = 20_000;
+/// Elements of each large value: far more than travels in one part.
+const LARGE_ELEMENTS: usize = 50_000;
+/// What a temporary key of a large value has in its name.
+const STAGED: &str = "keyferry:*:stage:*";
 
 /// Prints the seed that replays a failure.
 fn seed() -> u64 {
@@ -23,10 +34,11 @@ fn survives_kills(source: Kind, destination: Kind, partitions: &str) -> Result<(
     let mut pair = Pair::start(source, destination)?;
     let mut client = pair.source_client()?;
     let mut workload = Workload::new(rng.u64(..), source);
-    // Enough for a snapshot that a kill can fall into.
-    fill(&mut client, 20_000)?;
     let flags = ["--partitions", partitions];
-    for _ in 0..KILLS {
+    kill_in_the_snapshot(&mut pair, &mut rng, &flags, |client, rng| {
+        workload.run(client, rng.usize(1..400)).map(drop)
+    })?;
+    for _ in 0..STREAM_KILLS {
         let mut bridge = pair.run(&flags)?;
         for _ in 0..rng.usize(1..6) {
             workload.run(&mut client, rng.usize(1..400))?;
@@ -45,16 +57,20 @@ fn counts_exactly_whatever_is_killed_and_when() -> Result<()> {
     let mut rng = Rng::with_seed(seed());
     let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
     let mut client = pair.source_client()?;
-    fill(&mut client, 20_000)?;
     let mut counted = 0;
-    for _ in 0..KILLS {
-        let mut bridge = pair.run(&[])?;
+    let mut count = |client: &mut Client, rng: &mut Rng| -> Result<()> {
         for _ in 0..rng.usize(1..500) {
             client.cmd(&["INCR", "counted"])?;
             client.cmd(&["LPUSH", "pushed", &counted.to_string()])?;
             client.cmd(&["APPEND", "appended", "x"])?;
             counted += 1;
         }
+        Ok(())
+    };
+    kill_in_the_snapshot(&mut pair, &mut rng, &[], &mut count)?;
+    for _ in 0..STREAM_KILLS {
+        let mut bridge = pair.run(&[])?;
+        count(&mut client, &mut rng)?;
         wait_for_a_moment(&mut bridge, &mut rng)?;
         bridge.kill()?;
     }
@@ -68,11 +84,104 @@ fn counts_exactly_whatever_is_killed_and_when() -> Result<()> {
     stop(&mut bridge)
 }
 
-fn fill(client: &mut testkit::Client, keys: usize) -> Result<()> {
-    let commands: Vec<Vec<String>> = (0..keys)
-        .map(|key| vec!["SET".to_owned(), format!("fill:{key}"), format!("{key:0100}")])
+/// Values that travel in parts are put together anew after each kill, and nothing of a broken attempt stays.
+#[test]
+fn a_kill_between_the_parts_of_a_large_value_leaves_nothing_behind() -> Result<()> {
+    let mut rng = Rng::with_seed(seed());
+    let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+    fill_large(&mut pair.source_client()?)?;
+    let mut destination = pair.destination_client()?;
+    for _ in 0..SNAPSHOT_KILLS {
+        let mut bridge = pair.run(&[])?;
+        let polls = rng.usize(1..20);
+        let mut seen = 0;
+        eventually(PATIENCE, "a large value is half there", || {
+            ensure!(bridge.is_running()?, "the bridge ended by itself:\n{}", bridge.stderr());
+            seen += usize::from(staged(&mut destination)? > 0);
+            Ok((seen == polls).then_some(()))
+        })?;
+        bridge.kill()?;
+    }
+    let mut bridge = pair.run(&[])?;
+    pair.caught_up(&mut bridge)?;
+    pair.assert_same()?;
+    ensure!(staged(&mut destination)? == 0, "temporary keys are left");
+    stop(&mut bridge)
+}
+
+fn staged(destination: &mut Client) -> Result<usize> {
+    Ok(destination.cmd(&["KEYS", STAGED])?.list()?.len())
+}
+
+/// Sets the keys that make a snapshot long, to a value of this round.
+fn fill(client: &mut Client, round: usize) -> Result<()> {
+    let commands: Vec<Vec<String>> = (0..SNAPSHOT_KEYS)
+        .map(|key| vec!["SET".to_owned(), format!("fill:{key}"), format!("{round:0100}")])
         .collect();
     client.batch(&commands)?;
+    Ok(())
+}
+
+/// Whether some of these keys have no value of this round yet.
+fn is_behind(destination: &mut Client, round: usize) -> Result<bool> {
+    let mut command = vec!["MGET".to_owned()];
+    command.extend((0..SNAPSHOT_KEYS).map(|key| format!("fill:{key}")));
+    let wanted = Value::Bulk(format!("{round:0100}").into_bytes());
+    let reply = destination.batch(&[command])?.remove(0);
+    let Value::Array(values) = reply else { bail!("MGET answers {reply:?}") };
+    Ok(values.iter().any(|value| *value != wanted))
+}
+
+/// A value of each type that is too large for one part.
+fn fill_large(client: &mut Client) -> Result<()> {
+    for (key, command) in
+        [("list", "RPUSH"), ("set", "SADD"), ("hash", "HSET"), ("zset", "ZADD"), ("stream", "XADD")]
+    {
+        let commands: Vec<Vec<String>> = (0..LARGE_ELEMENTS)
+            .map(|number| {
+                let element = format!("{number:040}");
+                let words: &[&str] = match command {
+                    "HSET" => &[&element, "value"],
+                    "ZADD" => &["1", &element],
+                    "XADD" => &["*", "field", &element],
+                    _ => &[&element],
+                };
+                [command, key].iter().chain(words).map(|word| (*word).to_owned()).collect()
+            })
+            .collect();
+        client.batch(&commands)?;
+    }
+    Ok(())
+}
+
+/// Runs the bridge again and again and kills it when a random key of a snapshot has come, while writes go on; fails
+/// if no kill has fallen into a snapshot.
+fn kill_in_the_snapshot(
+    pair: &mut Pair,
+    rng: &mut Rng,
+    flags: &[&str],
+    mut write: impl FnMut(&mut Client, &mut Rng) -> Result<()>,
+) -> Result<()> {
+    let mut client = pair.source_client()?;
+    let mut destination = pair.destination_client()?;
+    let mut hits = 0;
+    for round in 1..=SNAPSHOT_KILLS {
+        client.select(0)?;
+        fill(&mut client, round)?;
+        let mut bridge = pair.run(flags)?;
+        write(&mut client, rng)?;
+        let key = format!("fill:{}", rng.usize(0..SNAPSHOT_KEYS));
+        let wanted = format!("{round:0100}");
+        eventually(PATIENCE, "a random key of the snapshot has come", || {
+            ensure!(bridge.is_running()?, "the bridge ended by itself:\n{}", bridge.stderr());
+            let found = destination.cmd(&["GET", &key])?.text().ok();
+            Ok((found.as_ref() == Some(&wanted)).then_some(()))
+        })?;
+        bridge.kill()?;
+        hits += usize::from(is_behind(&mut destination, round)?);
+    }
+    ensure!(hits > 0, "no kill of {SNAPSHOT_KILLS} has fallen into a snapshot");
+    println!("{hits} of {SNAPSHOT_KILLS} early kills fell into a snapshot");
     Ok(())
 }
 

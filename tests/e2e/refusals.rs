@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::TcpListener;
 
 use anyhow::{Context, Result, ensure};
-use testkit::{Kind, Process, Server, Signal, eventually, free_port};
+use testkit::{Kind, Process, Server, Signal, Value, eventually, free_port};
 
 use crate::bridge::{PATIENCE, Pair, stop};
 
@@ -142,6 +142,40 @@ fn waits_while_the_destination_is_out_of_memory() -> Result<()> {
     pair.caught_up(&mut bridge)?;
     pair.assert_same()?;
     stop(&mut bridge)
+}
+
+/// A snapshot that does not fit: whole collections, and large ones that travel in parts.
+#[test]
+fn waits_while_a_snapshot_does_not_fit() -> Result<()> {
+    let limit = "maxmemory 6mb";
+    let mut pair = Pair::start_with(Kind::Redis7_0, &[], Kind::Redis7_0, &[limit])?;
+    let mut client = pair.source_client()?;
+    let filled = client.batch(&collections_of_ten_megabytes())?;
+    ensure!(filled.iter().all(|reply| matches!(reply, Value::Int(_))), "the source is filled");
+    let mut bridge = pair.run(&[])?;
+    bridge.until(PATIENCE, "it says that memory is full", |_, said| {
+        said.contains("OOM").then_some(())
+    })?;
+    // What comes meanwhile waits as well.
+    client.cmd(&["INCR", "counter"])?;
+    pair.destination_client()?.cmd(&["CONFIG", "SET", "maxmemory", "0"])?;
+    pair.caught_up(&mut bridge)?;
+    pair.assert_same()?;
+    stop(&mut bridge)
+}
+
+fn collections_of_ten_megabytes() -> Vec<Vec<String>> {
+    let small = (0..2_000).map(|number| {
+        let mut words = vec!["RPUSH".to_owned(), format!("small:{number}")];
+        words.extend((0..20).map(|element| format!("{element:050}")));
+        words
+    });
+    let large = (0..400).map(|number| {
+        let mut words = vec!["SADD".to_owned(), "large".to_owned()];
+        words.extend((0..500).map(|element| format!("{:040}", number * 500 + element)));
+        words
+    });
+    small.chain(large).collect()
 }
 
 #[test]
