@@ -147,10 +147,10 @@ fn waits_while_the_destination_is_out_of_memory() -> Result<()> {
 /// A snapshot that does not fit: whole collections, and large ones that travel in parts.
 #[test]
 fn waits_while_a_snapshot_does_not_fit() -> Result<()> {
-    let limit = "maxmemory 6mb";
+    let limit = "maxmemory 3mb";
     let mut pair = Pair::start_with(Kind::Redis7_0, &[], Kind::Redis7_0, &[limit])?;
     let mut client = pair.source_client()?;
-    let filled = client.batch(&collections_of_ten_megabytes())?;
+    let filled = client.batch(&collections_of_five_megabytes())?;
     ensure!(filled.iter().all(|reply| matches!(reply, Value::Int(_))), "the source is filled");
     let mut bridge = pair.run(&[])?;
     bridge.until(PATIENCE, "it says that memory is full", |_, said| {
@@ -164,13 +164,13 @@ fn waits_while_a_snapshot_does_not_fit() -> Result<()> {
     stop(&mut bridge)
 }
 
-fn collections_of_ten_megabytes() -> Vec<Vec<String>> {
-    let small = (0..2_000).map(|number| {
+fn collections_of_five_megabytes() -> Vec<Vec<String>> {
+    let small = (0..1_000).map(|number| {
         let mut words = vec!["RPUSH".to_owned(), format!("small:{number}")];
         words.extend((0..20).map(|element| format!("{element:050}")));
         words
     });
-    let large = (0..400).map(|number| {
+    let large = (0..100).map(|number| {
         let mut words = vec!["SADD".to_owned(), "large".to_owned()];
         words.extend((0..500).map(|element| format!("{:040}", number * 500 + element)));
         words
