@@ -1,4 +1,5 @@
-//! redis-io against real servers: getting in, being told why not, facts, and being a replica.
+//! redis-io against real servers: getting in, being told why not, facts, and being a replica; and what wire says of
+//! values and commands against what those servers say.
 //!
 //! Each test has private servers. Servers without TLS are tested on every kind; TLS on the one
 //! whose binary has it.
@@ -6,6 +7,7 @@
 mod auth;
 mod connect;
 mod facts;
+mod lower;
 mod replica;
 mod replication;
 mod tls;

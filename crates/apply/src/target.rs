@@ -2,6 +2,7 @@
 
 use redis_io::ServerFacts;
 use redis_io::facts::{Flavour, Version};
+use wire::rdb::lower::Dialect;
 
 /// A destination's abilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,9 @@ const fn redis(major: u32, minor: u32) -> Since {
     Since { redis: Version::new(major, minor, 0), valkey: ALWAYS }
 }
 
-/// `SET … PXAT`, `COPY`, `LMOVE`, `ZADD GT`.
+/// `SET … KEEPTTL`.
+pub(crate) const KEEPTTL: Since = redis(6, 0);
+/// `SET … PXAT`, `COPY`, `LMOVE`, `LPOP key n`, `ZADD GT`, `ZRANGESTORE`, `XTRIM MINID`, `XGROUP CREATECONSUMER`.
 pub(crate) const PXAT: Since = redis(6, 2);
 /// `UNLINK`.
 pub(crate) const UNLINK: Since = redis(4, 0);
@@ -48,7 +51,11 @@ pub(crate) const FIELD_EXPIRY: Since =
 /// `MSETEX`.
 pub(crate) const MSETEX: Since =
     Since { redis: Version::new(8, 4, 0), valkey: Version::new(9, 1, 0) };
-/// `XADD … IDMP`.
+/// Vector sets.
+pub(crate) const VECTORS: Since = Since { redis: Version::new(8, 0, 0), valkey: NEVER };
+/// `XDELEX`, `XACKDEL`, `XTRIM … KEEPREF`.
+pub(crate) const REFERENCES: Since = Since { redis: Version::new(8, 2, 0), valkey: NEVER };
+/// `XADD … IDMP`, `XCFGSET`.
 pub(crate) const IDEMPOTENT_XADD: Since = Since { redis: Version::new(8, 6, 0), valkey: NEVER };
 
 // === impl Target ===
@@ -69,37 +76,12 @@ impl Target {
         }
     }
 
-    /// Whether it is a Valkey with its own numbering of types.
-    pub(crate) fn is_valkey_nine(&self) -> bool {
-        self.family == Family::Valkey && self.version >= Version::new(9, 0, 0)
-    }
-
-    /// Whether it is a Redis.
-    pub(crate) fn is_redis(&self) -> bool {
-        self.family == Family::Redis
-    }
-
-    /// The largest version of a DUMP payload, in the numbering that both families share, that it accepts.
-    pub(crate) fn payload_version(&self) -> u16 {
-        const ACCEPTED: [(Version, u16); 10] = [
-            (Version::new(8, 6, 0), 13),
-            (Version::new(7, 4, 0), 12),
-            (Version::new(7, 2, 0), 11),
-            (Version::new(7, 0, 0), 10),
-            (Version::new(5, 0, 0), 9),
-            (Version::new(4, 0, 0), 8),
-            (Version::new(3, 2, 0), 7),
-            (Version::new(2, 8, 0), 6),
-            (Version::new(2, 6, 0), 6),
-            (ALWAYS, 6),
-        ];
-        if self.family == Family::Valkey {
-            return 11;
+    /// Which values it takes by RESTORE.
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self.family {
+            Family::Valkey => Dialect::valkey(self.version.major),
+            Family::Redis => Dialect::redis(self.version.major, self.version.minor),
         }
-        ACCEPTED
-            .iter()
-            .find(|(first, _)| self.version >= *first)
-            .map_or(6, |(_, accepted)| *accepted)
     }
 }
 
@@ -124,13 +106,9 @@ mod tests {
     }
 
     #[test]
-    fn payloads_are_made_for_what_the_server_accepts() {
-        let versions =
-            [(2, 8, 6), (4, 0, 8), (6, 2, 9), (7, 0, 10), (7, 4, 12), (8, 2, 12), (8, 6, 13)];
-        for (major, minor, accepted) in versions {
-            assert_eq!(target(Flavour::Redis, major, minor).payload_version(), accepted);
-        }
-        assert_eq!(target(Flavour::Valkey, 9, 1).payload_version(), 11);
-        assert_eq!(Target::of(&ServerFacts::default()).payload_version(), 6);
+    fn values_are_written_for_the_family_and_version() {
+        assert_eq!(target(Flavour::Redis, 6, 2).dialect(), Dialect::redis(6, 2));
+        assert_eq!(target(Flavour::Valkey, 9, 1).dialect(), Dialect::valkey(9));
+        assert_eq!(Target::of(&ServerFacts::default()).dialect(), Dialect::redis(2, 8));
     }
 }

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use event::image::{Image, ImageHead, ImageValue};
 use wire::args::integer;
-use wire::rdb::value::Value;
-use wire::rdb::{ValueType, dump, encode, value};
+use wire::rdb::lower::lower;
+use wire::rdb::{ValueType, dump};
 use wire::resp::encode::Decimal;
 
 use super::lower::Unfit;
-use super::rebuild::{self, Dest};
+use super::rebuild::Dest;
 use super::rules::Rules;
 use super::{Place, Planner};
 use crate::batch::{Batch, Sent};
@@ -16,9 +16,6 @@ use crate::error::Error;
 use crate::filter::ValueKind;
 use crate::marks::mark;
 use crate::target::{self, Target};
-
-/// The version of payloads with types of Valkey 9's own.
-const VALKEY_NINE_PAYLOAD: u16 = 80;
 
 /// What RESTORE is told of a key besides its value.
 #[derive(Clone, Copy, Debug, Default)]
@@ -163,27 +160,8 @@ fn restore(
     dest: Dest<'_>,
     (raw, about): (Raw<'_>, About),
 ) -> Result<(), Unfit> {
-    if let Some(version) = accepted(target, raw.kind) {
-        let payload = dump::payload(raw.kind.byte(), raw.bytes, version);
-        return send(target, batch, dest, (&payload, about));
-    }
-    let broken = |_| Unfit("a value that cannot be read");
-    let decoded = value::decode(raw.kind, raw.bytes).map_err(broken)?;
-    if let Ok((kind, bytes)) = encode::generic(&decoded) {
-        let version = accepted(target, kind).ok_or(Unfit("a type that it is too old for"))?;
-        let payload = dump::payload(kind.byte(), &bytes, version);
-        return send(target, batch, dest, (&payload, about));
-    }
-    match decoded {
-        Value::Hash(fields) => rebuild::hash(target, batch, dest, fields)?,
-        Value::Stream(stream) => rebuild::stream(target, batch, dest, &stream),
-        _ => return Err(Unfit("a value of a module in a form that it is too old for")),
-    }
-    if let Some(ms) = about.expire_at_ms {
-        let ms = Decimal::from(ms);
-        batch.command(dest.db, dest.sent, [b"PEXPIREAT".as_slice(), dest.key, ms.as_ref()]);
-    }
-    Ok(())
+    let form = lower(raw.kind, raw.bytes, target.dialect())?;
+    send(target, batch, dest, (&form.payload(), about))
 }
 
 fn send(
@@ -212,16 +190,4 @@ fn send(
     }
     batch.command(db, sent, args.into_iter().take(count));
     Ok(())
-}
-
-/// The version of a payload with that type that the destination accepts, if it knows the type.
-fn accepted(target: Target, kind: ValueType) -> Option<u16> {
-    let version = target.payload_version();
-    match kind {
-        ValueType::HashExpiryValkey => target.is_valkey_nine().then_some(VALKEY_NINE_PAYLOAD),
-        ValueType::HashExpiryRedis | ValueType::HashExpiryListpack | ValueType::Stream4 => {
-            (target.is_redis() && kind.version_first() <= version).then_some(version)
-        }
-        _ => (kind.version_first() <= version).then_some(version),
-    }
 }

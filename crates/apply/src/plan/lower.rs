@@ -1,14 +1,20 @@
 //! Writing a command of the source so that this destination understands it: databases mapped, expiries extended, words
 //! that an older server does not know left out where the meaning stays. Pure.
 
+mod before_6_2;
+mod stream;
+
 use bytes::Bytes;
 use wire::args::integer;
+use wire::rdb::lower::Misfit;
 use wire::resp::encode::Decimal;
 
 use super::change::number;
 use super::rules::Rules;
 use crate::batch::{Batch, Judge, Sent};
 use crate::target;
+
+pub(super) use stream::consumer_by_reading;
 
 /// Why a change cannot be written to this destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,13 +35,57 @@ enum Kind {
     Unlink,
     Copy,
     Move,
+    LMove,
+    PopMany,
+    ZAdd,
+    ZDiffStore,
+    ZRangeStore,
+    GeoSearchStore,
+    Vectors,
     XAdd,
+    XTrim,
     XSetId,
     XGroup,
+    XDelEx,
+    XAckDel,
+    XIdempotence,
 }
 
 /// A deadline that no key meets, Unix milliseconds: in the year 2100.
 const FAR_MS: &[u8] = b"4102444800000";
+
+/// Commands that are not plain.
+const NAMES: [(&str, Kind); 29] = [
+    ("SET", Kind::Set),
+    ("PEXPIREAT", Kind::Deadline),
+    ("PERSIST", Kind::Persist),
+    ("HPEXPIREAT", Kind::FieldDeadline),
+    ("HSETEX", Kind::HSetEx),
+    ("HPERSIST", Kind::FieldPersist),
+    ("MSETEX", Kind::MSetEx),
+    ("RESTORE", Kind::Restore),
+    ("UNLINK", Kind::Unlink),
+    ("COPY", Kind::Copy),
+    ("MOVE", Kind::Move),
+    ("LMOVE", Kind::LMove),
+    ("LPOP", Kind::PopMany),
+    ("RPOP", Kind::PopMany),
+    ("ZADD", Kind::ZAdd),
+    ("ZDIFFSTORE", Kind::ZDiffStore),
+    ("ZRANGESTORE", Kind::ZRangeStore),
+    ("GEOSEARCHSTORE", Kind::GeoSearchStore),
+    ("VADD", Kind::Vectors),
+    ("VREM", Kind::Vectors),
+    ("VSETATTR", Kind::Vectors),
+    ("XADD", Kind::XAdd),
+    ("XTRIM", Kind::XTrim),
+    ("XSETID", Kind::XSetId),
+    ("XGROUP", Kind::XGroup),
+    ("XDELEX", Kind::XDelEx),
+    ("XACKDEL", Kind::XAckDel),
+    ("XCFGSET", Kind::XIdempotence),
+    ("XIDMPRECORD", Kind::XIdempotence),
+];
 
 /// The result of writing a command.
 type Written = Result<(), Unfit>;
@@ -61,16 +111,31 @@ pub(super) fn write(
         Kind::Deadline => out.deadline(args),
         Kind::Persist => out.persist(args),
         Kind::FieldDeadline => out.field_deadline(args),
-        Kind::FieldPersist => out.judged(Judge::RenewsFields).put(args),
         Kind::HSetEx => out.hsetex(args),
         Kind::MSetEx => out.msetex(args),
         Kind::Restore => out.restore(args),
         Kind::Unlink => out.unlink(args),
         Kind::Copy => out.copy(args),
         Kind::Move => out.move_key(args),
+        Kind::LMove => out.lmove(args),
+        Kind::PopMany => out.pop_many(args),
+        Kind::ZAdd => out.zadd(args),
+        Kind::ZDiffStore => out.zdiffstore(args),
+        Kind::ZRangeStore => out.zrangestore(args),
+        Kind::GeoSearchStore => out.geosearchstore(args),
+        // Where no field expires, it has nothing to do.
+        Kind::FieldPersist if !rules.target.can(target::FIELD_EXPIRY) => Ok(()),
+        Kind::FieldPersist => out.judged(Judge::RenewsFields).put(args),
+        Kind::Vectors if !rules.target.can(target::VECTORS) => Err(Misfit::VectorSet.into()),
+        Kind::Vectors => out.put(args),
         Kind::XAdd => out.xadd(args),
+        Kind::XTrim => out.xtrim(args),
         Kind::XSetId => out.without(args, 3, &["ENTRIESADDED", "MAXDELETEDID"]),
-        Kind::XGroup => out.without(args, 5, &["ENTRIESREAD"]),
+        Kind::XGroup => out.xgroup(args),
+        Kind::XDelEx => out.xdelex(args),
+        Kind::XAckDel => out.xackdel(args),
+        Kind::XIdempotence if !rules.target.can(target::IDEMPOTENT_XADD) => Ok(()),
+        Kind::XIdempotence => out.put(args),
     }
 }
 
@@ -91,28 +156,26 @@ impl Unfit {
     }
 }
 
+impl From<Misfit> for Unfit {
+    fn from(misfit: Misfit) -> Self {
+        Self(match misfit {
+            Misfit::FieldExpiry => "it knows no expiry of hash fields",
+            Misfit::Stream => "it knows no streams",
+            Misfit::Module => "it does not survive values of modules that it has not",
+            Misfit::VectorSet => "it knows no vector sets",
+            Misfit::Empty => "the collection is empty, and an empty one is no key",
+            _ => "a value that cannot be read",
+        })
+    }
+}
+
 // === impl Kind ===
 
 impl Kind {
     fn of(name: &[u8]) -> Self {
-        let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
-        match name.len() {
-            3 if is("SET") => Self::Set,
-            4 if is("COPY") => Self::Copy,
-            4 if is("MOVE") => Self::Move,
-            4 if is("XADD") => Self::XAdd,
-            6 if is("HSETEX") => Self::HSetEx,
-            6 if is("MSETEX") => Self::MSetEx,
-            6 if is("UNLINK") => Self::Unlink,
-            6 if is("XSETID") => Self::XSetId,
-            6 if is("XGROUP") => Self::XGroup,
-            7 if is("RESTORE") => Self::Restore,
-            7 if is("PERSIST") => Self::Persist,
-            8 if is("HPERSIST") => Self::FieldPersist,
-            9 if is("PEXPIREAT") => Self::Deadline,
-            10 if is("HPEXPIREAT") => Self::FieldDeadline,
-            _ => Self::Plain,
-        }
+        let mut known = NAMES.iter();
+        let known = known.find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
+        known.map_or(Self::Plain, |(_, kind)| *kind)
     }
 }
 
@@ -145,6 +208,10 @@ impl Out<'_> {
 
     /// `SET key value [PXAT ms | KEEPTTL]`.
     fn set(&mut self, args: &[Bytes]) -> Written {
+        let keeps = args.len() > 3 && find(args, 3, "KEEPTTL").is_some();
+        if keeps && !self.rules.target.can(target::KEEPTTL) {
+            return self.set_keeping_ttl(args);
+        }
         let Some(option) = find(args, 3, "PXAT") else { return self.put(args) };
         if self.rules.target.can(target::PXAT) {
             return self.put_off(args, option);
@@ -251,11 +318,17 @@ impl Out<'_> {
 
     /// `COPY source destination [DB n] REPLACE`.
     fn copy(&mut self, args: &[Bytes]) -> Written {
-        let Some(option) = find(args, 3, "DB") else { return self.put(args) };
+        let is_old = !self.rules.target.can(target::PXAT);
+        let Some(option) = find(args, 3, "DB") else {
+            return if is_old { self.copy_by_dump(args, None) } else { self.put(args) };
+        };
         let other = args.get(option + 1).and_then(|db| integer(db));
         let other = other.and_then(|db| u32::try_from(db).ok());
         let other = other.map_or(self.db, |db| self.rules.mapping.target(db));
         let other = number(other).to_bytes();
+        if is_old {
+            return self.copy_by_dump(args, Some(&other));
+        }
         self.put(args.iter().enumerate().map(
             |(index, word)| {
                 if index == option + 1 { &other } else { word }
@@ -278,20 +351,6 @@ impl Out<'_> {
         self.batch.command(other, sent, [b"DEL".as_slice(), key]);
         let other = number(other);
         self.put([b"MOVE".as_slice(), key, other.as_ref()])
-    }
-
-    /// `XADD key [IDMP producer id | IDMPAUTO producer] …`.
-    fn xadd(&mut self, args: &[Bytes]) -> Written {
-        if self.rules.target.can(target::IDEMPOTENT_XADD) {
-            return self.put(args);
-        }
-        let skipped = match args.get(2) {
-            Some(word) if word.eq_ignore_ascii_case(b"IDMP") => 2..5,
-            Some(word) if word.eq_ignore_ascii_case(b"IDMPAUTO") => 2..4,
-            _ => return self.put(args),
-        };
-        let kept = args.iter().enumerate().filter(|(index, _)| !skipped.contains(index));
-        self.put(kept.map(|(_, word)| word))
     }
 
     /// The command without those options from `first` on, each with one value: servers before 7.0 do not know them.

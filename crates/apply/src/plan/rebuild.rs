@@ -1,13 +1,10 @@
-//! Values put together with plain commands: parts of large ones, and what a destination cannot RESTORE. Pure.
+//! Parts of large values, put together with plain commands. Pure.
 
 use bytes::Bytes;
-use event::image::{
-    Field, StreamEntry, StreamGroup, StreamId, StreamMeta, StreamPart, StreamPending,
-};
-use wire::rdb::{HashField, StreamValue};
+use event::image::{Field, StreamGroup, StreamId, StreamMeta, StreamPart};
 use wire::resp::encode::Decimal;
 
-use super::lower::Unfit;
+use super::lower::{Unfit, consumer_by_reading};
 use crate::batch::{Batch, Judge, Sent};
 use crate::target::{self, Target};
 
@@ -98,74 +95,6 @@ pub(super) fn stream_part(target: Target, batch: &mut Batch, dest: Dest<'_>, par
     }
 }
 
-/// A hash whose fields expire, for a destination that reads no encoding of it.
-pub(super) fn hash(
-    target: Target,
-    batch: &mut Batch,
-    dest: Dest<'_>,
-    values: Vec<HashField>,
-) -> Result<(), Unfit> {
-    let values: Vec<Field> = values
-        .into_iter()
-        .map(|HashField { field, value, expire_at_ms }| Field { field, value, expire_at_ms })
-        .collect();
-    if !target.can(target::FIELD_EXPIRY) && values.iter().any(|field| field.expire_at_ms.is_some())
-    {
-        return Err(Unfit("it knows no expiry of hash fields"));
-    }
-    dest.put(batch, [b"DEL".as_slice(), dest.key]);
-    fields(target, batch, dest, &values)
-}
-
-/// A stream, for a destination that reads no encoding of it.
-pub(super) fn stream(target: Target, batch: &mut Batch, dest: Dest<'_>, value: &StreamValue) {
-    dest.put(batch, [b"DEL".as_slice(), dest.key]);
-    let id = |id: wire::rdb::StreamId| StreamId { ms: id.ms, seq: id.seq };
-    let entries = value.entries.iter().map(|entry| StreamEntry {
-        id: id(entry.id),
-        content: entry
-            .fields
-            .iter()
-            .flat_map(|(name, value)| [name.clone(), value.clone()])
-            .collect(),
-    });
-    let meta = StreamMeta {
-        length: value.meta.length,
-        last_id: id(value.meta.last_id),
-        first_id: value.meta.first_id.map(id).unwrap_or_default(),
-        max_deleted_id: value.meta.max_deleted_id.map(id).unwrap_or_default(),
-        entries_added: value.meta.entries_added.unwrap_or(value.meta.length),
-    };
-    let groups = value.groups.iter().map(|group| {
-        let owner = |entry: &wire::rdb::PendingEntry| {
-            let owned =
-                group.consumers.iter().position(|consumer| consumer.owned.contains(&entry.id));
-            u32::try_from(owned.unwrap_or_default()).unwrap_or_default()
-        };
-        let pending = group.pending.iter().map(|entry| StreamPending {
-            id: id(entry.id),
-            consumer: owner(entry),
-            delivered_ms: entry.delivered_ms,
-            deliveries: entry.deliveries,
-        });
-        let consumers = group.consumers.iter().map(|consumer| event::image::StreamConsumer {
-            name: consumer.name.clone(),
-            seen_ms: consumer.seen_ms,
-            active_ms: consumer.active_ms.unwrap_or(consumer.seen_ms),
-        });
-        StreamGroup {
-            name: group.name.clone(),
-            last_delivered: id(group.last_id),
-            entries_read: group.entries_read,
-            pending: pending.collect(),
-            consumers: consumers.collect(),
-        }
-    });
-    let part =
-        StreamPart { entries: entries.collect(), meta: Some(meta), groups: groups.collect() };
-    stream_part(target, batch, dest, &part);
-}
-
 fn stream_meta(target: Target, batch: &mut Batch, dest: Dest<'_>, meta: &StreamMeta) {
     if meta.length == 0 {
         // Without entries nothing but a group makes a stream.
@@ -203,11 +132,12 @@ fn stream_group(target: Target, batch: &mut Batch, dest: Dest<'_>, group: &Strea
         }
         None => again.put(batch, create),
     }
-    if target.can(target::PXAT) {
-        for consumer in &group.consumers {
-            let args: [&[u8]; 5] =
-                [b"XGROUP", b"CREATECONSUMER", dest.key, &group.name, &consumer.name];
-            dest.put(batch, args);
+    for consumer in &group.consumers {
+        let (group, consumer) = (&group.name, &consumer.name);
+        if target.can(target::PXAT) {
+            dest.put(batch, [b"XGROUP".as_slice(), b"CREATECONSUMER", dest.key, group, consumer]);
+        } else {
+            dest.put(batch, consumer_by_reading(dest.key, group, consumer));
         }
     }
     for pending in &group.pending {

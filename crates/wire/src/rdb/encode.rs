@@ -97,7 +97,8 @@ pub fn expiring_hash(fields: &[HashField], flavour: Flavour) -> (ValueType, Byte
         for field in fields {
             text(&mut raw, &field.field);
             text(&mut raw, &field.value);
-            raw.put_i64_le(field.expire_at_ms.unwrap_or(-1));
+            // -1 is none; all that is below 1970 has passed alike.
+            raw.put_i64_le(field.expire_at_ms.map_or(-1, |ms| ms.max(0)));
         }
         return (ValueType::HashExpiryValkey, raw.freeze());
     }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::lower::{Dialect, lower};
 use super::{
     Error, Flavour, Item, Limits, Parser, Progress, Value, ValueType, dump, encode, value,
 };
@@ -47,6 +48,26 @@ pub fn whole_value(data: &[u8]) {
         // Not the values themselves: a score may be no number, and then equals nothing.
         assert_eq!(encode::generic(&again), Ok((kind, raw)));
         assert!(!matches!(again, Value::Stream(_) | Value::Module { .. }));
+    }
+    for server in
+        [Dialect::redis(2, 8), Dialect::redis(6, 0), Dialect::redis(8, 2), Dialect::valkey(9)]
+    {
+        let Ok(form) = lower(kind, &raw, server) else { continue };
+        let there = value::decode(form.kind, &form.raw).expect("what a server takes decodes");
+        assert_eq!((there.class(), size(&there)), (decoded.class(), size(&decoded)));
+        assert_eq!(server.version_of(form.kind), Some(form.version));
+    }
+}
+
+/// Of how many elements a value consists.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Str(text) => text.len(),
+        Value::List(elements) | Value::Set(elements) => elements.len(),
+        Value::Zset(members) => members.len(),
+        Value::Hash(fields) => fields.len(),
+        Value::Stream(stream) => stream.entries.len(),
+        Value::Module { raw, .. } => raw.len(),
     }
 }
 

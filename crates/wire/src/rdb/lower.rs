@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | 0, 1, 2, 3, 4, 9 to 13 | everywhere | |
 //! | 5 | from version 8 | 3 |
-//! | 7 | from version 8, if the module is there | not at all |
+//! | 7 | from Redis 6.2, if the module is there | not at all |
 //! | 14 | from version 7 | 1 |
 //! | 15 | from version 9 | not at all |
 //! | 16, 17, 18 | from version 10 | 4, 5 or 3, 1 |
@@ -34,19 +34,27 @@ const VALKEY_OWN_VERSION: u16 = 80;
 /// The name of the only type of value that Redis calls a module's and brings along itself.
 const VECTOR_SET: &str = "vectorset";
 
-/// The version of the first Redis that may have vector sets.
-const VECTOR_SET_VERSION: u16 = 12;
+/// From which Redis on which RDB version is written, newest first.
+const REDIS_VERSIONS: [((u32, u32), u16); 7] =
+    [((8, 6), 13), ((7, 4), 12), ((7, 2), 11), ((7, 0), 10), ((5, 0), 9), ((4, 0), 8), ((3, 2), 7)];
+
+/// Of every older Redis.
+const OLDEST_VERSION: u16 = 6;
 
 /// A collection in more bytes than this has an element, whatever its encoding.
 const EMPTY_BYTES: usize = 24;
 
 /// Which values a server takes by RESTORE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Dialect {
-    /// A Redis, or a Valkey up to 8.1 (which is 11), by the RDB version that it writes.
-    Redis(u16),
-    /// Valkey 9.0 and later.
-    Valkey,
+pub struct Dialect {
+    /// The largest version of payloads in the numbering that both projects share.
+    version: u16,
+    /// Whose own types it knows.
+    own: Flavour,
+    /// Whether it may be given a value of a module that it has not.
+    modules: bool,
+    /// Whether it brings vector sets along.
+    vectors: bool,
 }
 
 /// A value as a server takes it.
@@ -70,8 +78,9 @@ pub enum Misfit {
     /// It is older than streams.
     #[error("it knows no streams")]
     Stream,
-    /// It is older than the way in which modules save their values.
-    #[error("it knows no values of modules")]
+    /// Redis before 6.2 knows no values of modules, or ends itself when it is given one of a module
+    /// that it has not.
+    #[error("it does not survive values of modules that it has not")]
     Module,
     /// Only Redis from 8.0 on has vector sets.
     #[error("it knows no vector sets")]
@@ -93,10 +102,10 @@ pub fn lower(kind: ValueType, raw: &Bytes, to: Dialect) -> Result<Form, Misfit> 
     if is_empty(kind, raw) {
         return Err(Misfit::Empty);
     }
+    if kind == ValueType::Module {
+        check_module(raw, to)?;
+    }
     if let Some(version) = to.version_of(kind) {
-        if kind == ValueType::Module && module_id(raw).name() == VECTOR_SET && !to.has_vectors() {
-            return Err(Misfit::VectorSet);
-        }
         return Ok(Form { kind, raw: raw.clone(), version });
     }
     let (kind, raw) = match kind.class() {
@@ -107,8 +116,17 @@ pub fn lower(kind: ValueType, raw: &Bytes, to: Dialect) -> Result<Form, Misfit> 
         Class::Module => return Err(Misfit::Module),
         _ => anew(value::decode(kind, raw)?, to)?,
     };
-    let version = to.version_of(kind).unwrap_or(VALKEY_SHARED_VERSION);
+    let version = to.version_of(kind).unwrap_or(to.version);
     Ok(Form { kind, raw, version })
+}
+
+fn check_module(raw: &[u8], to: Dialect) -> Result<(), Misfit> {
+    let is_vectors = module_id(raw).name() == VECTOR_SET;
+    match (is_vectors, to.vectors, to.modules) {
+        (true, false, _) => Err(Misfit::VectorSet),
+        (_, _, false) => Err(Misfit::Module),
+        _ => Ok(()),
+    }
 }
 
 /// Encodes a collection element by element.
@@ -141,18 +159,34 @@ fn is_empty(kind: ValueType, raw: &Bytes) -> bool {
 // === impl Dialect ===
 
 impl Dialect {
+    /// Of a Redis, and of what calls itself one.
+    #[must_use]
+    pub fn redis(major: u32, minor: u32) -> Self {
+        let known = REDIS_VERSIONS.into_iter().find(|(first, _)| (major, minor) >= *first);
+        Self {
+            version: known.map_or(OLDEST_VERSION, |(_, version)| version),
+            own: Flavour::Redis,
+            modules: (major, minor) >= (6, 2),
+            vectors: major >= 8,
+        }
+    }
+
+    /// Of a Valkey.
+    #[must_use]
+    pub fn valkey(major: u32) -> Self {
+        // Below 9 there are no types of its own, and none of the newer Redis: all is shared.
+        let own = if major >= 9 { Flavour::Valkey } else { Flavour::Redis };
+        Self { version: VALKEY_SHARED_VERSION, own, modules: true, vectors: false }
+    }
+
     /// The version under which the server takes a payload of that type; `None`: it does not know
     /// the type.
     #[must_use]
     pub fn version_of(self, kind: ValueType) -> Option<u16> {
-        let first = kind.version_first();
-        match (self, kind.flavour()) {
-            (Self::Redis(_), Some(Flavour::Valkey)) | (Self::Valkey, Some(Flavour::Redis)) => None,
-            (Self::Redis(version), _) => (first <= version).then_some(version),
-            (Self::Valkey, Some(Flavour::Valkey)) => Some(VALKEY_OWN_VERSION),
-            (Self::Valkey, None) => {
-                (first <= VALKEY_SHARED_VERSION).then_some(VALKEY_SHARED_VERSION)
-            }
+        match kind.flavour() {
+            Some(flavour) if flavour != self.own => None,
+            Some(Flavour::Valkey) => Some(VALKEY_OWN_VERSION),
+            _ => (kind.version_first() <= self.version).then_some(self.version),
         }
     }
 
@@ -171,10 +205,6 @@ impl Dialect {
         } else {
             known(ValueType::HashExpiryRedis).then_some(Flavour::Redis)
         }
-    }
-
-    fn has_vectors(self) -> bool {
-        matches!(self, Self::Redis(version) if version >= VECTOR_SET_VERSION)
     }
 }
 

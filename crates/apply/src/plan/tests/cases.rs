@@ -272,6 +272,23 @@ fn an_old_destination_gets_words_that_it_knows() {
         ((7, 4), "HSETEX a KEEPTTL FIELDS 1 PXAT v", "HSET a PXAT v"),
         ((8, 2), "XADD a IDMP p i 1-1 f v", "XADD a 1-1 f v"),
         ((8, 6), "XADD a IDMP p i 1-1 f v", "XADD a IDMP p i 1-1 f v"),
+        ((7, 0), "HPERSIST a FIELDS 1 f", ""),
+        ((8, 4), "XCFGSET a IDMP-DURATION 5", ""),
+        ((8, 0), "XADD a KEEPREF MAXLEN = 1 1-1 f v", "XADD a MAXLEN = 1 1-1 f v"),
+        ((8, 0), "XTRIM a MINID 5 KEEPREF", "XTRIM a MINID 5"),
+        ((8, 0), "XDELEX a IDS 2 1-1 2-1", "XDEL a 1-1 2-1"),
+        ((8, 0), "XACKDEL a g KEEPREF IDS 1 1-1", "XACK a g 1-1|XDEL a 1-1"),
+        ((8, 2), "XACKDEL a g KEEPREF IDS 1 1-1", "XACKDEL a g KEEPREF IDS 1 1-1"),
+        ((6, 0), "SET a v KEEPTTL", "SET a v KEEPTTL"),
+        ((6, 0), "LPOP a 2", "LTRIM a 2 -1"),
+        ((6, 0), "RPOP a 2", "LTRIM a 0 -3"),
+        ((6, 0), "RPOP a", "RPOP a"),
+        ((6, 0), "XADD a NOMKSTREAM MAXLEN = 5 1-1 f v", "XADD a MAXLEN = 5 1-1 f v"),
+        (
+            (6, 0),
+            "XGROUP CREATECONSUMER a g c",
+            "XREADGROUP GROUP g c STREAMS a 18446744073709551615-18446744073709551614",
+        ),
     ];
     for ((major, minor), words, expected) in cases {
         let mut planner = planner_of(&config(), &facts(major, minor), true);
