@@ -87,14 +87,37 @@ impl Stage {
         })
     }
 
+    /// Writes the last keys by themselves.
+    ///
+    /// # Errors
+    /// As [`Stage::finish`].
+    pub(crate) fn write_last_keys(&mut self) -> Result<()> {
+        let pen = Pen::to(&self.source)?;
+        self.finish(pen)
+    }
+
     /// Writes last keys and waits for them: then the bridge is in step.
     ///
     /// # Errors
     /// As [`Stage::finish`] and [`Stage::until_arrived`].
     pub(crate) fn in_step(&mut self, bridge: &mut Bridge) -> Result<()> {
-        let pen = Pen::to(&self.source)?;
-        self.finish(pen)?;
+        self.write_last_keys()?;
         self.until_arrived(bridge)
+    }
+
+    /// Waits until the destination has as many keys; a bridge's own count, which are few.
+    ///
+    /// # Errors
+    /// If the bridge ends, or it takes too long.
+    pub(crate) fn until_keys(&self, bridge: &mut Bridge, wanted: u64) -> Result<()> {
+        let mut client = self.destination.client()?;
+        eventually(ARRIVAL_LIMIT, "the keys are at the destination", || {
+            bridge.check()?;
+            // A replica that loads refuses.
+            let found = client.ask(&["DBSIZE"])?.int().ok();
+            let found = found.and_then(|found| u64::try_from(found).ok());
+            Ok((found >= Some(wanted)).then_some(()))
+        })
     }
 
     /// Waits until the source's full syncs are more than `before`.

@@ -123,6 +123,16 @@ impl<'a> Bench<'a> {
         Bridge::start(carrier, self.keyferry, &stage.source, &stage.destination)
     }
 
+    /// Starts a bridge between empty servers and waits until it carries what is written: the source
+    /// may hold its stream back for a while after the snapshot.
+    fn start_in_step(&self, carrier: Carrier, stage: &mut Stage) -> Result<Bridge> {
+        let syncs = stage.full_syncs()?;
+        let mut bridge = self.start(carrier, stage)?;
+        stage.until_synced(&mut bridge, syncs)?;
+        stage.in_step(&mut bridge)?;
+        Ok(bridge)
+    }
+
     /// Notes the bridge's memory, and ends it.
     fn end(&mut self, bridge: Bridge) -> Result<()> {
         if let Some(Memory { peak_mib, .. }) = bridge.memory()? {
@@ -148,6 +158,15 @@ impl<'a> Bench<'a> {
     }
 }
 
+// === impl Spent ===
+
+impl Spent {
+    /// CPU seconds of everybody: a machine with so many free cores cannot be faster.
+    fn all(&self) -> f64 {
+        self.bridge.unwrap_or(0.0) + self.source + self.destination
+    }
+}
+
 // === impl Meter ===
 
 impl Meter {
@@ -156,6 +175,11 @@ impl Meter {
         let [source, destination] = servers(stage)?;
         let bridge = bridge.map_or(Ok(None), Bridge::cpu_seconds)?.unwrap_or(0.0);
         Ok(Self { watch: Stopwatch::start(), bridge, source, destination })
+    }
+
+    /// The time so far.
+    fn seconds(&self) -> f64 {
+        self.watch.seconds()
     }
 
     /// Ends the count of time and of the bridge; that of the servers when the source's fork, if

@@ -49,8 +49,7 @@ struct Percentiles {
 pub(super) fn measure(bench: &mut Bench<'_>) -> Result<Vec<Measured>> {
     let both: Both<Percentiles> = bench.each(|bench, carrier| {
         let mut stage = Stage::empty()?;
-        let mut bridge = bench.start(carrier, &stage)?;
-        stage.in_step(&mut bridge)?;
+        let mut bridge = bench.start_in_step(carrier, &mut stage)?;
         let found = percentiles(&stage, bench.scale.latency)?;
         if let Some(memory) = bridge.memory()? {
             bench.steady_mib = Some(memory.resident_mib);

@@ -35,8 +35,7 @@ struct Seen {
 pub(super) fn measure(bench: &mut Bench<'_>) -> Result<Vec<Measured>> {
     let both: Both<Seen> = bench.each(|bench, carrier| {
         let mut stage = Stage::empty()?;
-        let mut bridge = bench.start(carrier, &stage)?;
-        stage.in_step(&mut bridge)?;
+        let mut bridge = bench.start_in_step(carrier, &mut stage)?;
         let seen = stop_and_go(&mut stage, &mut bridge, bench.scale.pause)?;
         equality::whole(&stage)?;
         bench.end(bridge)?;

@@ -14,6 +14,8 @@ static SETS_CPU: Figure = Figure::value("stream of SETs: CPU per million", "s", 
 static SETS_SOURCE: Figure = Figure::ratio("stream of SETs: CPU of the source", "s", 1.1, 1.0);
 static SETS_DESTINATION: Figure =
     Figure::ratio("stream of SETs: CPU of the destination", "s", 1.1, 1.0);
+static SETS_ALL: Figure =
+    Figure::ratio("stream of SETs: CPU of servers and bridge", "s", 1.0, 1.0).told();
 static MIXED_RATE: Figure = Figure::ratio("mixed stream: commands", "/s", 0.8, 0.95).more().told();
 static MIXED_CPU: Figure = Figure::value("mixed stream: CPU per million", "s", 3.0, 1.6);
 
@@ -27,6 +29,7 @@ pub(super) fn sets(bench: &mut Bench<'_>) -> Result<Vec<Measured>> {
         spent.figure(&SETS_CPU, |spent| Some(spent.bridge? / as_f64(count) * 1e6)),
         spent.figure(&SETS_SOURCE, |spent| Some(spent.source)),
         spent.figure(&SETS_DESTINATION, |spent| Some(spent.destination)),
+        spent.figure(&SETS_ALL, |spent| Some(spent.all())),
     ])
 }
 
@@ -47,8 +50,7 @@ fn measure(
 ) -> Result<Both<Spent>> {
     bench.each(|bench, carrier| {
         let mut stage = Stage::empty()?;
-        let mut bridge = bench.start(carrier, &stage)?;
-        stage.in_step(&mut bridge)?;
+        let mut bridge = bench.start_in_step(carrier, &mut stage)?;
         let mut pen = Pen::to(&stage.source)?;
         let meter = Meter::start(&stage, Some(&bridge))?;
         write(&mut pen)?;
