@@ -5,6 +5,7 @@
 //! whose binary has it.
 
 mod auth;
+mod command_table;
 mod connect;
 mod facts;
 mod lower;
