@@ -9,6 +9,7 @@ mod command_table;
 mod connect;
 mod facts;
 mod lower;
+mod normalise;
 mod replica;
 mod replication;
 mod tls;

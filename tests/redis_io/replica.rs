@@ -9,7 +9,7 @@ use redis_io::replication::{
 use redis_io::{Connection, ServerFacts};
 use runtime::Clock;
 use runtime::clock::timeout;
-use wire::resp::scan::StreamScanner;
+use wire::resp::scan::{RawCommand, StreamScanner};
 
 use crate::{LIMIT, clock};
 
@@ -29,6 +29,8 @@ pub(crate) struct Replica {
     has_ended: bool,
     scanner: StreamScanner,
     commands: Vec<String>,
+    /// The same, byte for byte.
+    frames: Vec<RawCommand>,
 }
 
 impl Replica {
@@ -64,6 +66,7 @@ impl Replica {
             has_ended: false,
             scanner: StreamScanner::default(),
             commands: Vec::new(),
+            frames: Vec::new(),
         })
     }
 
@@ -111,6 +114,10 @@ impl Replica {
         &self.commands
     }
 
+    pub(crate) fn frames(&self) -> &[RawCommand] {
+        &self.frames
+    }
+
     /// The offset of the last byte read.
     pub(crate) fn offset(&self) -> u64 {
         self.offset
@@ -154,6 +161,7 @@ impl Replica {
         while let Some(command) = self.scanner.next_command()? {
             let words: Vec<_> = command.iter().map(String::from_utf8_lossy).collect();
             self.commands.push(words.join(" "));
+            self.frames.push(command);
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ pub mod info;
 mod judge;
 pub mod keys;
 pub mod normalise;
+pub mod script;
 mod table;
 
 use std::borrow::Cow;

@@ -13,3 +13,4 @@ pub mod slot;
 pub mod crc64;
 mod lzf;
 pub mod rdb;
+mod sha1;

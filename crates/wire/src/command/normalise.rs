@@ -56,7 +56,8 @@ pub enum Normalised {
     Drop(DropReason),
     /// It steers the stream or the topology: for whoever reads the stream.
     Control,
-    /// It is a script, or a script for later: the caller decides.
+    /// It is a script, or a script for later: the caller decides. [`Scripts`](super::script::Scripts)
+    /// gives its text.
     Script,
 }
 
@@ -126,6 +127,7 @@ pub(crate) enum Rewrite {
     HExpireAt,
     HSetEx,
     HSetNx,
+    HGetDel,
     ExpireMember,
     ExpireMemberAt,
     Restore,
@@ -172,6 +174,7 @@ pub fn carried_as(spec: &CommandSpec) -> Option<&str> {
         (_, Rewrite::Expire | Rewrite::PExpire | Rewrite::ExpireAt) => Some("PEXPIREAT"),
         (_, Rewrite::HExpire | Rewrite::HPExpire | Rewrite::HExpireAt) => Some("HPEXPIREAT"),
         (_, Rewrite::HSetNx) => Some("HSET"),
+        (_, Rewrite::HGetDel) => Some("HDEL"),
         (_, Rewrite::ExpireMember | Rewrite::ExpireMemberAt) => Some("PEXPIREMEMBERAT"),
         (_, Rewrite::Restore | Rewrite::MvccRestore) => Some("RESTORE"),
         (_, Rewrite::BRPopLPush) => Some("RPOPLPUSH"),
@@ -206,6 +209,7 @@ fn rewrite<A: Args + ?Sized>(rule: Rewrite, args: &A, context: &Context) -> Outc
         Rewrite::HExpireAt => expiry::hexpire(args, context, Time::EXAT),
         Rewrite::HSetEx => expiry::hsetex(args, context),
         Rewrite::HSetNx => Words::of(args).text("HSET").copy(1)?.copy(2)?.copy(3)?.finish(),
+        Rewrite::HGetDel => expiry::hgetdel(args),
         Rewrite::ExpireMember => expiry::expire_member(args, context),
         Rewrite::ExpireMemberAt => expiry::expire_member_at(args, context, Time::EXAT),
         Rewrite::Restore => expiry::restore(args, context),
@@ -370,6 +374,7 @@ impl Rewrite {
             "hexpireat" => Self::HExpireAt,
             "hsetex" => Self::HSetEx,
             "hsetnx" => Self::HSetNx,
+            "hgetdel" => Self::HGetDel,
             "expiremember" => Self::ExpireMember,
             "expirememberat" => Self::ExpireMemberAt,
             "restore" => Self::Restore,

@@ -56,6 +56,15 @@ pub(super) fn hsetex<A: Args + ?Sized>(args: &A, context: &Context) -> Outcome {
     if verbatim { Ok(Normalised::Verbatim) } else { words.finish() }
 }
 
+/// `HGETDEL key FIELDS n field …`: what it deleted is deleted, and older servers know no such
+/// command.
+pub(super) fn hgetdel<A: Args + ?Sized>(args: &A) -> Outcome {
+    if !is_word(args, 2, "FIELDS") {
+        return Err(NormaliseProblem::UnknownOption(2));
+    }
+    Words::of(args).text("HDEL").copy(1)?.copy_from(4)?.finish()
+}
+
 /// `EXPIREMEMBER key member time [s|ms]`.
 pub(super) fn expire_member<A: Args + ?Sized>(args: &A, context: &Context) -> Outcome {
     let time = match args.get(4) {
