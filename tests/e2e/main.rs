@@ -10,6 +10,7 @@ mod choice;
 mod commands;
 mod crash;
 mod disk;
+mod expiry;
 mod flush;
 mod pause;
 mod quarantine;
