@@ -5,11 +5,13 @@
     reason = "what a test prints is shown when it fails, and how to replay it"
 )]
 
+mod asking;
 mod bridge;
 mod choice;
 mod commands;
 mod crash;
 mod disk;
+mod endings;
 mod expiry;
 mod flush;
 mod pause;

@@ -5,6 +5,8 @@ use std::ffi::OsStr;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use event::Event;
+
 use crate::options::layers::{Origin, Values};
 use crate::options::{Kind, OPTIONS, OptionSpec};
 
@@ -95,7 +97,10 @@ fn tail() -> Command {
         .arg(many("partition", "NUMBER", "Only these partitions"))
         .arg(many("db", "NUMBER", "Only events of these databases"))
         .arg(many("key", "PATTERN", "Only events of keys that fit one of these patterns"))
-        .arg(many("kind", "KIND", "Only events of these kinds: command, image, group, flush, ...; heartbeats are shown only when named"));
+        .arg(
+            many("kind", "KIND", "Only events of these kinds; heartbeats are shown only when named")
+                .value_parser(Event::KINDS),
+        );
     with_options(command, is_about_the_place)
 }
 

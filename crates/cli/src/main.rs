@@ -17,6 +17,7 @@ use clap::error::ErrorKind;
 
 use crate::exit::{Exit, Failure};
 use crate::options::layers::{CONFIG_VARIABLE, Values};
+use crate::options::typed;
 
 fn main() -> ExitCode {
     let matches = match args::command().try_get_matches() {
@@ -36,18 +37,22 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
     let Some((name, matches)) = matches.subcommand() else {
         return Err(Failure::usage("no command given"));
     };
+    let values = values(matches.subcommand().map_or(matches, |(_, inner)| inner));
+    if values.get("log.json").is_some_and(typed::is_true) {
+        output::speak_json();
+    }
     match name {
-        "run" => command::run::run(&values(matches)),
-        "tail" => command::tail::run(matches, &values(matches)),
-        "status" => command::status::run(matches, &values(matches)),
-        "config" => command::config::run(matches, &values(matches)),
-        "quarantine" => command::quarantine::run(matches),
+        "run" => command::run::run(&values),
+        "tail" => command::tail::run(matches, &values),
+        "status" => command::status::run(matches, &values),
+        "config" => command::config::run(matches, &values),
+        "quarantine" => command::quarantine::run(matches, &values),
         other => Err(Failure::usage(format!("there is no command {other}"))),
     }
 }
 
 /// The configuration in force: defaults, file, environment, flags. What is wrong with it is in it.
-pub(crate) fn values(matches: &ArgMatches) -> Values {
+fn values(matches: &ArgMatches) -> Values {
     let mut values = Values::defaults();
     let environment = std::env::vars_os().filter_map(|(name, value)| {
         let name = name.into_string().ok()?;
@@ -67,6 +72,10 @@ pub(crate) fn values(matches: &ArgMatches) -> Values {
 
 fn show_usage(error: &clap::Error) -> Exit {
     let wanted = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    // Where even this cannot be printed, the exit code still tells.
-    error.print().map_or(Exit::Usage, |()| if wanted { Exit::Done } else { Exit::Usage })
+    match error.print() {
+        // Whoever closes the pipe has read enough.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Exit::Usage,
+        _ if wanted => Exit::Done,
+        _ => Exit::Usage,
+    }
 }

@@ -3,6 +3,7 @@
 
 mod figures;
 mod file;
+mod lines;
 mod terminal;
 
 use std::sync::Arc;
@@ -13,13 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::figures::Figures;
 pub(crate) use self::file::StatusFile;
-pub(crate) use self::terminal::Screen;
+pub(crate) use self::terminal::{Screen, Terminal};
 
 /// How often the file is written: as often as anyone could look.
 const FILE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How often a log line tells how it goes, where there is no terminal.
-const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often the live line moves.
 const LIVE_INTERVAL: Duration = Duration::from_millis(200);
@@ -30,6 +28,8 @@ pub(crate) struct Show {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) screen: Screen,
     pub(crate) file: StatusFile,
+    /// How often a log line tells how it goes, where there is no terminal; zero: never.
+    pub(crate) log_interval: Duration,
 }
 
 // === impl Show ===
@@ -37,27 +37,34 @@ pub(crate) struct Show {
 impl Show {
     /// Runs until `stop`; the file then holds the last state.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let interval = if self.screen.is_live() { LIVE_INTERVAL } else { FILE_INTERVAL };
+        let interval = match self.screen.is_live() {
+            true => LIVE_INTERVAL,
+            false if self.log_interval.is_zero() => FILE_INTERVAL,
+            false => FILE_INTERVAL.min(self.log_interval),
+        };
         let (mut file_at, mut line_at) = (Duration::ZERO, Duration::ZERO);
         let mut before = None;
         loop {
+            let last = stop.is_cancelled();
             let now = self.clock.monotonic();
             let snapshot = self.status.snapshot();
             let figures = Figures::read(&snapshot, now, before.as_ref());
             if self.screen.is_live() {
                 self.screen.show(&figures);
-            } else if now.saturating_sub(line_at) >= LINE_INTERVAL {
+            } else if !self.log_interval.is_zero()
+                && now.saturating_sub(line_at) >= self.log_interval
+                && !last
+            {
                 line_at = now;
                 figures.log();
             }
             before = Some(figures);
-            let last = stop.is_cancelled();
             if last || now.saturating_sub(file_at) >= FILE_INTERVAL {
                 file_at = now;
                 self.file.write(&snapshot, self.clock.now_ms());
             }
             if last {
-                return self.screen.finish();
+                return self.screen.clear();
             }
             tokio::select! {
                 () = stop.cancelled() => {}

@@ -134,6 +134,24 @@ pub enum Change {
 // === impl Event ===
 
 impl Event {
+    /// Every name that [`Event::kind`] gives.
+    pub const KINDS: [&str; 14] = [
+        "command",
+        "image",
+        "image-part",
+        "group",
+        "fragment",
+        "epoch-begin",
+        "snapshot-begin",
+        "snapshot-end",
+        "heartbeat",
+        "barrier",
+        "flush",
+        "swapdb",
+        "function",
+        "slot-handover",
+    ];
+
     /// A short constant name of the body's kind, as in the Kafka header `kf-kind`.
     #[must_use]
     pub fn kind(&self) -> &'static str {

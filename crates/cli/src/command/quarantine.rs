@@ -34,11 +34,11 @@ const LINE_WIDTH: usize = 160;
 /// Nobody waits for more letters: only those that are there are read.
 const POLL_EVERY: Duration = Duration::from_millis(50);
 
-pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+pub(crate) fn run(matches: &ArgMatches, values: &Values) -> Result<(), Failure> {
     let Some((name, matches)) = matches.subcommand() else {
         return Err(Failure::usage("say what to do: list, retry or discard"));
     };
-    let place = Place::read(&crate::values(matches))?;
+    let place = Place::read(values)?;
     super::block_on(async {
         match name {
             "list" if matches.get_flag("letters") => place.list_letters().await,

@@ -22,7 +22,7 @@ use crate::exit::{self, Exit, Failure};
 use crate::life::Process;
 use crate::options::layers::Values;
 use crate::options::typed::{DataDir, Reader};
-use crate::show::{Screen, Show, StatusFile};
+use crate::show::{Screen, Show, StatusFile, Terminal};
 use crate::{logging, output};
 
 /// Everything that `run` needs, read and checked.
@@ -35,6 +35,7 @@ struct Settings {
     letters: LocalConfig,
     level: String,
     json: bool,
+    log_interval: Duration,
     warnings: Vec<String>,
 }
 
@@ -64,7 +65,7 @@ const STOP_GRACE: Duration = Duration::from_secs(30);
 
 pub(crate) fn run(values: &Values) -> Result<(), Failure> {
     let settings = Settings::read(values)?;
-    let screen = Screen::new(settings.json);
+    let screen = Screen::new(settings.json, Terminal::of_the_environment());
     logging::start(&settings.level, settings.json, screen.clone())?;
     settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     super::block_on(bridge(settings, screen))
@@ -85,7 +86,7 @@ async fn bridge(settings: Settings, screen: Screen) -> Result<(), Failure> {
     shared.watch_signals(&tasks, &screen)?;
     make_dir(&settings.dir.0)?;
     let (showing, until) = (Tasks::new(Arc::clone(&shared.clock)), CancellationToken::new());
-    let (shown, shown_until) = (shared.show(screen), until.clone());
+    let (shown, shown_until) = (shared.show(screen, settings.log_interval), until.clone());
     showing.spawn("show", OnFailure::Report, async move {
         shown.run(shown_until).await;
         Ok(())
@@ -103,7 +104,7 @@ const PRIVATE: u32 = 0o700;
 /// What shells give a process that a SIGINT ended.
 const SECOND_SIGNAL_CODE: i32 = 130;
 
-const SECOND_SIGNAL: &str = "keyferry: ended at once by a second signal, with what was under way unfinished. \
+const SECOND_SIGNAL: &str = "ended at once by a second signal, with what was under way unfinished. \
     Nothing is lost: start again to go on";
 
 /// Makes the data directory, for this account alone: it holds every value of the source.
@@ -141,11 +142,23 @@ impl Settings {
         let journal = reader.journal(&stream, &dir);
         let letters = LocalConfig::new(dir.quarantine(&stream), &stream, LETTER_PARTITIONS);
         let (json, level) = (reader.flag("log.json"), reader.log_level());
+        let log_interval = reader.duration("log.progress_interval");
         let warnings = reader.finish()?;
         let (Some(source), Some(destination)) = (source, destination) else {
             return Err(Failure::usage("source and destination are not both named"));
         };
-        Ok(Self { dir, stream, source, destination, journal, letters, level, json, warnings })
+        Ok(Self {
+            dir,
+            stream,
+            source,
+            destination,
+            journal,
+            letters,
+            level,
+            json,
+            log_interval,
+            warnings,
+        })
     }
 }
 
@@ -197,12 +210,13 @@ impl Shared {
         built.map_err(|error| Failure::at_start(exit::of_capture_build(&error), &error))
     }
 
-    fn show(&self, screen: Screen) -> Show {
+    fn show(&self, screen: Screen, log_interval: Duration) -> Show {
         Show {
             status: self.status.clone(),
             clock: Arc::clone(&self.clock),
             screen,
             file: self.file.clone(),
+            log_interval,
         }
     }
 

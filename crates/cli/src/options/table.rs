@@ -375,6 +375,12 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         Some("info"),
         "What to log: error, warn, info, debug, trace, or a filter as capture=debug,info.",
     ),
+    option(
+        "log.progress_interval",
+        Kind::Duration,
+        Some("5s"),
+        "How often run logs how it goes, where standard error is no terminal (a terminal has a live line); 0s: never.",
+    ),
     short(
         option(
             "log.json",

@@ -16,6 +16,7 @@ use runtime::{ByteSize, units};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+pub(crate) use self::filters::pattern_problem;
 use super::layers::{LIST_SEPARATOR, Values};
 use super::near::hint;
 use super::{Kind, OPTIONS};
@@ -33,6 +34,11 @@ pub(crate) struct Reader<'a> {
 /// Where everything that is kept stands.
 #[derive(Clone, Debug)]
 pub(crate) struct DataDir(pub(crate) PathBuf);
+
+/// Whether a word stands for yes.
+pub(crate) fn is_true(word: &str) -> bool {
+    matches!(word, "true" | "yes" | "1")
+}
 
 /// Events are spread by slot, of which there are so many.
 const PARTITIONS_MAX: u16 = 16_384;
@@ -308,7 +314,7 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn flag(&mut self, path: &str) -> bool {
         match self.values.get(path) {
-            Some("true" | "yes" | "1") => true,
+            Some(text) if is_true(text) => true,
             Some("false" | "no" | "0") | None => false,
             Some(other) => {
                 let what = format!("is {other:?}, it has to be true or false");
@@ -338,7 +344,7 @@ impl<'a> Reader<'a> {
         usize::try_from(self.bytes(path)).unwrap_or(usize::MAX)
     }
 
-    fn duration(&mut self, path: &str) -> Duration {
+    pub(crate) fn duration(&mut self, path: &str) -> Duration {
         let text = self.values.get(path).unwrap_or("0s").to_owned();
         units::duration::parse(&text).unwrap_or_else(|error| {
             self.problem(path, &format!("cannot be: {error}"));

@@ -7,14 +7,22 @@ use serde_json::{Map, Value};
 /// How it goes at one moment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Figures {
-    at: Duration,
+    pub(super) at: Duration,
+    /// Of the whole process: starting, running, stopping, stopped.
+    pub(super) state: String,
+    /// What of the start takes its time, and for how long.
+    pub(super) step: Option<(String, u64)>,
+    /// Of capture.
     pub(super) phase: String,
     pub(super) apply_phase: String,
     pub(super) trouble: String,
     pub(super) snapshot_keys: u64,
-    pub(super) snapshot_keys_expected: u64,
     pub(super) snapshot_bytes: u64,
-    pub(super) snapshot_bytes_expected: u64,
+    /// How much of the snapshot has been read, and how much there is, in keys or bytes; 0: not known.
+    pub(super) done: u64,
+    pub(super) expected: u64,
+    /// `done` per second, smoothed.
+    done_rate: f64,
     pub(super) applied_events: u64,
     /// Events applied per second, smoothed.
     pub(super) rate: f64,
@@ -25,8 +33,11 @@ pub(super) struct Figures {
     pub(super) quarantined: u64,
 }
 
-/// Weight of the newest interval in the smoothed rate: follows a change within a few intervals.
-const NEWEST: f64 = 0.3;
+/// A rate forgets with this time constant.
+const RATE_MEMORY_SECONDS: f64 = 1.5;
+
+/// Longer is as good as not known.
+const LEFT_MAX_SECONDS: f64 = 30.0 * 86_400.0;
 
 // === impl Figures ===
 
@@ -39,15 +50,25 @@ impl Figures {
         let lanes = Lanes::of(status);
         let trouble =
             [lanes.text("waiting_for"), text("/capture/trouble"), journal_trouble(status)];
+        let (keys, bytes) = (number("/capture/snapshot_keys"), number("/capture/snapshot_bytes"));
+        let (done, expected) = match number("/capture/snapshot_keys_expected") {
+            0 => (bytes, number("/capture/snapshot_bytes_expected")),
+            expected => (keys, expected),
+        };
+        let step = Some(text("/step")).filter(|step| !step.is_empty());
         let mut figures = Self {
             at: now,
+            state: text("/state"),
+            step: step.map(|step| (step, number("/step_seconds"))),
             phase: text("/capture/phase"),
             apply_phase: lanes.text("phase"),
             trouble: trouble.into_iter().find(|text| !text.is_empty()).unwrap_or_default(),
-            snapshot_keys: number("/capture/snapshot_keys"),
-            snapshot_keys_expected: number("/capture/snapshot_keys_expected"),
-            snapshot_bytes: number("/capture/snapshot_bytes"),
-            snapshot_bytes_expected: number("/capture/snapshot_bytes_expected"),
+            snapshot_keys: keys,
+            snapshot_bytes: bytes,
+            done,
+            // What the source told before may have been exceeded since.
+            expected: if expected == 0 { 0 } else { expected.max(done) },
+            done_rate: 0.0,
             applied_events: lanes.sum("events"),
             rate: 0.0,
             lag_events: lanes.sum("lag_records"),
@@ -62,44 +83,100 @@ impl Figures {
             figures.lag_seconds = 0.0;
         }
         if let Some(before) = before {
-            figures.rate = figures.rate_since(before);
+            figures.done_rate =
+                figures.smoothed(before, (before.done_rate, before.done), figures.done);
+            figures.rate = figures.smoothed(
+                before,
+                (before.rate, before.applied_events),
+                figures.applied_events,
+            );
         }
         figures
     }
 
+    /// Whether capture reads a snapshot.
+    pub(super) fn reads_a_snapshot(&self) -> bool {
+        self.phase == "snapshot"
+    }
+
+    /// Whether apply is still at the snapshot.
+    pub(super) fn applies_a_snapshot(&self) -> bool {
+        matches!(self.apply_phase.as_str(), "snapshot" | "sweep")
+    }
+
+    /// How much of the snapshot has been read, 0 to 100.
+    pub(super) fn percent(&self) -> Option<u64> {
+        let hundredfold = u128::from(self.done) * 100;
+        hundredfold.checked_div(self.expected.into()).and_then(|percent| percent.try_into().ok())
+    }
+
+    /// How long reading the snapshot will take from now on.
+    pub(super) fn time_to_read(&self) -> Option<Duration> {
+        left(self.expected.saturating_sub(self.done), self.done_rate).filter(|_| self.expected > 0)
+    }
+
+    /// How long apply will take for what is recorded.
+    pub(super) fn time_to_apply(&self) -> Option<Duration> {
+        left(self.lag_events, self.rate)
+    }
+
     pub(super) fn log(&self) {
-        if self.phase == "snapshot" {
+        if let Some((step, seconds)) = &self.step {
+            tracing::info!(step, seconds, "starting");
+        } else if self.reads_a_snapshot() {
             tracing::info!(
                 keys = self.snapshot_keys,
-                keys_expected = self.snapshot_keys_expected,
                 bytes = self.snapshot_bytes,
+                percent = self.percent(),
+                seconds_left = self.time_to_read().map(|left| left.as_secs()),
                 applied = self.applied_events,
+                trouble = self.told_trouble(),
                 "snapshot"
             );
         } else {
             tracing::info!(
                 phase = self.phase,
+                apply = self.apply_phase,
                 applied = self.applied_events,
                 per_second = self.rate.round(),
                 lag_events = self.lag_events,
                 lag_bytes = self.lag_bytes,
                 lag_seconds = self.lag_seconds,
                 quarantined = self.quarantined,
-                trouble = self.trouble,
+                trouble = self.told_trouble(),
                 "progress"
             );
         }
     }
 
-    fn rate_since(&self, before: &Self) -> f64 {
-        let seconds = self.at.saturating_sub(before.at).as_secs_f64();
-        if seconds <= 0.0 {
-            return before.rate;
-        }
-        let events = self.applied_events.saturating_sub(before.applied_events);
-        let events = f64::from(u32::try_from(events).unwrap_or(u32::MAX));
-        before.rate.mul_add(1.0 - NEWEST, NEWEST * events / seconds)
+    fn told_trouble(&self) -> Option<&str> {
+        (!self.trouble.is_empty()).then_some(self.trouble.as_str())
     }
+
+    /// The rate of a count that was `before.1` when its rate was `before.0`.
+    fn smoothed(&self, then: &Self, (rate, count): (f64, u64), now: u64) -> f64 {
+        let seconds = self.at.saturating_sub(then.at).as_secs_f64();
+        if seconds <= 0.0 || now < count {
+            return 0.0;
+        }
+        let newest = float(now - count) / seconds;
+        // Time spent waiting for the first says nothing about the rest.
+        if count == 0 || rate <= 0.0 {
+            return newest;
+        }
+        let keep = (-seconds / RATE_MEMORY_SECONDS).exp();
+        rate.mul_add(keep, newest * (1.0 - keep))
+    }
+}
+
+fn left(amount: u64, per_second: f64) -> Option<Duration> {
+    let seconds = float(amount) / per_second;
+    (per_second > 0.0 && seconds < LEFT_MAX_SECONDS).then(|| Duration::from_secs_f64(seconds))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate is an estimate")]
+fn float(number: u64) -> f64 {
+    number as f64
 }
 
 /// What the lanes of apply say of themselves.
@@ -139,5 +216,60 @@ fn journal_trouble(status: &Value) -> String {
     match status.pointer("/capture/journal").and_then(Value::as_str) {
         None | Some("accepting") => String::new(),
         Some(why) => why.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn at(seconds: u64, keys: u64, before: Option<&Figures>) -> Figures {
+        let capture = json!({
+            "phase": "snapshot", "snapshot_keys": keys, "snapshot_keys_expected": 1_000,
+        });
+        Figures::read(&json!({ "capture": capture }), Duration::from_secs(seconds), before)
+    }
+
+    #[test]
+    fn the_time_left_is_counted_from_the_first_key_on() {
+        let waiting = at(60, 0, None);
+        assert_eq!((waiting.percent(), waiting.time_to_read()), (Some(0), None));
+        let first = at(61, 100, Some(&waiting));
+        assert_eq!(first.time_to_read(), Some(Duration::from_secs(9)));
+        let second = at(62, 200, Some(&first));
+        assert_eq!(
+            (second.percent(), second.time_to_read()),
+            (Some(20), Some(Duration::from_secs(8)))
+        );
+        let over = at(63, 2_000, Some(&second));
+        assert_eq!(over.percent(), Some(100));
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_invented() {
+        let capture = json!({ "phase": "snapshot", "snapshot_keys": 5, "snapshot_bytes": 50 });
+        let figures = Figures::read(&json!({ "capture": capture }), Duration::ZERO, None);
+        assert_eq!((figures.percent(), figures.time_to_read()), (None, None));
+        assert_eq!((figures.snapshot_keys, figures.snapshot_bytes), (5, 50));
+    }
+
+    #[test]
+    fn lanes_are_taken_together() {
+        let lane = |events, offset| {
+            json!({
+                "events": events, "lag_records": 2, "lag_seconds": 3.0,
+                "applied": format!("0:9:{offset}:+"), "phase": "stream",
+            })
+        };
+        let apply = json!({ "stream": "main", "a": lane(10, 70), "b": lane(20, 50) });
+        let status = json!({ "apply": apply, "capture": { "offset": 100, "phase": "stream" } });
+        let figures = Figures::read(&status, Duration::ZERO, None);
+        assert_eq!((figures.applied_events, figures.lag_events, figures.lag_bytes), (30, 4, 50));
+        assert!((figures.lag_seconds - 3.0).abs() < 1e-9);
+        let later = Figures { applied_events: 20, at: Duration::ZERO, ..Figures::default() };
+        let figures = Figures::read(&status, Duration::from_secs(2), Some(&later));
+        assert!((figures.rate - 5.0).abs() < 1e-9);
     }
 }

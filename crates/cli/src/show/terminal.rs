@@ -1,142 +1,108 @@
-//! Bars and a live line on a terminal, with log lines above them.
+//! One or two live lines on a terminal, with log lines above them.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use indicatif::{
-    HumanBytes, HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget,
-    ProgressStyle,
-};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rustix::termios::tcgetwinsize;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::figures::Figures;
+use super::lines::{Look, lines};
 
 /// A terminal, or what stands in for one. Clones draw on the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Screen {
-    bars: Option<Bars>,
+    live: Option<Live>,
 }
 
 #[derive(Clone, Debug)]
-struct Bars {
-    all: MultiProgress,
-    snapshot: ProgressBar,
-    line: ProgressBar,
+struct Live {
+    bar: ProgressBar,
+    frame: Arc<AtomicUsize>,
+    terminal: Terminal,
 }
 
-/// Length of a bar before there is one: a bar of length 0 is drawn full.
-const EMPTY: u64 = 1;
+/// What the environment says of the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Terminal {
+    /// It can move its cursor.
+    pub(crate) moves: bool,
+    pub(crate) colours: bool,
+    pub(crate) unicode: bool,
+}
 
-/// Writes log lines above the bars.
+/// Drawn at most so often; a log line draws anew as well.
+const DRAWS_PER_SECOND: u8 = 10;
+
+/// Where the terminal does not tell.
+const WIDTH: usize = 80;
+
+/// Writes log lines above the live ones.
 #[derive(Debug)]
-pub(crate) struct LogWriter(Option<MultiProgress>);
+pub(crate) struct LogWriter(Option<ProgressBar>);
+
+// === impl Terminal ===
+
+impl Terminal {
+    /// Reads `TERM`, `NO_COLOR` and the locale.
+    pub(crate) fn of_the_environment() -> Self {
+        Self::of(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
+    }
+
+    fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let moves = set("TERM").is_none_or(|term| term != "dumb");
+        let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG"));
+        let unicode = locale.is_some_and(|locale| {
+            let locale = locale.to_lowercase();
+            locale.contains("utf-8") || locale.contains("utf8")
+        });
+        Self { moves, colours: moves && set("NO_COLOR").is_none(), unicode }
+    }
+}
 
 // === impl Screen ===
 
 impl Screen {
-    /// Bars if standard error is a terminal and `plain` is not asked for.
-    pub(crate) fn new(plain: bool) -> Self {
-        if plain || !io::stderr().is_terminal() {
-            return Self { bars: None };
+    /// Live lines if standard error is a terminal that can show them and `plain` is not asked for.
+    pub(crate) fn new(plain: bool, terminal: Terminal) -> Self {
+        if plain || !terminal.moves || !io::stderr().is_terminal() {
+            return Self { live: None };
         }
-        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-        let bar_style = ProgressStyle::with_template("{prefix:>9} [{bar:40.cyan/blue}] {msg}");
-        let line_style = ProgressStyle::with_template("{prefix:>9} {spinner} {msg}");
-        let snapshot = all.add(ProgressBar::new(EMPTY));
-        let line = all.add(ProgressBar::new_spinner());
-        if let (Ok(bar_style), Ok(line_style)) = (bar_style, line_style) {
-            snapshot.set_style(bar_style);
-            line.set_style(line_style);
+        let target = ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND);
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("{msg}") {
+            bar.set_style(style);
         }
-        snapshot.set_prefix("snapshot");
-        Self { bars: Some(Bars { all, snapshot, line }) }
+        Self { live: Some(Live { bar, frame: Arc::default(), terminal }) }
     }
 
-    /// Whether there are bars to move.
+    /// Whether there are lines to move.
     pub(crate) fn is_live(&self) -> bool {
-        self.bars.is_some()
+        self.live.is_some()
     }
 
     /// Draws the figures.
     pub(super) fn show(&self, figures: &Figures) {
-        let Some(bars) = &self.bars else { return };
-        bars.show_snapshot(figures);
-        bars.line.set_prefix(figures.phase.clone());
-        bars.line.set_message(live_line(figures));
-        bars.line.tick();
+        let Some(live) = &self.live else { return };
+        let width = tcgetwinsize(io::stderr()).map_or(0, |size| usize::from(size.ws_col));
+        let look = Look {
+            width: if width == 0 { WIDTH } else { width },
+            colours: live.terminal.colours,
+            unicode: live.terminal.unicode,
+            frame: live.frame.fetch_add(1, Ordering::Relaxed),
+        };
+        live.bar.set_message(lines(figures, look));
     }
 
-    /// Takes everything away.
+    /// Takes the live lines away.
     pub(crate) fn clear(&self) {
-        if let Some(bars) = &self.bars {
-            // A terminal that is gone shows nothing anyway.
-            bars.all.clear().ok();
+        if let Some(live) = &self.live {
+            live.bar.finish_and_clear();
         }
     }
-
-    /// Leaves the last state standing.
-    pub(super) fn finish(&self) {
-        if let Some(bars) = &self.bars {
-            bars.line.abandon();
-        }
-    }
-}
-
-// === impl Bars ===
-
-impl Bars {
-    fn show_snapshot(&self, figures: &Figures) {
-        let (done, expected) = match figures.snapshot_keys_expected {
-            0 => (figures.snapshot_bytes, figures.snapshot_bytes_expected),
-            keys => (figures.snapshot_keys, keys),
-        };
-        if figures.phase != "snapshot" {
-            if !self.snapshot.is_finished() && done > 0 {
-                self.snapshot.set_position(self.snapshot.length().unwrap_or(done));
-                self.snapshot.abandon_with_message(format!(
-                    "{} keys read",
-                    HumanCount(figures.snapshot_keys)
-                ));
-            }
-            return;
-        }
-        if self.snapshot.position() == 0 {
-            // Time spent waiting for the first byte says nothing about the rest.
-            self.snapshot.reset_eta();
-        }
-        self.snapshot.set_length(expected.max(done));
-        self.snapshot.set_position(done);
-        let keys = HumanCount(figures.snapshot_keys);
-        let bytes = HumanBytes(figures.snapshot_bytes);
-        let eta = if expected > done {
-            HumanDuration(self.snapshot.eta()).to_string()
-        } else {
-            "?".to_owned()
-        };
-        self.snapshot.set_message(format!("{keys} keys, {bytes}, {eta} left"));
-    }
-}
-
-fn live_line(figures: &Figures) -> String {
-    if !figures.trouble.is_empty() {
-        return format!("waiting: {}", figures.trouble);
-    }
-    if figures.phase == "connecting" {
-        return "waiting for the source; a diskless snapshot begins after its repl-diskless-sync-delay".to_owned();
-    }
-    let mut line = format!(
-        "{} applied, {:.0}/s, lag {}, {:.1} s",
-        HumanCount(figures.applied_events),
-        figures.rate,
-        HumanBytes(figures.lag_bytes),
-        figures.lag_seconds,
-    );
-    if figures.apply_phase != "stream" && !figures.apply_phase.is_empty() {
-        line.push_str(&format!(" ({})", figures.apply_phase));
-    }
-    if figures.quarantined > 0 {
-        line.push_str(&format!(", {} keys in quarantine", figures.quarantined));
-    }
-    line
 }
 
 // === impl LogWriter ===
@@ -144,7 +110,7 @@ fn live_line(figures: &Figures) -> String {
 impl Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &self.0 {
-            Some(bars) => bars.suspend(|| io::stderr().write_all(bytes))?,
+            Some(bar) => bar.suspend(|| io::stderr().write_all(bytes))?,
             None => io::stderr().write_all(bytes)?,
         }
         Ok(bytes.len())
@@ -159,6 +125,25 @@ impl<'a> MakeWriter<'a> for Screen {
     type Writer = LogWriter;
 
     fn make_writer(&'a self) -> LogWriter {
-        LogWriter(self.bars.as_ref().map(|bars| bars.all.clone()))
+        LogWriter(self.live.as_ref().map(|live| live.bar.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_decides_what_a_terminal_can_show() {
+        let of = |set: &[(&str, &str)]| {
+            Terminal::of(|name| {
+                set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            })
+        };
+        let all = Terminal { moves: true, colours: true, unicode: true };
+        assert_eq!(of(&[("TERM", "xterm"), ("LANG", "en_GB.UTF-8")]), all);
+        assert!(!of(&[("LANG", "en_GB.UTF-8"), ("LC_ALL", "C")]).unicode);
+        assert!(!of(&[("NO_COLOR", "1")]).colours && of(&[("NO_COLOR", "")]).colours);
+        assert!(!of(&[("TERM", "dumb")]).moves);
     }
 }

@@ -175,6 +175,7 @@ proptest! {
         prop_assert!(!json.contains('\n'));
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         prop_assert_eq!(&value["kind"], event.kind());
+        prop_assert!(Event::KINDS.contains(&event.kind()));
         prop_assert_eq!(&value["position"]["offset"], event.position.offset);
     }
 }

@@ -1,6 +1,9 @@
 //! The steps of a start: what takes long is named while it lasts.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use runtime::status::Value;
 
 use super::Shared;
 
@@ -18,6 +21,11 @@ impl Shared {
         let mut step = std::pin::pin!(step);
         let begun = self.clock.monotonic();
         self.status.set("step", name);
+        let clock = Arc::clone(&self.clock);
+        self.status.computed("step_seconds", move || {
+            let seconds = clock.monotonic().saturating_sub(begun).as_secs();
+            Value::Integer(i64::try_from(seconds).unwrap_or(i64::MAX))
+        });
         let mut pause = FIRST_WORD;
         let result = loop {
             tokio::select! {
@@ -30,6 +38,7 @@ impl Shared {
             pause = NEXT_WORD;
         };
         self.status.unset("step");
+        self.status.unset("step_seconds");
         result
     }
 }
