@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::command::keys::keys as keys_of;
 use crate::command::normalise::{Context, Era, Normalised, normalise as normalise_one};
+use crate::command::script::{Followed, Scripts};
 use crate::command::{is_whole_state, lookup, overlap_safe};
 use crate::resp::encode::write_command;
 use crate::resp::reply::{Reply, ReplyDecoder, ReplyError, ReplyLimits};
@@ -61,6 +62,10 @@ pub fn keys(data: &[u8]) {
 pub fn normalise(data: &[u8]) {
     let args: Vec<&[u8]> = data.split(|byte| *byte == b'\n').collect();
     let Some(spec) = lookup(args.as_slice()) else { return };
+    let mut scripts = Scripts::default();
+    if let Ok(Followed::Run(words)) = scripts.follow(args.as_slice()) {
+        assert_eq!(scripts.follow(&words), Ok(Followed::Run(words)));
+    }
     let now = Context { source: Era::V5_0, received_at_ms: 1_700_000_000_000 };
     let outcome = normalise_one(spec, args.as_slice(), &now);
     if let Ok(Normalised::Rewritten { spec, args }) = outcome {
@@ -117,10 +122,19 @@ mod tests {
 
     use super::*;
 
-    /// Runs a target over its seeds.
+    /// Runs a target over its seeds, and over what was found from them.
     fn run_seeds(name: &str, target: fn(&[u8])) {
-        let seeds =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/corpus").join(name);
+        let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz");
+        let seeds = fuzz.join("corpus").join(name);
+        let found = std::fs::read(fuzz.join("found").join(name)).expect("what was found");
+        // Each with its length before it.
+        let mut rest = found.as_slice();
+        while let Some((length, more)) = rest.split_first_chunk() {
+            let length = usize::try_from(u32::from_le_bytes(*length)).expect("a length");
+            let (input, more) = more.split_at(length);
+            target(input);
+            rest = more;
+        }
         let mut count = 0;
         for entry in std::fs::read_dir(&seeds).expect("a folder of seeds") {
             let path = entry.expect("readable").path();

@@ -197,6 +197,53 @@ fn refuses_other_magic_and_versions() {
 }
 
 #[test]
+fn reads_every_version_up_to_the_newest() {
+    for version in 1..=13_u16 {
+        let magic = format!("REDIS{version:04}");
+        let mut file = file(&magic, &entry(0, "k", &text("v")));
+        if version < 5 {
+            // The checksum came with version 5.
+            file.truncate(file.len() - 8);
+        }
+        let expected = Item::Header { flavour: Flavour::Redis, version };
+        let found = items(&file);
+        assert_eq!((found.len(), &found[0]), (2, &expected));
+    }
+}
+
+#[test]
+fn notes_of_keydb_stand_around_the_keys_that_they_are_about() {
+    let note = |key: &str, value: &str| [&[250][..], &text(key), &text(value)].concat();
+    let body = [
+        note("mvcc-tstamp", "1783"),
+        [&[252][..], &9_i64.to_le_bytes()].concat(),
+        entry(2, "set", &texts(1, &["member"])),
+        note("keydb-subexpire-key", "member"),
+        note("keydb-subexpire-when", "4102444800000"),
+        note("mvcc-tstamp", "1784"),
+        entry(0, "other", &text("v")),
+    ];
+    let found = items(&file("REDIS0009", &body.concat()));
+    let shown = found.iter().map(|item| match item {
+        Item::Aux { key, .. } => String::from_utf8_lossy(key).into_owned(),
+        Item::Entry(Entry { head, .. }) => {
+            format!("{} {:?}", String::from_utf8_lossy(&head.key), head.expire_at_ms)
+        }
+        _ => "header".to_owned(),
+    });
+    let expected = [
+        "header",
+        "mvcc-tstamp",
+        "set Some(9)",
+        "keydb-subexpire-key",
+        "keydb-subexpire-when",
+        "mvcc-tstamp",
+        "other None",
+    ];
+    assert_eq!(shown.collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn checks_the_checksum_unless_it_is_zero() {
     let mut file = file("REDIS0011", &entry(0, "k", &text("v")));
     let end = file.len();
