@@ -7,6 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use event::Event;
 
+use crate::exit::Exit;
 use crate::options::layers::{Origin, Values};
 use crate::options::{Kind, OPTIONS, OptionSpec};
 
@@ -17,13 +18,35 @@ pub(crate) fn command() -> Command {
         .about("Change data capture for Redis and Valkey")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .after_help(EXIT_CODES)
+        .after_help(format!("{EXAMPLES}\n\n{}\n\n{OPTIONS_ELSEWHERE}", exit_codes()))
         .subcommands([run(), tail(), status(), config(), quarantine()])
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 defect, 2 usage or configuration, 3 source, 4 destination, \
-    5 destination not empty, 6 journal, 7 gave up trying again.\n\
-    Every option can also stand in a file (--config) or in the environment: see docs/configuration.md.";
+const EXAMPLES: &str = "\
+Examples:
+  keyferry run redis://source:6379 redis://destination:6379 --data-dir /var/lib/keyferry
+      Copy everything, then every change, until Ctrl-C. The same again goes on from there.
+  keyferry status --data-dir /var/lib/keyferry
+      Does it run, and how far is it?
+  keyferry tail --data-dir /var/lib/keyferry --follow --key 'user:*'
+      See the changes of some keys as they come.";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  keyferry run redis://source:6379 redis://destination:6379 --data-dir /var/lib/keyferry
+      Copy everything, then every change. The same again goes on from there.
+  keyferry run redis://source:6379 redis://destination:6379 --include-prefixes user: --map-dbs 0:5
+      Some of the keys, into another database.
+  KEYFERRY_SOURCE_PASSWORD=… keyferry run --config /etc/keyferry/run.toml --existing sweep
+      From a file (keyferry config --sample prints one), over what the destination holds.";
+
+const OPTIONS_ELSEWHERE: &str = "Every option can also stand in a file (--config) or in the environment: \
+    docs/configuration.md lists them, `keyferry config` shows what is in force.";
+
+fn exit_codes() -> String {
+    let lines = Exit::ALL.map(|(exit, meaning)| format!("\n  {}  {meaning}", exit.code()));
+    format!("Exit codes:{}\n  130  ended at once by a second signal", lines.concat())
+}
 
 fn run() -> Command {
     let command = Command::new("run")
@@ -38,7 +61,8 @@ fn run() -> Command {
             Arg::new(DESTINATION)
                 .value_name("DESTINATION")
                 .help("The destination: redis://host:port (destination.uri)"),
-        );
+        )
+        .after_help(format!("{RUN_EXAMPLES}\n\n{}\n\n{OPTIONS_ELSEWHERE}", exit_codes()));
     with_options(command, |_| true)
 }
 
@@ -175,8 +199,11 @@ fn many(name: &'static str, value: &'static str, help: &'static str) -> Arg {
 }
 
 fn with_options(command: Command, wanted: impl Fn(&OptionSpec) -> bool) -> Command {
-    let config =
-        Arg::new("config").long("config").value_name("FILE").help("Configuration file (TOML)");
+    let config = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .help("Configuration file (TOML); the [words] below are its sections")
+        .help_heading(heading(None));
     let flags = OPTIONS.iter().filter(|option| wanted(option)).map(flag_of);
     command.arg(config).args(flags)
 }
@@ -188,13 +215,28 @@ fn flag_of(option: &OptionSpec) -> Arg {
         .long(option.flag())
         .value_name(option.kind.placeholder())
         .help(format!("{}{default}", option.help))
-        .help_heading(format!("[{}]", section.unwrap_or("top")))
+        .help_heading(heading(section))
         .hide(option.kind == Kind::Secret)
         .allow_hyphen_values(option.kind == Kind::List);
     match option.kind {
         Kind::Flag => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
         Kind::Word(words) => arg.value_parser(Words(words)),
         _ => arg,
+    }
+}
+
+/// The section of the file, with a title for people.
+fn heading(section: Option<&str>) -> &'static str {
+    match section {
+        Some("source") => "Source [source]",
+        Some("destination") => "Destination [destination]",
+        Some("stream") => "Stream [stream]",
+        Some("journal") => "Journal [journal]",
+        Some("spool") => "Spool [spool]",
+        Some("filter") => "What to take [filter]",
+        Some("map") => "Where it goes [map]",
+        Some("log") => "Log [log]",
+        _ => "Files",
     }
 }
 
@@ -243,8 +285,32 @@ impl TypedValueParser for Words {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn the_command_line_is_well_formed() {
-        super::command().debug_assert();
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_of_the_table_has_a_heading_of_its_own() {
+        for option in OPTIONS {
+            let (section, _) = option.section();
+            assert!(section.is_none() || heading(section) != "Files", "{}", option.path);
+        }
+    }
+
+    #[test]
+    fn help_shows_examples_that_can_be_parsed() {
+        for examples in [EXAMPLES, RUN_EXAMPLES] {
+            let lines = examples.lines().filter_map(|line| line.split_once("keyferry "));
+            let commands: Vec<_> = lines.filter(|(before, _)| !before.contains('(')).collect();
+            assert_eq!(commands.len(), 3, "{examples}");
+            for (_, words) in commands {
+                let words = words.split(' ').map(|word| word.trim_matches('\''));
+                let parsed = command().try_get_matches_from(["keyferry"].into_iter().chain(words));
+                assert!(parsed.is_ok(), "{parsed:?}");
+            }
+        }
     }
 }

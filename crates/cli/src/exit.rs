@@ -40,6 +40,19 @@ pub(crate) struct Failure {
 // === impl Exit ===
 
 impl Exit {
+    /// Every one, with what it means in a few words.
+    pub(crate) const ALL: [(Self, &str); 9] = [
+        (Self::Done, "done, or stopped as asked"),
+        (Self::Defect, "a defect of keyferry, or what nobody foresaw"),
+        (Self::Usage, "arguments or configuration"),
+        (Self::Source, "the source"),
+        (Self::Destination, "the destination"),
+        (Self::NotEmpty, "the destination holds keys: see --existing"),
+        (Self::Journal, "the journal"),
+        (Self::GaveUp, "tried again for as long as was allowed"),
+        (Self::NotRunning, "status --max-age: nobody runs, or said nothing for longer"),
+    ];
+
     /// The number.
     pub(crate) fn code(self) -> u8 {
         match self {
@@ -157,4 +170,19 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_documented() {
+        let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/run.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        for (number, (exit, _)) in (0_u8..).zip(Exit::ALL) {
+            assert_eq!(exit.code(), number);
+            assert!(page.contains(&format!("\n| {number} | ")), "{number} is not in docs/run.md");
+        }
+    }
 }
