@@ -10,6 +10,7 @@ use wire::args::integer;
 use wire::resp::encode::Decimal;
 
 use super::Planner;
+use super::image;
 use super::keys::{Role, Roles};
 use super::lower::find;
 use crate::batch::Batch;
@@ -128,7 +129,7 @@ impl Planner {
         }
     }
 
-    /// Fields of a hash that is being put together have got deadlines.
+    /// Fields of a hash that has come anew, or is being put together, have got deadlines.
     pub(super) fn fields_expire<'a>(
         &mut self,
         db: u32,
@@ -165,6 +166,12 @@ impl Planner {
             None => return,
         };
         self.meet(db, key, fate, args);
+        if let (Fate::Replaced(_), [name, _, _, payload, ..]) = (fate, args)
+            && name.eq_ignore_ascii_case(b"RESTORE")
+            && let Some(fields) = image::fields_of_payload(payload)
+        {
+            self.fields_expire(db, key, image::expiries(&fields));
+        }
     }
 
     /// Follows a command with several keys, or with one in several databases.

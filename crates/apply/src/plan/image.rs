@@ -4,7 +4,8 @@ use bytes::Bytes;
 use event::image::{Image, ImageHead, ImageValue};
 use wire::args::integer;
 use wire::rdb::lower::lower;
-use wire::rdb::{ValueType, dump};
+use wire::rdb::value::{self, Value};
+use wire::rdb::{Flavour, HashField, ValueType, dump, encode};
 use wire::resp::encode::Decimal;
 
 use super::lower::Unfit;
@@ -54,6 +55,9 @@ impl Planner {
         match write(&self.rules, batch, dest, image) {
             Ok(()) => {
                 self.replaced(db, place.key, image.head.expire_at_ms);
+                if let Some(fields) = fields_of_image(image) {
+                    self.fields_expire(db, place.key, expiries(&fields));
+                }
                 Ok(())
             }
             Err(unfit) => self.set_aside(place, (db, &[place.key]), unfit.why(), batch),
@@ -108,7 +112,7 @@ fn write(rules: &Rules, batch: &mut Batch, dest: Dest<'_>, image: &Image) -> Res
         ImageValue::Rdb(bytes) => {
             let kind = ValueType::from_byte(head.type_byte, head.flavour)
                 .map_err(|_| Unfit("a type that this version does not know"))?;
-            restore(rules.target, batch, dest, (Raw { kind, bytes }, about))
+            restore(rules, batch, dest, (Raw { kind, bytes }, about))
         }
     }
 }
@@ -136,7 +140,7 @@ pub(super) fn restore_command(
     let payload = payload.map_err(|_| Unfit("a payload that cannot be read"))?;
     let kind = payload.value_type().map_err(|_| Unfit("a type that this version does not know"))?;
     let dest = Dest { db, sent, key };
-    restore(rules.target, batch, dest, (Raw { kind, bytes: &payload.raw }, about))
+    restore(rules, batch, dest, (Raw { kind, bytes: &payload.raw }, about))
 }
 
 fn set(target: Target, batch: &mut Batch, dest: Dest<'_>, (text, expire): (&Bytes, Option<i64>)) {
@@ -155,13 +159,56 @@ fn set(target: Target, batch: &mut Batch, dest: Dest<'_>, (text, expire): (&Byte
 }
 
 fn restore(
-    target: Target,
+    rules: &Rules,
     batch: &mut Batch,
     dest: Dest<'_>,
     (raw, about): (Raw<'_>, About),
 ) -> Result<(), Unfit> {
-    let form = lower(raw.kind, raw.bytes, target.dialect())?;
-    send(target, batch, dest, (&form.payload(), about))
+    let later = with_later_fields(rules, raw);
+    let (kind, bytes) = later.as_ref().map_or((raw.kind, raw.bytes), |(kind, raw)| (*kind, raw));
+    let form = lower(kind, bytes, rules.target.dialect())?;
+    send(rules.target, batch, dest, (&form.payload(), about))
+}
+
+/// A hash in which fields expire when they are to expire here; none, where that is when they expire at the source.
+fn with_later_fields(rules: &Rules, raw: Raw<'_>) -> Option<(ValueType, Bytes)> {
+    let mut fields = expiring_fields(raw.kind, raw.bytes)?;
+    let mut is_later = false;
+    for ms in fields.iter_mut().filter_map(|field| field.expire_at_ms.as_mut()) {
+        let here_ms = rules.expiry(*ms);
+        is_later |= here_ms != *ms;
+        *ms = here_ms;
+    }
+    is_later.then(|| encode::expiring_hash(&fields, raw.kind.flavour().unwrap_or(Flavour::Redis)))
+}
+
+/// The fields of a hash whose type has deadlines of fields; one that cannot be read is for others to refuse.
+fn expiring_fields(kind: ValueType, raw: &Bytes) -> Option<Vec<HashField>> {
+    use ValueType::{HashExpiryListpack, HashExpiryRedis, HashExpiryValkey};
+    if !matches!(kind, HashExpiryListpack | HashExpiryRedis | HashExpiryValkey) {
+        return None;
+    }
+    match value::decode(kind, raw) {
+        Ok(Value::Hash(fields)) => Some(fields),
+        _ => None,
+    }
+}
+
+/// The fields of an image whose type has deadlines of fields.
+pub(super) fn fields_of_image(image: &Image) -> Option<Vec<HashField>> {
+    let ImageValue::Rdb(raw) = &image.value else { return None };
+    expiring_fields(ValueType::from_byte(image.head.type_byte, image.head.flavour).ok()?, raw)
+}
+
+/// The same of the payload of a RESTORE.
+pub(super) fn fields_of_payload(payload: &Bytes) -> Option<Vec<HashField>> {
+    let payload = dump::parse(payload).and_then(dump::Payload::without_notes).ok()?;
+    expiring_fields(payload.value_type().ok()?, &payload.raw)
+}
+
+/// The fields that expire, and when.
+pub(super) fn expiries(fields: &[HashField]) -> impl Iterator<Item = (&Bytes, i64)> {
+    fields.iter().filter_map(|field| Some((&field.field, field.expire_at_ms?)))
 }
 
 fn send(

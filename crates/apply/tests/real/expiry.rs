@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use event::image::{Image, ImageHead, ImageValue};
-use testkit::{Kind, Value, eventually};
+use testkit::{Kind, Server, Value, eventually};
 
 use crate::feed::head;
 use crate::harness::{Bench, LIMIT, Service};
@@ -290,5 +290,44 @@ async fn a_key_of_a_type_that_is_left_out_is_not_missed() -> Result<()> {
     service.shows("late_renewals", "0")?;
     service.shows("dead_letters", "0")?;
     service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_of_a_hash_that_comes_whole_live_and_are_settled() -> Result<()> {
+    for (from, to) in [(Kind::Redis8_2, Kind::Valkey9_1), (Kind::Valkey9_1, Kind::Redis8_2)] {
+        let source = Server::start(from, &[])?;
+        let mut client = source.client()?;
+        let soon = in_seconds(60)?;
+        client.cmd(&["HSET", "h", "lasting", "v", "soon", "1", "renewed", "1"])?;
+        client.cmd(&["HPEXPIREAT", "h", &soon.to_string(), "FIELDS", "1", "soon"])?;
+        let passing = in_seconds(2)?.to_string();
+        client.cmd(&["HPEXPIREAT", "h", &passing, "FIELDS", "1", "renewed"])?;
+        let payload = client.cmd(&["DUMP", "h"])?.bytes()?;
+        eventually(LIMIT, "the field has expired at its old server", || {
+            Ok((client.cmd(&["HLEN", "h"])?.int()? == 2).then_some(()))
+        })?;
+        let mut bench = Bench::streaming(to).await?;
+        bench.feed.lag_ms = LAG_MS;
+        bench.feed.args(&[b"RESTORE", b"h", b"0", &payload, b"REPLACE"]).await?;
+        bench.feed.commands(&["HINCRBY h renewed 1", "HPERSIST h FIELDS 1 renewed"]).await?;
+        let service = bench.start().await?;
+        catch_up(&mut bench).await?;
+        service.shows("expiry_settled", "1")?;
+        service.shows("dead_letters", "0")?;
+        let times = bench.client.cmd(&[
+            "HPEXPIRETIME",
+            "h",
+            "FIELDS",
+            "3",
+            "lasting",
+            "soon",
+            "renewed",
+        ])?;
+        let times: Vec<i64> = times.array()?.iter().map(Value::int).collect::<Result<_>>()?;
+        assert_eq!(times, [-1, soon, -1], "{from} to {to}");
+        assert_eq!(bench.client.cmd(&["HGET", "h", "renewed"])?.text()?, "2");
+        service.stop().await?;
+    }
     Ok(())
 }

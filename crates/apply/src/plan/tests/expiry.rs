@@ -267,6 +267,60 @@ fn images_of_a_snapshot_are_settled_when_it_is_over() {
     assert_eq!(found, expected);
 }
 
+/// A hash with two fields, one of which expires; once as an image and once as a RESTORE.
+fn hashes(expire_at_ms: i64) -> [Event; 2] {
+    let field = |name: &'static str, expire_at_ms| wire::rdb::HashField {
+        field: Bytes::from_static(name.as_bytes()),
+        value: Bytes::from_static(b"v"),
+        expire_at_ms,
+    };
+    let fields = [field("f", Some(expire_at_ms)), field("g", None)];
+    let (kind, raw) = wire::rdb::encode::expiring_hash(&fields, image::Flavour::Redis);
+    let payload = wire::rdb::dump::payload(kind.byte(), &raw, 12);
+    let head = ImageHead { type_byte: kind.byte(), rdb_version: 12, ..head(None) };
+    let image = Image { head, value: ImageValue::Rdb(raw) };
+    let mut restore = step(2, 0, "RESTORE r 0 payload REPLACE");
+    let Body::Command(command) = &mut restore.body else { unreachable!() };
+    command.args[3] = payload;
+    [event(at(1_001), b"i", Body::Image(image)), restore]
+}
+
+/// When the field of a hash that is restored expires there.
+fn restored(words: &Reply) -> Option<i64> {
+    let payload = words.as_array()?.get(3)?.as_bytes()?;
+    let payload = wire::rdb::dump::parse(payload).unwrap();
+    let value = wire::rdb::value::decode(payload.value_type().unwrap(), &payload.raw).unwrap();
+    let wire::rdb::value::Value::Hash(fields) = value else { return None };
+    assert_eq!(fields.len(), 2);
+    fields.iter().find_map(|field| field.expire_at_ms)
+}
+
+#[test]
+fn fields_of_hashes_that_come_whole_are_put_off_and_settled_too() {
+    for (ms, here_ms, settled) in [
+        (soon(60), NOW_MS + HOLD_MS + 2 * LAG_MS, true),
+        (soon(-60), NOW_MS + HOLD_MS + 2 * LAG_MS, false),
+        (soon(9_999), soon(9_999), false),
+    ] {
+        let mut planner = lagging(&holding());
+        let batch = plan(&mut planner, &hashes(ms));
+        let mut decoder = ReplyDecoder::new(ReplyLimits::default());
+        decoder.feed(batch.unsent());
+        let mut found = Vec::new();
+        while let Some(words) = decoder.next_reply().unwrap() {
+            found.extend(restored(&words));
+        }
+        assert_eq!(found, [here_ms; 2]);
+        planner.rules.hold_expiry(NOW_MS, NOW_MS);
+        let mut batch = Batch::new(0);
+        planner.settle(NOW_MS, 9, &mut batch);
+        let mut found = commands(&batch);
+        found.sort();
+        let expected = ["i", "r"].map(|key| format!("HPEXPIREAT {key} {ms} FIELDS 1 f"));
+        assert_eq!(found, if settled { expected.to_vec() } else { Vec::new() });
+    }
+}
+
 #[test]
 fn a_snapshot_that_begins_forgets_what_was_put_off() {
     let mut planner = lagging(&holding());
