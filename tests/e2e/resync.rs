@@ -1,9 +1,12 @@
 //! The source has forgotten where we were: everything is read again, and nothing that is gone stays.
 
-use anyhow::{Result, ensure};
-use testkit::{Client, Kind};
+use std::path::Path;
 
-use crate::bridge::{Pair, stop};
+use anyhow::{Result, ensure};
+use tempfile::TempDir;
+use testkit::{Client, Kind, Process, Server, eventually};
+
+use crate::bridge::{PATIENCE, Pair, stop};
 
 const LIBRARY: &str = "#!lua name=mylib\nredis.register_function('f', function() return 1 end)";
 
@@ -76,4 +79,103 @@ fn leaves_what_the_destination_held_where_that_is_asked_for() -> Result<()> {
     ensure!(destination.cmd(&["GET", "stranger"])?.text()? == "1");
     ensure!(destination.cmd(&["GET", "shared"])?.text()? == "new");
     stop(&mut bridge)
+}
+
+/// A replica of the source, in step with it.
+fn replica_of(pair: &Pair) -> Result<Server> {
+    let replica = Server::start(Kind::Redis7_0, &["repl-backlog-size 16mb"])?;
+    let port = pair.source.port().to_string();
+    replica.client()?.cmd(&["REPLICAOF", "127.0.0.1", &port])?;
+    in_step(pair, &replica)?;
+    Ok(replica)
+}
+
+fn in_step(pair: &Pair, replica: &Server) -> Result<()> {
+    let (mut primary, mut replica) = (pair.source_client()?, replica.client()?);
+    eventually(PATIENCE, "the replica is in step", || {
+        let sent = primary.info_field("replication", "master_repl_offset")?;
+        let up = replica.info_field("replication", "master_link_status")?;
+        let has = replica.info_field("replication", "slave_repl_offset")?;
+        Ok((up.as_deref() == Some("up") && sent.is_some() && sent == has).then_some(()))
+    })
+}
+
+/// What `keyferry status` says of a value of capture.
+fn status_of(pair: &Pair, name: &str) -> Result<String> {
+    let mut asked = Process::start(&["status", "--data-dir", &pair.data_dir(), "--json"])?;
+    asked.wait(PATIENCE)?;
+    let status: serde_json::Value = serde_json::from_str(&asked.stdout())?;
+    Ok(status["capture"][name].to_string())
+}
+
+#[test]
+fn a_promoted_replica_without_the_last_writes_is_followed_by_a_full_transfer() -> Result<()> {
+    let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+    let mut client = pair.source_client()?;
+    client.cmd(&["SET", "common", "1"])?;
+    let mut bridge = pair.run(&[])?;
+    pair.caught_up(&mut bridge)?;
+    let replica = replica_of(&pair)?;
+    replica.client()?.cmd(&["REPLICAOF", "NO", "ONE"])?;
+    client.cmd(&["SET", "lost", "1"])?;
+    client.cmd(&["SET", "common", "lost"])?;
+    pair.caught_up(&mut bridge)?;
+    stop(&mut bridge)?;
+    replica.client()?.cmd(&["SET", "new", "1"])?;
+    pair.source = replica;
+    let mut bridge = pair.run(&[])?;
+    pair.caught_up(&mut bridge)?;
+    pair.assert_same()?;
+    stop(&mut bridge)?;
+    let transfers = status_of(&pair, "full_transfers")?;
+    ensure!(transfers == "1", "{transfers} full transfers");
+    Ok(())
+}
+
+/// The journal lost what the destination had applied, and the source what both had: neither tells
+/// capture, the destination does.
+#[test]
+fn a_destination_ahead_of_journal_and_source_has_everything_sent_again() -> Result<()> {
+    let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+    let mut client = pair.source_client()?;
+    client.cmd(&["SET", "common", "1"])?;
+    let mut bridge = pair.run(&[])?;
+    let replica = replica_of(&pair)?;
+    pair.caught_up(&mut bridge)?;
+    stop(&mut bridge)?;
+    let kept = TempDir::new()?;
+    copy_dir(Path::new(&pair.data_dir()), kept.path())?;
+    let mut bridge = pair.run(&[])?;
+    client.cmd(&["SET", "common", "2"])?;
+    pair.caught_up(&mut bridge)?;
+    in_step(&pair, &replica)?;
+    replica.client()?.cmd(&["REPLICAOF", "NO", "ONE"])?;
+    client.cmd(&["SET", "lost", "1"])?;
+    pair.caught_up(&mut bridge)?;
+    bridge.kill()?;
+    std::fs::remove_dir_all(pair.data_dir())?;
+    copy_dir(kept.path(), Path::new(&pair.data_dir()))?;
+    replica.client()?.cmd(&["SET", "new", "1"])?;
+    pair.source = replica;
+    let mut bridge = pair.run(&[])?;
+    pair.caught_up(&mut bridge)?;
+    pair.assert_same()?;
+    stop(&mut bridge)?;
+    let resyncs = status_of(&pair, "resyncs")?;
+    ensure!(resyncs == "1", "counted {resyncs} times");
+    Ok(())
+}
+
+fn copy_dir(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_dir(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use journal::Journal;
 use redis_io::{Connector, Settings};
 use runtime::{Clock, OnFailure, Random, StatusNode, Tasks};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -32,6 +33,7 @@ pub struct Parts {
 pub struct Apply {
     lanes: Vec<Lane>,
     clock: Arc<dyn Clock>,
+    wanted: watch::Receiver<u64>,
 }
 
 /// Where a service stopped.
@@ -65,12 +67,22 @@ impl Apply {
         status.set("stream", description.stream.clone());
         let letters = Arc::new(Letters::open(letters).await?);
         let config = Arc::new(config);
-        let tools = Tools { config, connector, journal, letters, clock: Arc::clone(&clock) };
+        let (ask, wanted) = watch::channel(0);
+        let clock_of_lanes = Arc::clone(&clock);
+        let tools =
+            Tools { config, connector, journal, letters, clock: clock_of_lanes, wanted: ask };
         let lanes = scopes
             .into_iter()
             .map(|scope| Lane::new(scope, tools.clone(), random.fork(), &status))
             .collect();
-        Ok(Self { lanes, clock })
+        Ok(Self { lanes, clock, wanted })
+    }
+
+    /// Counts how often a new snapshot of the source was wanted: where its history goes on without what was applied,
+    /// nothing else leads on. Whoever runs the capture too hands that on; until a snapshot comes, lanes wait.
+    #[must_use]
+    pub fn snapshots_wanted(&self) -> watch::Receiver<u64> {
+        self.wanted.clone()
     }
 
     /// Applies until `stop` is cancelled, then finishes the batches under way and says where it stopped.

@@ -229,7 +229,7 @@ impl Classified for Error {
                 Code::NoPermission | Code::NoAuth => Class::Retry,
                 _ => refusal.class(),
             },
-            Self::Unfit { .. } => Class::Retry,
+            Self::Unfit { .. } | Self::ResyncNeeded { .. } => Class::Retry,
             Self::Journal(error) => error.class(),
             Self::Letters(error) => error.class(),
             Self::Letter(error) => error.class(),
@@ -241,7 +241,6 @@ impl Classified for Error {
             | Self::Foreign { .. }
             | Self::CheckpointGone { .. }
             | Self::NoSnapshot { .. }
-            | Self::ResyncNeeded { .. }
             | Self::Unsupported { .. }
             | Self::Inexact { .. }
             | Self::NotAllowed { .. }
@@ -286,8 +285,8 @@ impl Error {
                  --data-dir, which makes a new snapshot, and --existing sweep."
             }
             Self::ResyncNeeded { .. } => {
-                "The source failed over and lost writes that the destination has: start with a new \
-                 --data-dir, which makes a new snapshot, and --existing sweep."
+                "Nothing, where the capture of this stream runs: it is asked for a new snapshot, and what the \
+                 source has lost goes with it."
             }
             Self::Unsupported { .. } => "Use a journal on one machine for this source.",
             Self::NotAllowed { .. } => {

@@ -24,6 +24,7 @@ use event::Position;
 use journal::{Description, Journal};
 use redis_io::Connector;
 use runtime::{Class, Classified, Clock, Random, StatusNode};
+use tokio::sync::watch::Sender;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::session::Link;
@@ -67,6 +68,8 @@ pub(crate) struct Tools {
     pub(crate) letters: Arc<Letters>,
     /// Where the time comes from.
     pub(crate) clock: Arc<dyn Clock>,
+    /// Counts the snapshots that are asked of the source.
+    pub(crate) wanted: Sender<u64>,
 }
 
 /// One lane.
@@ -96,6 +99,10 @@ pub(crate) struct Memory {
     unsure_deadlines: Vec<Before>,
     /// Changes that the destination refused to queue.
     refused: HashMap<(Position, u32), String>,
+    /// Where it stands and where the source's history branched off before that: only a snapshot leads on.
+    beyond: Option<(Position, u64)>,
+    /// Whether such a snapshot has been asked for.
+    has_asked: bool,
     /// Whether there was a checkpoint before.
     had_checkpoint: bool,
     /// Whether the session at hand got as far as applying.
@@ -173,6 +180,7 @@ impl Lane {
                 }
                 Err(error) => error,
             };
+            self.look_for_snapshot(&error);
             let took = self.tools.clock.monotonic().saturating_sub(started);
             if self.status.take_progressed() || (self.memory.opened && took >= STEADY) {
                 backoff.reset();
@@ -196,6 +204,17 @@ impl Lane {
                 () = stop.cancelled() => {}
                 () = self.tools.clock.sleep(wait) => {}
             }
+        }
+    }
+
+    /// Where the source's history goes on without what was applied, only a newer snapshot leads on: one that the
+    /// journal holds, else one that is asked for.
+    fn look_for_snapshot(&mut self, error: &Error) {
+        let Error::ResyncNeeded { applied, branch_offset } = *error else { return };
+        self.memory.beyond = Some((applied, branch_offset));
+        // While it could not begin, the journal held none.
+        if !self.memory.opened && !std::mem::replace(&mut self.memory.has_asked, true) {
+            self.tools.wanted.send_modify(|wanted| *wanted += 1);
         }
     }
 

@@ -24,6 +24,9 @@ pub struct Config {
     pub heartbeat_interval: Duration,
     /// For how long to try to reach the source again without progress. Default: 720 min.
     pub reconnect_window: Duration,
+    /// For how long to try again where the source does not let us in any more, as while a password
+    /// is being changed. Default: 10 min.
+    pub refused_window: Duration,
 }
 
 /// A setting that cannot be.
@@ -45,6 +48,9 @@ const DEFAULT_SPOOL_DISK_BYTES: u64 = 8 << 30;
 /// What cloud services of this kind give: long enough for a night's outage.
 const DEFAULT_RECONNECT_WINDOW: Duration = Duration::from_secs(720 * 60);
 
+/// Long enough to change a password in two places.
+const DEFAULT_REFUSED_WINDOW: Duration = Duration::from_secs(10 * 60);
+
 /// Below this, heartbeats would be a load of their own.
 const HEARTBEAT_INTERVAL_MIN: Duration = Duration::from_millis(10);
 
@@ -65,6 +71,7 @@ impl Config {
             heartbeat: true,
             heartbeat_interval: Duration::from_secs(1),
             reconnect_window: DEFAULT_RECONNECT_WINDOW,
+            refused_window: DEFAULT_REFUSED_WINDOW,
         }
     }
 

@@ -10,7 +10,7 @@ use redis_io::replication::TransferError;
 use wire::resp::scan::ScanError;
 
 use crate::config::Problem;
-use crate::source::SourceError;
+use crate::source::{SourceError, is_denial};
 use crate::spool::SpoolError;
 use crate::translate::TranslateError;
 
@@ -81,6 +81,14 @@ pub enum IntakeError {
         /// Why not.
         what: String,
     },
+    /// The account may not ask what has to be known.
+    #[error("cannot read from {endpoint}: {what}")]
+    Denied {
+        /// The source.
+        endpoint: String,
+        /// What it may not.
+        what: String,
+    },
     /// The source could not make its snapshot.
     #[error("receive the snapshot of {endpoint}")]
     Transfer {
@@ -106,6 +114,9 @@ pub enum IntakeError {
         /// Where the histories part.
         branch: u64,
     },
+    /// A full transfer was ordered.
+    #[error("a destination holds changes that the source's history does not have")]
+    Ordered,
     /// The source changed its role while it was asked to go on.
     #[error("{endpoint} began another history while it was asked to go on")]
     Changed {
@@ -237,15 +248,35 @@ impl BuildError {
     pub(crate) fn of_source(error: SourceError, endpoint: &str) -> Self {
         match error {
             SourceError::Unanswered(error) => Self::Source(error),
-            SourceError::Unfit(what) => Self::Unfit { endpoint: endpoint.to_owned(), what },
+            SourceError::Denied(what) | SourceError::Unfit(what) => {
+                Self::Unfit { endpoint: endpoint.to_owned(), what }
+            }
         }
     }
 }
 
 impl IntakeError {
+    /// Whether the account, its password or its permissions are not in order: where they were
+    /// before, they may be being changed.
+    pub(crate) fn is_denial(&self) -> bool {
+        match self {
+            Self::Denied { .. } | Self::Link(redis_io::Error::Auth { .. }) => true,
+            Self::Link(
+                redis_io::Error::Psync { refusal, .. } | redis_io::Error::Server { refusal, .. },
+            ) => is_denial(refusal),
+            _ => false,
+        }
+    }
+
+    /// Whether only a full transfer leads on.
+    pub(crate) fn leads_to_resync(&self) -> bool {
+        matches!(self, Self::Diverged { .. } | Self::Ordered)
+    }
+
     pub(crate) fn of_source(error: SourceError, endpoint: &str) -> Self {
         match error {
             SourceError::Unanswered(error) => Self::Link(error),
+            SourceError::Denied(what) => Self::Denied { endpoint: endpoint.to_owned(), what },
             SourceError::Unfit(what) => Self::Unfit { endpoint: endpoint.to_owned(), what },
         }
     }

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::drain::Incoming;
 use crate::error::{IntakeError, chain};
+use crate::orders::TransferOrders;
 use crate::piece::{Durable, History, Lineage, Peer, Piece};
 use crate::progress::{LinkPhase, Progress};
 use crate::source::Source;
@@ -39,9 +40,13 @@ pub(crate) struct Intake {
     pub(crate) held_offset: u64,
     /// The history that is in the spool last.
     pub(crate) history: History,
-    pub(crate) window: Duration,
+    /// For how long to try again: to reach the source, and to be let in again.
+    pub(crate) windows: (Duration, Duration),
+    /// Whether the source has let this process in before.
+    pub(crate) was_linked: bool,
     pub(crate) durable: watch::Receiver<Durable>,
     pub(crate) ack_wanted: Arc<Notify>,
+    pub(crate) orders: TransferOrders,
     pub(crate) progress: Arc<Progress>,
 }
 
@@ -70,7 +75,7 @@ impl Intake {
 
     async fn keep(&mut self) -> Result<Infallible, IntakeError> {
         let settings =
-            backoff::Settings { window: Some(self.window), ..backoff::Settings::default() };
+            backoff::Settings { window: Some(self.windows.0), ..backoff::Settings::default() };
         let mut backoff = Backoff::new(settings).expect("the defaults are valid");
         loop {
             let received = self.place;
@@ -81,11 +86,19 @@ impl Intake {
             } else {
                 backoff.charge(self.clock.monotonic().saturating_sub(begun));
             }
-            if error.class() != Class::Retry {
+            let denied = self.was_linked && error.is_denial();
+            let in_time = !denied || backoff.spent() < self.windows.1;
+            if (!denied && error.class() != Class::Retry) || !in_time {
                 return Err(error);
             }
             let Some(wait) = backoff.next(&mut self.random) else { return Err(error) };
-            tracing::warn!(error = %chain(&error), ?wait, "the link to the source is down");
+            if error.leads_to_resync() {
+                tracing::warn!(why = %error, "everything is read again from the source, in a new epoch");
+                self.place = None;
+                self.progress.count_resync(&error.to_string());
+            } else {
+                tracing::warn!(error = %chain(&error), ?wait, "the link to the source is down");
+            }
             self.progress.set_link(LinkPhase::Connecting);
             self.progress.set_trouble(&chain(&error));
             self.clock.sleep(wait).await;
@@ -101,7 +114,11 @@ impl Intake {
         let resume = self
             .place
             .map(|place| Resume { replid: place.replication_id, next_offset: place.offset + 1 });
+        // A source that waits for other replicas before it makes a snapshot does not answer until
+        // it begins.
+        self.progress.set_link(LinkPhase::Waiting);
         let (answer, link) = open(connection, &source.announcement, resume).await?;
+        self.was_linked = true;
         self.progress.set_trouble("");
         match answer {
             Answer::Full { replid, offset } => {
@@ -111,7 +128,6 @@ impl Intake {
                         "the source no longer has what follows: it sends everything again"
                     );
                 }
-                self.progress.set_link(LinkPhase::Waiting);
                 let place = Place { replication_id: replid, offset };
                 self.follow(link, Transfer::full(), place, source).await
             }
@@ -154,7 +170,6 @@ impl Intake {
         let branch = branch.ok_or_else(changed)?;
         let held = self.held_offset.max(place.offset);
         if held > branch {
-            self.place = None;
             return Err(IntakeError::Diverged { held, branch });
         }
         let lineage = Lineage { replication_id: replication_id.to_string(), offset: branch };

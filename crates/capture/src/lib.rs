@@ -18,6 +18,7 @@ mod error;
 mod heartbeat;
 mod intake;
 mod limits;
+mod orders;
 mod outlet;
 mod piece;
 mod progress;
@@ -36,6 +37,7 @@ pub use config::{Config, Problem};
 pub use error::{
     BuildError, Error, IntakeError, OutletError, ResumeError, SessionError, SnapshotError,
 };
+pub use orders::TransferOrder;
 pub use service::{Capture, Parts, Summary};
 pub use spool::{SpoolConfig, SpoolError};
 pub use translate::TranslateError;

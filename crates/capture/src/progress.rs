@@ -19,7 +19,7 @@ pub(crate) enum LinkPhase {
     /// Being set up.
     #[default]
     Connecting,
-    /// The source prepares its snapshot.
+    /// The source has been asked to send, and thinks about it or prepares its snapshot.
     Waiting,
     /// Bytes come.
     Up,
@@ -46,6 +46,7 @@ pub(crate) struct Progress {
     snapshot_keys: Gauge,
     snapshot_keys_expected: Gauge,
     full_transfers: Counter,
+    resyncs: Counter,
     offset: Gauge,
     durable_offset: Gauge,
     records: Gauge,
@@ -71,6 +72,7 @@ impl Progress {
             snapshot_keys: node.gauge("snapshot_keys"),
             snapshot_keys_expected: node.gauge("snapshot_keys_expected"),
             full_transfers: node.counter("full_transfers"),
+            resyncs: node.counter("resyncs"),
             offset: node.gauge("offset"),
             durable_offset: node.gauge("durable_offset"),
             records: node.gauge("records"),
@@ -135,6 +137,12 @@ impl Progress {
     /// A full transfer has begun.
     pub(crate) fn count_full_transfer(&self) {
         self.full_transfers.add(1);
+    }
+
+    /// A full transfer is asked for, since nothing else leads on.
+    pub(crate) fn count_resync(&self, why: &str) {
+        self.resyncs.add(1);
+        self.node.set("resync_cause", why);
     }
 
     /// How far the snapshot has come.

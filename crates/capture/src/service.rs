@@ -21,6 +21,7 @@ use crate::error::{BuildError, Error, IntakeError};
 use crate::heartbeat::{Heartbeater, SourceClock};
 use crate::intake::{Intake, Place};
 use crate::limits::{DRAIN_GRACE, TRANSACTION_BYTES};
+use crate::orders::{TransferOrder, TransferOrders, transfer_orders};
 use crate::outlet::{Holdings, Outlet};
 use crate::piece::{Durable, History};
 use crate::progress::Progress;
@@ -57,6 +58,7 @@ pub struct Capture {
     outlet: Outlet,
     spool: (SpoolWriter, SpoolReader),
     progress: Arc<Progress>,
+    orders: (TransferOrder, TransferOrders),
 }
 
 /// Where a capture stopped.
@@ -101,7 +103,14 @@ impl Capture {
         let progress = Arc::new(Progress::new(&parts.status, spool.0.gauge()));
         parts.status.set("source", endpoint);
         progress.set_server(&source.peer.shown);
-        Ok(Self { config, parts, connector, source, tail, outlet, spool, progress })
+        let orders = transfer_orders();
+        Ok(Self { config, parts, connector, source, tail, outlet, spool, progress, orders })
+    }
+
+    /// By which a full transfer can be ordered while it runs.
+    #[must_use]
+    pub fn transfer_order(&self) -> TransferOrder {
+        self.orders.0.clone()
     }
 
     /// Runs until `stop` is cancelled, then finishes what has been read; ends early only on an
@@ -167,9 +176,11 @@ impl Capture {
             place: place_of(&self.tail),
             held_offset: self.tail.held_offset(),
             history: History::default(),
-            window: self.config.reconnect_window,
+            windows: (self.config.reconnect_window, self.config.refused_window),
+            was_linked: false,
             durable,
             ack_wanted: Arc::clone(&ack_wanted),
+            orders: self.orders.1,
             progress: Arc::clone(&self.progress),
         };
         let link_ended = CancellationToken::new();

@@ -6,7 +6,7 @@
 use redis_io::facts::{Flavour, ReplicationFacts, Role, Version};
 use redis_io::info::Info;
 use redis_io::replication::Announcement;
-use redis_io::{Connection, ServerFacts};
+use redis_io::{Code, Connection, Refusal, ServerFacts};
 use wire::command::normalise::Era;
 use wire::resp::reply::Reply;
 
@@ -31,6 +31,9 @@ pub(crate) enum SourceError {
     /// It did not answer.
     #[error(transparent)]
     Unanswered(#[from] redis_io::Error),
+    /// The account may not ask: the text says what to do.
+    #[error("{0}")]
+    Denied(String),
     /// It is not one that can be read: the text says why and what to do.
     #[error("{0}")]
     Unfit(String),
@@ -45,10 +48,16 @@ impl Source {
     /// When it does not answer, or is none that can be read.
     pub(crate) async fn ask(connection: &mut Connection) -> Result<Self, SourceError> {
         match connection.ask(["INFO"]).await? {
-            Reply::Error(text) => Err(SourceError::Unfit(format!(
-                "it does not answer INFO ({}): allow +info to the account",
-                String::from_utf8_lossy(&text)
-            ))),
+            Reply::Error(text) => {
+                let what = format!(
+                    "it does not answer INFO ({}): allow +info to the account",
+                    String::from_utf8_lossy(&text)
+                );
+                Err(match is_denial(&Refusal::read(&text)) {
+                    true => SourceError::Denied(what),
+                    false => SourceError::Unfit(what),
+                })
+            }
             reply => {
                 let text = reply.as_bytes().map_or(b"".as_slice(), |text| text);
                 let text = String::from_utf8_lossy(text);
@@ -86,6 +95,11 @@ impl Source {
             keys: facts.keyspace.values().map(|db| db.keys).sum(),
         })
     }
+}
+
+/// Whether a server says that the account, its password or its permissions are not in order.
+pub(crate) fn is_denial(refusal: &Refusal) -> bool {
+    matches!(refusal.code, Code::NoAuth | Code::WrongPassword | Code::NoPermission)
 }
 
 fn era(facts: &ServerFacts, version: Version) -> Era {

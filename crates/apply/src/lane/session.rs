@@ -1,6 +1,7 @@
 //! The beginning of a session: connect, look who is there, take over, find out where to go on.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use event::{Position, Shard};
 use journal::{Description, Offset, Partition, ReadError, Reader};
@@ -158,34 +159,39 @@ impl Lane {
         planner
     }
 
-    /// Opens the journal where the session begins; at its newest snapshot, if what is needed has left it.
+    /// Opens the journal where the session begins; at its newest snapshot, if what is needed has left it, or if the
+    /// source's history goes on without what was applied.
     async fn reader(
-        &self,
+        &mut self,
         planner: &mut Planner,
         description: &Description,
     ) -> Result<Box<dyn Reader>, Error> {
-        let journal = &*self.tools.journal;
-        match journal.reader(offsets(&self.scope, &planner.progress.needed)).await {
-            Ok(reader) => Ok(reader),
-            Err(lost @ ReadError::OutOfRetention { .. })
+        let journal = Arc::clone(&self.tools.journal);
+        let opened = journal.reader(offsets(&self.scope, &planner.progress.needed)).await;
+        let why = match (opened, self.memory.beyond.take()) {
+            (Ok(reader), None) => return Ok(reader),
+            (Err(lost @ ReadError::OutOfRetention { .. }), _)
                 if !planner.progress.applied.is_empty() =>
             {
-                let begin = begin::find(journal, description, &self.scope).await.ok();
-                let newer = |begin: &begin::Begin| {
-                    planner.progress.applied.iter().all(|applied| {
-                        let snapshot = begin.snapshots.get(&applied.shard);
-                        snapshot.is_some_and(|snapshot| snapshot.is_after(applied))
-                    })
-                };
-                let Some(begin) = begin.filter(newer) else { return Err(lost.into()) };
-                tracing::warn!(
-                    "needed records have left the journal: resync from its newest snapshot"
-                );
-                planner.skip_to(begin.offsets);
-                Ok(journal.reader(offsets(&self.scope, &planner.progress.needed)).await?)
+                Error::from(lost)
             }
-            Err(error) => Err(error.into()),
-        }
+            (Err(error), _) => return Err(error.into()),
+            (Ok(_), Some((applied, branch_offset))) => {
+                Error::ResyncNeeded { applied, branch_offset }
+            }
+        };
+        let begin = begin::find(&*journal, description, &self.scope).await.ok();
+        let newer = |begin: &begin::Begin| {
+            planner.progress.applied.iter().all(|applied| {
+                let snapshot = begin.snapshots.get(&applied.shard);
+                snapshot.is_some_and(|snapshot| snapshot.is_after(applied))
+            })
+        };
+        let Some(begin) = begin.filter(newer) else { return Err(why) };
+        tracing::warn!(%why, "resync from the journal's newest snapshot");
+        self.memory.has_asked = false;
+        planner.skip_to(begin.offsets);
+        Ok(journal.reader(offsets(&self.scope, &planner.progress.needed)).await?)
     }
 }
 

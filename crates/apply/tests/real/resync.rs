@@ -1,7 +1,7 @@
 //! Snapshots into a destination that holds data: no ghosts, whatever happens in between.
 
 use anyhow::Result;
-use apply::{Config, Error, Existing};
+use apply::{Config, Existing};
 use event::control::EpochCause;
 use journal::{Journal, Offset, Partition};
 use testkit::Kind;
@@ -160,7 +160,7 @@ async fn leftovers_of_a_value_that_was_never_complete_go_with_the_next_snapshot(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_history_that_goes_on_elsewhere_is_followed_or_refused() -> Result<()> {
+async fn a_history_that_goes_on_elsewhere_is_followed() -> Result<()> {
     let mut bench = Bench::streaming(Kind::Redis7_0).await?;
     bench.feed.commands(&["INCR n", "INCR n"]).await?;
     let service = bench.start().await?;
@@ -170,9 +170,45 @@ async fn a_history_that_goes_on_elsewhere_is_followed_or_refused() -> Result<()>
     bench.feed.command("INCR n").await?;
     bench.caught_up()?;
     assert_eq!(bench.get("n")?.as_deref(), Some("3"));
-    bench.feed.begin_epoch(EpochCause::Continued, reached.offset).await?;
-    let error = service.failed().await?;
-    assert!(matches!(error, Error::ResyncNeeded { .. }), "{error}");
+    service.stop().await?;
+    Ok(())
+}
+
+/// The lane waits for a snapshot, also after a restart, and takes the one that comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_that_goes_on_without_what_was_applied_is_made_good_by_a_snapshot() -> Result<()>
+{
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.command("SET kept 1").await?;
+    let branch = bench.feed.position().offset;
+    bench.feed.command("SET lost 1").await?;
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    service.stop().await?;
+    bench.feed.begin_epoch(EpochCause::Continued, branch).await?;
+    bench.feed.command("SET other 1").await?;
+    let (apply, _) = bench.build(bench.config()).await?;
+    let mut wanted = apply.snapshots_wanted();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let asked = async {
+        let asked = tokio::time::timeout(std::time::Duration::from_secs(30), wanted.changed());
+        asked.await??;
+        assert_eq!(names(&mut bench)?, ["kept", "lost"], "nothing is applied meanwhile");
+        stop.cancel();
+        anyhow::Ok(())
+    };
+    let (stopped, asked) = tokio::join!(apply.run(stop.clone()), asked);
+    stopped?;
+    asked?;
+    let service = bench.start().await?;
+    bench.feed.snapshot().await?;
+    bench.feed.text("kept", "1").await?;
+    bench.feed.text("other", "1").await?;
+    bench.feed.end_snapshot().await?;
+    bench.feed.command("SET end 1").await?;
+    bench.caught_up()?;
+    assert_eq!(names(&mut bench)?, ["end", "kept", "other"]);
+    service.stop().await?;
     Ok(())
 }
 

@@ -51,6 +51,10 @@ impl Intake {
                     acks.send(self.history, incoming.place.offset).await?;
                     acks.await_durable();
                 }
+                () = self.orders.next() => match self.place {
+                    Some(_) => return Err(IntakeError::Ordered),
+                    None => tracing::info!("a full transfer is under way already"),
+                },
                 () = acks.grown() => acks.send(self.history, incoming.place.offset).await?,
                 chunk = reader.read_chunk() => {
                     heard = self.clock.monotonic();

@@ -9,11 +9,14 @@ use wire::resp::scan::{ScanLimits, StreamScanner};
 
 use super::*;
 use crate::limits::LINK_SILENCE;
+use crate::orders::{TransferOrder, transfer_orders};
 use crate::spool::{SpoolConfig, SpoolReader, spool};
 
 const SECOND: Duration = Duration::from_secs(1);
 const BEGIN_MS: i64 = 1_700_000_000_000;
 const PLAIN: &str = "redis_version:7.0.0\r\nrole:master\r\n";
+
+const REFUSED_WINDOW: Duration = Duration::from_secs(600);
 
 /// The intake under test and what is around it.
 struct Stage {
@@ -22,10 +25,11 @@ struct Stage {
     clock: ManualClock,
     durable: watch::Sender<Durable>,
     ack_wanted: Arc<Notify>,
+    order: TransferOrder,
     spool: SpoolReader,
     stop: CancellationToken,
     task: JoinHandle<Result<(), TaskError>>,
-    _dir: tempfile::TempDir,
+    around: (StatusNode, tempfile::TempDir),
 }
 
 /// One connection, from the source's side.
@@ -48,8 +52,10 @@ impl Stage {
         let config =
             SpoolConfig { dir: dir.path().join("spool"), memory_bytes: 1 << 20, disk_bytes: 0 };
         let (writer, reader) = spool(config, shared.as_ref()).await.unwrap();
-        let progress = Arc::new(Progress::new(&StatusNode::root(), writer.gauge()));
+        let status = StatusNode::root();
+        let progress = Arc::new(Progress::new(&status, writer.gauge()));
         let (durable, durable_out) = watch::channel(Durable::default());
+        let (order, orders) = transfer_orders();
         let ack_wanted = Arc::new(Notify::new());
         let intake = Intake {
             connector,
@@ -59,15 +65,19 @@ impl Stage {
             place,
             held_offset,
             history: History::default(),
-            window: Duration::from_secs(3600),
+            windows: (Duration::from_secs(3600), REFUSED_WINDOW),
+            was_linked: false,
             durable: durable_out,
             ack_wanted: Arc::clone(&ack_wanted),
+            orders,
             progress,
         };
         let stop = CancellationToken::new();
         let task = tokio::spawn(intake.run(stop.clone()));
         let info = info.to_owned();
-        Self { listener, info, clock, durable, ack_wanted, spool: reader, stop, task, _dir: dir }
+        let spool = reader;
+        let around = (status, dir);
+        Self { listener, info, clock, durable, ack_wanted, order, spool, stop, task, around }
     }
 
     /// Lets a second pass once somebody waits for it.
@@ -104,6 +114,10 @@ impl Stage {
             };
             wire.say(&reply).await;
         }
+    }
+
+    fn phase(&self) -> serde_json::Value {
+        self.around.0.snapshot().get("phase").cloned().unwrap_or_default()
     }
 
     async fn piece(&mut self) -> Piece {
@@ -202,6 +216,11 @@ async fn before_the_stream_silence_means_nothing() {
     let mut stage = Stage::start(None, 0, PLAIN).await;
     let (mut wire, asked) = stage.accept().await;
     assert_eq!(asked, ["PSYNC", "?", "-1"]);
+    assert_eq!(
+        stage.phase(),
+        "waiting",
+        "for an answer, as long as the source delays its snapshot"
+    );
     wire.say(&format!("+FULLRESYNC {} 7\r\n$6\r\nRDB", id('a'))).await;
     assert!(matches!(stage.piece().await, Piece::FullResync(_)), "it begins");
     for _ in 0..300 {
@@ -353,4 +372,81 @@ fn what_was_said_of_other_histories_does_not_count() {
     {
         assert_eq!(branch_of(Some(&facts), &place, id('b')), None, "{facts:?}");
     }
+}
+
+#[tokio::test]
+async fn an_order_asks_for_everything_once_more() {
+    let mut stage = Stage::start(place('a', 100), 0, PLAIN).await;
+    let (mut wire, _) = stage.accept().await;
+    wire.say("+CONTINUE\r\n").await;
+    assert!(matches!(stage.piece().await, Piece::Continued { .. }), "it goes on");
+    stage.order.give();
+    while wire.next().await.is_some() {}
+    let (mut wire, asked) = stage.accept().await;
+    assert_eq!(asked, ["PSYNC", "?", "-1"]);
+    assert_eq!(
+        stage.phase(),
+        "waiting",
+        "for an answer, as long as the source delays its snapshot"
+    );
+    // What is under way is not begun again.
+    stage.order.give();
+    wire.say(&format!("+FULLRESYNC {} 7\r\n$1\r\nx", id('a'))).await;
+    assert!(matches!(stage.piece().await, Piece::FullResync(_)), "a transfer");
+    assert!(matches!(stage.piece().await, Piece::Snapshot(_)), "its bytes");
+    stage.stop().await;
+}
+
+const WRONG_PASSWORD: &str = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
+
+/// Refuses whoever comes, and tells how often it was asked until the intake gives up or that often.
+async fn refuse(stage: &Stage, times: u32) -> u32 {
+    for refused in 0..times {
+        if stage.task.is_finished() {
+            return refused;
+        }
+        let mut wire = tokio::select! {
+            wire = stage.connected() => wire,
+            () = until_finished(stage) => return refused,
+        };
+        while wire.next().await.is_some() {
+            wire.say(WRONG_PASSWORD).await;
+        }
+    }
+    times
+}
+
+async fn until_finished(stage: &Stage) {
+    while !stage.task.is_finished() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_password_that_is_changed_under_way_is_waited_for_and_not_for_ever() {
+    let mut stage = Stage::start(place('a', 100), 0, PLAIN).await;
+    let (mut wire, _) = stage.accept().await;
+    wire.say("+CONTINUE\r\n").await;
+    assert!(matches!(stage.piece().await, Piece::Continued { .. }), "it goes on");
+    drop(wire);
+    assert_eq!(refuse(&stage, 5).await, 5);
+    let (mut wire, asked) = stage.accept().await;
+    assert_eq!(asked, ["PSYNC", id('a').as_str(), "101"], "let in again");
+    wire.say("+CONTINUE\r\n*1\r\n$4\r\nPING\r\n").await;
+    assert!(matches!(stage.piece().await, Piece::Continued { .. }), "it goes on");
+    stage.piece().await;
+    drop(wire);
+    let begun = stage.clock.monotonic();
+    let refused = refuse(&stage, 10_000).await;
+    let took = stage.clock.monotonic() - begun;
+    assert!(refused > 5 && took >= REFUSED_WINDOW, "given up after {refused} times, {took:?}");
+    assert!(took < REFUSED_WINDOW * 2, "given up after {took:?} only");
+    assert!(stage.task.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_source_that_never_let_us_in_is_not_waited_for() {
+    let stage = Stage::start(place('a', 100), 0, PLAIN).await;
+    assert_eq!(refuse(&stage, 100).await, 1);
+    assert!(stage.task.await.unwrap().is_err());
 }

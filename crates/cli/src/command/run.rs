@@ -329,6 +329,14 @@ impl Shared {
         capture: capture::Capture,
         apply: apply::Apply,
     ) -> Result<Ending, Failure> {
+        let (mut wanted, order) = (apply.snapshots_wanted(), capture.transfer_order());
+        tasks.spawn("orders", OnFailure::Report, async move {
+            // Ends with the side that wants.
+            while wanted.changed().await.is_ok() {
+                order.give();
+            }
+            Ok(())
+        });
         let stop = self.stop.clone();
         let capturing = side(tasks, "capture", async move {
             capture.run(stop).await.map_err(|error| Failure::of(exit::of_capture(&error), &error))

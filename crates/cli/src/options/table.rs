@@ -104,6 +104,12 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "How long to try to reach the source again before giving up.",
     ),
     option(
+        "source.refused_window",
+        Kind::Duration,
+        Some("10m"),
+        "How long to try again when the source does not let us in any more, as while a password is being changed.",
+    ),
+    option(
         "destination.uri",
         Kind::Uri,
         None,

@@ -201,6 +201,7 @@ impl<'a> Reader<'a> {
         config.heartbeat = self.flag("source.heartbeat");
         config.heartbeat_interval = self.duration("source.heartbeat_interval");
         config.reconnect_window = self.duration("source.reconnect_window");
+        config.refused_window = self.duration("source.refused_window");
         config.spool.memory_bytes = self.size("spool.memory_bytes");
         config.spool.disk_bytes = self.bytes("spool.disk_bytes");
         for problem in config.validate() {
