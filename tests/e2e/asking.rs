@@ -60,7 +60,8 @@ fn tail_says_what_is_wrong_with_what_it_is_asked_for() -> Result<()> {
 fn tail_shows_no_more_than_it_is_asked_for() -> Result<()> {
     let pair = journal_at_rest()?;
     ensure!(tail(&pair, &["-n", "0"])? == (Some(0), String::new(), String::new()));
-    let (code, out, _) = tail(&pair, &["--from", "beginning", "--kind", "command,image", "-n", "3"])?;
+    let (code, out, _) =
+        tail(&pair, &["--from", "beginning", "--kind", "command,image", "-n", "3"])?;
     ensure!(code == Some(0) && out.lines().count() == 3, "{out}");
     let (code, out, said) = tail(&pair, &["--from", "beginning", "--key", "nosuch"])?;
     ensure!(code == Some(0) && out.is_empty() && said.contains("none of the"), "{out}{said}");
@@ -76,13 +77,14 @@ fn tail_shows_no_more_than_it_is_asked_for() -> Result<()> {
 fn a_reader_who_has_read_enough_is_no_error() -> Result<()> {
     let pair = journal_at_rest()?;
     let (dir, destination) = (pair.data_dir(), pair.destination.uri());
-    let commands: [&[&str]; 6] = [
+    let commands: [&[&str]; 7] = [
         &["tail", "--data-dir", &dir, "--from", "beginning"],
         &["status", "--data-dir", &dir],
         &["quarantine", "list", &destination, "--data-dir", &dir],
         &["config"],
         &["config", "--reference"],
         &["run", "--help"],
+        &["completions", "bash"],
     ];
     for args in commands {
         let (reader, writer) = std::io::pipe()?;

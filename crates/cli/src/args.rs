@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use clap_complete::Shell;
 use event::Event;
 
 use crate::exit::Exit;
@@ -19,7 +20,7 @@ pub(crate) fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .after_help(format!("{EXAMPLES}\n\n{}\n\n{OPTIONS_ELSEWHERE}", exit_codes()))
-        .subcommands([run(), tail(), status(), config(), quarantine()])
+        .subcommands([run(), tail(), status(), config(), quarantine(), completions()])
 }
 
 const EXAMPLES: &str = "\
@@ -178,6 +179,17 @@ fn quarantine() -> Command {
         )
 }
 
+fn completions() -> Command {
+    Command::new("completions")
+        .about("Print the completions of a shell, to be sourced or installed")
+        .after_help(
+            "bash: keyferry completions bash > ~/.local/share/bash-completion/completions/keyferry",
+        )
+        .arg(Arg::new(SHELL).value_name("SHELL").required(true).value_parser(value_parser!(Shell)))
+}
+
+/// Which shell is asked for.
+pub(crate) const SHELL: &str = "SHELL";
 const SOURCE: &str = "SOURCE";
 const DESTINATION: &str = "DESTINATION";
 

@@ -37,6 +37,10 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
     let Some((name, matches)) = matches.subcommand() else {
         return Err(Failure::usage("no command given"));
     };
+    if name == "completions" {
+        // It has no options, and needs no configuration.
+        return command::completions::run(matches);
+    }
     let values = values(matches.subcommand().map_or(matches, |(_, inner)| inner));
     if values.get("log.json").is_some_and(typed::is_true) {
         output::speak_json();
