@@ -59,7 +59,7 @@ pub struct Parser {
     state: State,
     /// What was said about the next key.
     said: Said,
-    /// The key whose value is being read.
+    /// The key whose large value is being read, or whose type is not known.
     key: Option<Bytes>,
 }
 
@@ -197,9 +197,11 @@ impl Parser {
 
     /// From here on there is nothing but this error.
     fn fail(&mut self, error: Error) -> Error {
-        let error = match self.state {
+        let within = |key| error.clone().within(self.flavour, self.version, key);
+        let error = match &self.state {
             State::Magic => error,
-            _ => error.within(self.flavour, self.version, self.key.take()),
+            State::Value { target: Target::Key(head), .. } => within(Some(head.key.clone())),
+            _ => within(self.key.clone()),
         };
         self.state = State::Failed(error.clone());
         error
@@ -227,7 +229,6 @@ impl Parser {
         let item = match record {
             Record::Key(kind, key) => {
                 let head = self.said.head(key.bytes(bytes)?, kind);
-                self.key = Some(head.key.clone());
                 self.walk(Target::Key(head), kind);
                 return Ok(Step::Again);
             }
@@ -303,7 +304,6 @@ impl Parser {
             return Step::Again;
         };
         let raw = self.buffer.take(walked);
-        self.key = None;
         Step::Item(match target {
             Target::Key(head) => Item::Entry(Entry { head, raw }),
             Target::ModuleAux => Item::ModuleAux { module: module_id(&raw), raw },
@@ -315,6 +315,7 @@ impl Parser {
         match std::mem::replace(&mut self.state, State::Record) {
             State::Value { target: Target::Key(head), .. } => {
                 self.state = State::Large(Large::new(head.kind));
+                self.key = Some(head.key.clone());
                 Ok(Step::Item(Item::LargeBegin(head)))
             }
             _ => {
