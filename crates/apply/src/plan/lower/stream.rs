@@ -2,30 +2,48 @@
 
 use bytes::Bytes;
 
-use super::{Out, Unfit, Written, find};
+use super::{Out, Written, find};
 use crate::target;
 
-/// `XTRIM key MINID id`, by the last id that goes.
-const TRIM_TO: &[u8] = b"local n=0 \
-while true do \
-local found=redis.call('XRANGE',KEYS[1],'-',ARGV[1],'COUNT',500) \
-if #found==0 then return n end \
-local ids={} for i,e in ipairs(found) do ids[i]=e[1] end \
-n=n+redis.call('XDEL',KEYS[1],unpack(ids)) \
-end";
+/// Deletes entries as servers from Redis 8.2 on do: `KEEPREF` whoever refers to them, `DELREF` with what refers to them,
+/// `ACKED` only those that every group has read and acknowledged. Then which: `IDS id…`; `ACK group id…`, those of them
+/// that were pending in the group, which are acknowledged; `MAXLEN n`, the oldest until so many are left; `MINID id`, all
+/// up to that one. Trimming leaves the largest deleted id as it was.
+const DELETE: &[u8] = b"local k,how,what,n=KEYS[1],ARGV[1],ARGV[2],0 \
+if redis.call('EXISTS',k)==0 then return 0 end \
+local function get(flat,name) \
+for i=1,#flat,2 do if flat[i]==name then return flat[i+1] end end end \
+local function pad(s) return string.rep('0',20-#s)..s end \
+local function num(id) local m,s=string.match(id,'^(%d+)%-?(%d*)$') return pad(m)..pad(s) end \
+local groups=redis.call('XINFO','GROUPS',k) \
+local function drop(id) \
+for _,g in ipairs(groups) do \
+local name=get(g,'name') \
+if how=='ACKED' and (num(id)>num(get(g,'last-delivered-id')) \
+or #redis.call('XPENDING',k,name,id,id,1)>0) then return 0 end \
+if how=='DELREF' then redis.call('XACK',k,name,id) end \
+end return redis.call('XDEL',k,id) end \
+if what=='IDS' then for i=3,#ARGV do n=n+drop(ARGV[i]) end return n end \
+if what=='ACK' then for i=4,#ARGV do \
+if redis.call('XACK',k,ARGV[3],ARGV[i])==1 then n=n+drop(ARGV[i]) end end return n end \
+local info=redis.call('XINFO','STREAM',k) \
+local from,last,over='-',ARGV[3],math.huge \
+if what=='MAXLEN' then last='+' over=redis.call('XLEN',k)-tonumber(ARGV[3]) end \
+local more=true \
+while more and n<over do more=false \
+for _,e in ipairs(redis.call('XRANGE',k,from,last,'COUNT',500)) do \
+if e[1]~=from and n<over then more=true n=n+drop(e[1]) from=e[1] end end end \
+local deleted=get(info,'max-deleted-entry-id') \
+if deleted then redis.call('XSETID',k,get(info,'last-generated-id'),\
+'ENTRIESADDED',get(info,'entries-added'),'MAXDELETEDID',deleted) end \
+return n";
 
-/// `XDELEX key DELREF …`, by the ids: they are no longer pending anywhere.
-const DELETE_WITH_REFERENCES: &[u8] =
-    b"for _,g in ipairs(redis.call('XINFO','GROUPS',KEYS[1])) do \
-redis.call('XACK',KEYS[1],g[2],unpack(ARGV)) \
-end return redis.call('XDEL',KEYS[1],unpack(ARGV))";
+/// What becomes of groups that refer to a deleted entry, as servers from 8.2 on name it, the usual first.
+const REFERENCES: [&str; 3] = ["KEEPREF", "DELREF", "ACKED"];
 
 /// History of a consumer from here on is empty: reading it makes the consumer and nothing else. The largest id itself
 /// stands for `>`, what was never delivered.
 const BEHIND_EVERYTHING: &[u8] = b"18446744073709551615-18446744073709551614";
-
-/// What a destination without references would do otherwise than the source.
-const NO_REFERENCES: Unfit = Unfit("it cannot delete by what groups have acknowledged");
 
 // === impl Out ===
 
@@ -38,56 +56,60 @@ impl Out<'_> {
             return self.put(args);
         }
         let mut kept: Vec<&Bytes> = args.iter().take(2).collect();
-        let (mut at, mut trim) = (2, None);
+        let (mut at, mut how, mut trim) = (2, REFERENCES[0], None);
         while let Some((option, length)) = option(args, at) {
             let words = args.get(at..at + length).unwrap_or_default();
             at += length;
             match option {
                 Trim::Idempotence => {}
-                Trim::References if target.can(target::REFERENCES) => kept.extend(words),
-                Trim::References if is(words.first(), "KEEPREF") => {}
-                Trim::References => return Err(NO_REFERENCES),
+                Trim::References if !target.can(target::REFERENCES) => how = reference(words),
                 Trim::NoStream if !target.can(target::PXAT) => {}
-                Trim::MinId if !target.can(target::PXAT) => trim = words.last(),
-                Trim::NoStream | Trim::MinId | Trim::MaxLen => kept.extend(words),
+                Trim::MaxLen | Trim::MinId => trim = Some(words),
+                Trim::References | Trim::NoStream => kept.extend(words),
             }
+        }
+        let by_script = trim.filter(|words| self.needs_script(how, words));
+        if by_script.is_none() {
+            kept.extend(trim.unwrap_or_default());
         }
         kept.extend(args.iter().skip(at));
         self.put(kept)?;
-        match (args.get(1), trim) {
-            (Some(key), Some(id)) => self.trim_to(key, id),
+        match (args.get(1), by_script) {
+            (Some(key), Some(words)) => self.trim(key, how, words),
             _ => Ok(()),
         }
     }
 
     /// `XTRIM key MAXLEN|MINID [=] n [KEEPREF|DELREF|ACKED]`.
     pub(super) fn xtrim(&mut self, args: &[Bytes]) -> Written {
-        let target = self.rules.target;
-        let references = ["KEEPREF", "DELREF", "ACKED"];
-        let Some((last, rest)) = args.split_last() else { return Ok(()) };
-        let refers = references.iter().any(|word| is(Some(last), word));
-        let rest = if refers && !target.can(target::REFERENCES) {
-            if !is(Some(last), "KEEPREF") {
-                return Err(NO_REFERENCES);
-            }
-            rest
-        } else {
-            args
+        let ([_, key, options @ ..], false) = (args, self.rules.target.can(target::REFERENCES))
+        else {
+            return self.put(args);
         };
-        match (rest, rest.last()) {
-            ([_, key, word, ..], Some(id))
-                if is(Some(word), "MINID") && !target.can(target::PXAT) =>
-            {
-                self.trim_to(key, id)
-            }
-            _ => self.put(rest),
+        let refers = |word: &Bytes| REFERENCES.iter().any(|known| is(Some(word), known));
+        let words = options.split_last().filter(|(last, _)| refers(last));
+        let words = words.map_or(options, |(_, words)| words);
+        let how = reference(options.get(words.len()..).unwrap_or_default());
+        if self.needs_script(how, words) {
+            return self.trim(key, how, words);
         }
+        self.put(args.iter().take(2 + words.len()))
     }
 
-    /// Deletes all entries below an id.
-    fn trim_to(&mut self, key: &Bytes, id: &Bytes) -> Written {
-        match before(id) {
-            Some(last) => self.script(TRIM_TO, &[key], &[last.as_bytes()]),
+    /// Whether `MAXLEN|MINID [=] n` is nothing that the destination knows.
+    fn needs_script(&self, how: &str, words: &[Bytes]) -> bool {
+        let is_new = is(words.first(), "MINID") && !self.rules.target.can(target::PXAT);
+        is_new || how != REFERENCES[0]
+    }
+
+    /// Trims by a script, to `MAXLEN|MINID [=] n`.
+    fn trim(&mut self, key: &Bytes, how: &str, words: &[Bytes]) -> Written {
+        let Some(limit) = words.last() else { return Ok(()) };
+        if is(words.first(), "MAXLEN") {
+            return self.script(DELETE, &[key], &[how.as_bytes(), b"MAXLEN", limit]);
+        }
+        match before(limit) {
+            Some(last) => self.script(DELETE, &[key], &[how.as_bytes(), b"MINID", last.as_bytes()]),
             None => Ok(()),
         }
     }
@@ -107,38 +129,30 @@ impl Out<'_> {
 
     /// `XDELEX key [KEEPREF|DELREF|ACKED] IDS n id…`.
     pub(super) fn xdelex(&mut self, args: &[Bytes]) -> Written {
-        if self.rules.target.can(target::REFERENCES) {
+        let (Some(key), Some((words, ids)), false) =
+            (args.get(1), ids(args, 2), self.rules.target.can(target::REFERENCES))
+        else {
             return self.put(args);
+        };
+        let how = reference(words);
+        if how == REFERENCES[0] {
+            return self.put([&Bytes::from_static(b"XDEL"), key].into_iter().chain(ids));
         }
-        let (Some(key), Some(ids)) = (args.get(1), ids(args, 2)) else { return self.put(args) };
-        self.delete(args, key, ids)
+        let head: [&[u8]; 2] = [how.as_bytes(), b"IDS"];
+        let words: Vec<&[u8]> = head.into_iter().chain(ids.iter().map(|id| &id[..])).collect();
+        self.script(DELETE, &[key], &words)
     }
 
     /// `XACKDEL key group [KEEPREF|DELREF|ACKED] IDS n id…`.
     pub(super) fn xackdel(&mut self, args: &[Bytes]) -> Written {
-        if self.rules.target.can(target::REFERENCES) {
+        let ([_, key, group, ..], Some((words, ids)), false) =
+            (args, ids(args, 3), self.rules.target.can(target::REFERENCES))
+        else {
             return self.put(args);
-        }
-        let ([_, key, group, ..], Some(ids)) = (args, ids(args, 3)) else { return self.put(args) };
-        let head: [&[u8]; 3] = [b"XACK", key, group];
-        if find(args, 2, "ACKED").is_none() {
-            self.put(head.into_iter().chain(ids.iter().map(|id| &id[..])))?;
-        }
-        self.delete(args, key, ids)
-    }
-
-    fn delete(&mut self, args: &[Bytes], key: &Bytes, ids: &[Bytes]) -> Written {
-        let words = args.len() - ids.len();
-        let option = |word| args.iter().take(words).skip(2).any(|one| is(Some(one), word));
-        if option("ACKED") {
-            return Err(NO_REFERENCES);
-        }
-        let ids: Vec<&[u8]> = ids.iter().map(|id| &id[..]).collect();
-        if option("DELREF") {
-            return self.script(DELETE_WITH_REFERENCES, &[key], &ids);
-        }
-        let head: [&[u8]; 2] = [b"XDEL", key];
-        self.put(head.into_iter().chain(ids))
+        };
+        let head: [&[u8]; 3] = [reference(words).as_bytes(), b"ACK", group];
+        let words: Vec<&[u8]> = head.into_iter().chain(ids.iter().map(|id| &id[..])).collect();
+        self.script(DELETE, &[key], &words)
     }
 }
 
@@ -182,10 +196,16 @@ fn option(args: &[Bytes], at: usize) -> Option<(Trim, usize)> {
     }
 }
 
-/// The ids behind `IDS n`, a word at `first` or later.
-fn ids(args: &[Bytes], first: usize) -> Option<&[Bytes]> {
+/// The words from `first` on before `IDS n`, and the ids behind it.
+fn ids(args: &[Bytes], first: usize) -> Option<(&[Bytes], &[Bytes])> {
     let at = find(args, first, "IDS")?;
-    args.get(at + 2..)
+    Some((args.get(first..at)?, args.get(at + 2..)?))
+}
+
+/// What becomes of references, told by one of these words or by none.
+fn reference(words: &[Bytes]) -> &'static str {
+    let told = |known: &&str| words.iter().any(|word| is(Some(word), known));
+    REFERENCES.into_iter().find(told).unwrap_or(REFERENCES[0])
 }
 
 /// The largest id below one that is given as `ms-seq` or `ms`; `None` if there is none.

@@ -277,7 +277,6 @@ fn an_old_destination_gets_words_that_it_knows() {
         ((8, 0), "XADD a KEEPREF MAXLEN = 1 1-1 f v", "XADD a MAXLEN = 1 1-1 f v"),
         ((8, 0), "XTRIM a MINID 5 KEEPREF", "XTRIM a MINID 5"),
         ((8, 0), "XDELEX a IDS 2 1-1 2-1", "XDEL a 1-1 2-1"),
-        ((8, 0), "XACKDEL a g KEEPREF IDS 1 1-1", "XACK a g 1-1|XDEL a 1-1"),
         ((8, 2), "XACKDEL a g KEEPREF IDS 1 1-1", "XACKDEL a g KEEPREF IDS 1 1-1"),
         ((6, 0), "SET a v KEEPTTL", "SET a v KEEPTTL"),
         ((6, 0), "LPOP a 2", "LTRIM a 2 -1"),
