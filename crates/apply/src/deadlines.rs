@@ -19,6 +19,8 @@ pub(crate) struct Deadlines {
     bytes: usize,
     changes: Vec<Before>,
     left_out: u64,
+    /// How many of those that did not fit the log has not told yet.
+    pub(crate) untold: u64,
 }
 
 /// What was put off of one key: its true deadlines, Unix milliseconds.

@@ -182,6 +182,34 @@ mod tests {
     }
 
     #[test]
+    fn a_renewal_of_what_is_gone_is_a_failure_and_settling_never_is() {
+        let judged = |judge, reply| {
+            let mut batch = Batch::new(0);
+            batch.command(0, Sent { judge, ..DATA }, ["PEXPIREAT", "a", "9"]);
+            batch.finish(b"ck", b"v", true);
+            match super::judge(&batch, &[], &Reply::Array(vec![reply, ok()])) {
+                Verdict::Executed(failures) => failures.len(),
+                verdict => panic!("{verdict:?}"),
+            }
+        };
+        let fields =
+            |codes: &[i64]| Reply::Array(codes.iter().copied().map(Reply::Integer).collect());
+        for (judge, reply, failures) in [
+            (Judge::Renews, Reply::Integer(0), 1),
+            (Judge::Renews, Reply::Integer(1), 0),
+            (Judge::RenewsFields, fields(&[-2, -2]), 1),
+            (Judge::RenewsFields, fields(&[-2, 1]), 0),
+            (Judge::RenewsFields, fields(&[0]), 0),
+            (Judge::RenewsFields, fields(&[-1]), 0),
+            (Judge::RenewsFields, error("WRONGTYPE x"), 1),
+            (Judge::Settles, Reply::Integer(0), 0),
+            (Judge::Settles, error("WRONGTYPE x"), 0),
+        ] {
+            assert_eq!(judged(judge, reply.clone()), failures, "{judge:?} {reply:?}");
+        }
+    }
+
+    #[test]
     fn the_reason_of_an_abort_is_taken_out_of_it() {
         let abort = error("EXECABORT Transaction discarded because of: OOM command not allowed");
         let verdict = judge(&batch(), &[], &abort);

@@ -36,13 +36,16 @@ impl Pump<'_> {
     pub(super) fn look_at_deadlines(&mut self) {
         let now_ms = self.tools.clock.now_ms();
         let near_ms = self.planner.rules.near(now_ms);
+        let has_caught_up = self.planner.has_caught_up();
         let deadlines = &mut self.planner.deadlines;
         deadlines.drop_until(near_ms);
         let left_out = deadlines.take_left_out();
-        if left_out > 0 {
+        deadlines.untold += left_out;
+        if deadlines.untold > 0 && has_caught_up {
+            // Said once, of all: while it catches up the status tells.
             tracing::warn!(
-                deadlines = left_out,
-                "too many deadlines are held back while catching up: these keys live on until the source deletes them"
+                deadlines = std::mem::take(&mut deadlines.untold),
+                "too many deadlines were put off while catching up: these keys live on until the source deletes them"
             );
         }
         self.status.held_back(deadlines.len(), left_out);

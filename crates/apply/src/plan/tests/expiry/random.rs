@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::model::{Key, Server};
 use super::*;
 
-const KEYS: u8 = 3;
+const KEYS: u8 = 2;
 const DBS: u32 = 2;
 
 /// A command of a source, as numbers: which, on which keys and databases, for how many seconds.
@@ -147,7 +147,7 @@ fn assert_fits(source: &Server, destination: &Server, now_ms: i64) {
 
 fn steps() -> impl Strategy<Value = Vec<(Step, bool)>> {
     let step = (0u8..60, 0..KEYS, 0..KEYS, 0..DBS, 0..DBS, 1i64..2_000);
-    vec((step, prop::bool::weighted(0.2)), 1..40)
+    vec((step, prop::bool::weighted(0.2)), 1..80)
 }
 
 proptest! {
