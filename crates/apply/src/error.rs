@@ -5,6 +5,7 @@ use std::time::Duration;
 use event::codec::DecodeError;
 use event::{Position, Shard};
 use journal::{AppendError, OpenError, ReadError};
+use redis_io::facts::Version;
 use redis_io::{Code, Refusal};
 use runtime::{Class, Classified};
 
@@ -44,6 +45,14 @@ pub enum Error {
         endpoint: String,
         /// What it is instead.
         what: &'static str,
+    },
+    /// The server lacks what writing exactly once needs.
+    #[error("{endpoint} is a Redis {version}; a destination has to be 5.0 or later")]
+    TooOld {
+        /// Where.
+        endpoint: String,
+        /// What it is.
+        version: Version,
     },
     /// The destination holds data and nothing says what to do about it.
     #[error("database {db} of {endpoint} already holds {keys} keys")]
@@ -237,7 +246,8 @@ impl Classified for Error {
             | Self::Contradiction { .. }
             | Self::Record { .. }
             | Self::Lane { .. } => Class::Fatal,
-            Self::Existing { .. }
+            Self::TooOld { .. }
+            | Self::Existing { .. }
             | Self::Foreign { .. }
             | Self::CheckpointGone { .. }
             | Self::NoSnapshot { .. }
@@ -269,6 +279,10 @@ impl Error {
     fn plain_advice(&self) -> &'static str {
         match self {
             Self::Unfit { .. } => "Name the primary, or wait until the failover is over.",
+            Self::TooOld { .. } => {
+                "Upgrade the destination: servers before 5.0 cannot restore a value with its expiry \
+                 in one step, and know no streams."
+            }
             Self::Existing { .. } => {
                 "Empty the destination, or say what to do with its data: --existing overwrite keeps \
                  other keys, --existing sweep removes what the source does not have."

@@ -24,6 +24,7 @@ use crate::plan::{Planner, Rules};
 use crate::progress::Progress;
 use crate::quarantine::set::Spot;
 use crate::quarantine::shelf::pairs;
+use crate::target::{self, Target};
 
 /// A connection that may be written, and who is at the other end.
 #[derive(Debug)]
@@ -65,6 +66,10 @@ impl Link {
         }
         if facts.cluster_enabled == Some(true) {
             return Err(unfit("is a node of a cluster, which this version does not write to"));
+        }
+        let target = Target::of(&facts);
+        if let Some(version) = facts.version.filter(|_| !target.can(target::ABSTTL)) {
+            return Err(Error::TooOld { endpoint: connector.endpoint().to_string(), version });
         }
         if facts.databases.is_none() {
             facts.databases = Some(count_databases(&mut connection).await?);

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use apply::{BuildError, Config, Error, Existing, Windows};
 use redis_io::Endpoint;
-use runtime::Classified;
+use runtime::{Class, Classified};
 use std::time::Duration;
 use testkit::{Kind, Server, eventually};
 
@@ -35,6 +35,24 @@ async fn a_full_destination_is_waited_for_without_loss() -> Result<()> {
         assert_eq!(bench.client.cmd(&["EXISTS", "key:1499"])?.int()?, 1);
         service.shows("dead_letters", "0")?;
         service.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_is_too_old_is_refused_by_its_version() -> Result<()> {
+    for kind in [Kind::Redis2_8, Kind::Redis3_2] {
+        let bench = Bench::new(kind).await?;
+        let error = match bench.start().await {
+            Ok(service) => service.failed().await?,
+            Err(refused) => match refused.downcast::<BuildError>()? {
+                BuildError::Start(error) => error,
+                other => anyhow::bail!("{kind}: {other:?}"),
+            },
+        };
+        assert!(matches!(error, Error::TooOld { .. }), "{error}");
+        assert!(error.to_string().contains("has to be 5.0 or later"), "{error}");
+        assert_eq!(error.class(), Class::Operator);
     }
     Ok(())
 }
