@@ -444,28 +444,6 @@ async fn what_only_newer_servers_say_means_the_same_at_every_older_one() -> Resu
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_value_of_a_module_never_reaches_a_server_that_it_would_end() -> Result<()> {
-    let module = Kind::Redis8_2.tool("falkordb.so")?;
-    let source = Server::start(Kind::Redis8_2, &[&format!("loadmodule {}", module.display())])?;
-    let mut client = source.client()?;
-    client.cmd(&["GRAPH.QUERY", "graph", "CREATE (:Person {name: 'a'})"])?;
-    let image = image_of(&mut client, Kind::Redis8_2, "graph")?;
-    for kind in [Kind::Redis5_0, Kind::Redis6_2, Kind::Valkey9_1] {
-        let mut bench = Bench::new(kind).await?;
-        bench.feed.snapshot().await?;
-        bench.feed.image(b"graph", image.clone()).await?;
-        bench.feed.text("other", "v").await?;
-        bench.feed.end_snapshot().await?;
-        let service = bench.start().await?;
-        bench.caught_up()?;
-        service.shows("dead_letters", "1").with_context(|| format!("{kind}"))?;
-        assert_eq!(bench.get("other")?.as_deref(), Some("v"), "{kind}");
-        service.stop().await?;
-    }
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_restore_of_the_source_arrives_in_the_destinations_version() -> Result<()> {
     let source = Server::start(Kind::Redis8_2, &[])?;
     let mut client = source.client()?;

@@ -12,6 +12,7 @@ mod feed;
 mod harness;
 mod images;
 mod lanes;
+mod modules;
 mod quarantine;
 mod refusals;
 mod resync;
