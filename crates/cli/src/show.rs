@@ -58,6 +58,9 @@ impl Show {
                 line_at = now;
                 figures.log();
             }
+            if let Some(before) = &before {
+                figures.log_milestones(before);
+            }
             before = Some(figures);
             if last || now.saturating_sub(file_at) >= FILE_INTERVAL {
                 file_at = now;

@@ -74,6 +74,11 @@ pub(crate) fn run(values: &Values) -> Result<(), Failure> {
 async fn bridge(settings: Settings, screen: Screen) -> Result<(), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let tasks = Tasks::new(Arc::clone(&clock));
+    tracing::info!(
+        source = %settings.source.source, destination = %settings.destination.destination,
+        stream = settings.stream, data_dir = %settings.dir.0.display(),
+        "starting"
+    );
     let file = StatusFile::new(settings.dir.status(&settings.stream));
     let shared = Shared {
         clock,

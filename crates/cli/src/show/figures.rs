@@ -120,6 +120,20 @@ impl Figures {
         left(self.lag_events, self.rate)
     }
 
+    /// Says what has been finished since.
+    pub(super) fn log_milestones(&self, before: &Self) {
+        if before.reads_a_snapshot() && self.phase == "stream" {
+            let (keys, bytes) = (self.snapshot_keys, self.snapshot_bytes);
+            tracing::info!(keys, bytes, "the snapshot has been read: the stream follows");
+        }
+        if before.applies_a_snapshot() && self.apply_phase == "stream" {
+            tracing::info!(
+                applied = self.applied_events,
+                "the snapshot has been applied: from now on the destination follows the source"
+            );
+        }
+    }
+
     pub(super) fn log(&self) {
         if let Some((step, seconds)) = &self.step {
             tracing::info!(step, seconds, "starting");
