@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use testkit::{Client, Dataset, Kind, Server, Tolerance, assert_same};
 use wire::rdb::lower::{Dialect, Misfit, lower};
-use wire::rdb::{Entry, Item, Limits, Parser, Progress, dump};
+use wire::rdb::{Entry, Item, Limits, Parser, Progress, ValueType, dump};
 
 /// The kept files, the servers that made them, and the version of those servers' payloads.
 const FILES: [(&str, Kind, u16); 8] = [
@@ -134,6 +134,63 @@ fn every_value_arrives(name: &str, own: Kind, own_version: u16) -> Result<()> {
 fn every_value_arrives_at_every_server_that_can_hold_it() -> Result<()> {
     for (name, own, version) in FILES {
         every_value_arrives(name, own, version).with_context(|| format!("values of {name}"))?;
+    }
+    Ok(())
+}
+
+/// What Redis 8.6 writes behind a stream: it remembers producers for 100 s and 50 entries, one of them with an entry, and
+/// has counted nine and four.
+const IDEMPOTENCE: &[u8] = b"\x40\x64\x32\x01\x01p\x01\x01i\x05\x07\x09\x04";
+
+#[test]
+fn a_stream_with_the_state_of_its_producers_arrives_without_it() -> Result<()> {
+    let mut entries = entries("redis-8.2")?;
+    entries.retain(|key, _| key.starts_with(b"stream:"));
+    assert!(entries.len() > 5, "only {} streams", entries.len());
+    for kind in SERVERS.into_iter().filter(|kind| kind.has_streams()) {
+        let (reference, server) = (start(Kind::Redis8_2)?, start(kind)?);
+        let (mut reference, mut client) = (reference.client()?, server.client()?);
+        for (key, Entry { raw, .. }) in &entries {
+            let newer = Bytes::from([raw, IDEMPOTENCE].concat());
+            let form = lower(ValueType::Stream4, &newer, dialect(kind))?;
+            restore(&mut client, key, &form.payload()).with_context(|| format!("to {kind}"))?;
+            restore(&mut reference, key, &dump::payload(ValueType::Stream3.byte(), raw, 11))?;
+        }
+        let (left, right) = (Dataset::read(&mut reference)?, Dataset::read(&mut client)?);
+        assert_same(&left, &right, &Tolerance::native(Kind::Redis8_2, kind));
+    }
+    Ok(())
+}
+
+/// Encodings that no server here writes any more, or yet, by hand: what they hold is the same everywhere.
+#[test]
+fn forms_that_no_server_here_writes_arrive_at_every_one() -> Result<()> {
+    let text = |bytes: &[u8]| [&[u8::try_from(bytes.len()).expect("short")], bytes].concat();
+    let zipmap = text(b"\x02\x01f\x02\x00vw\x01g\x01\x03xXXX\xff");
+    let scores = b"\x05\x01a\x032.5\x01b\xfe\x01c\xff\x01d\x02-0\x01e\x065e-324".to_vec();
+    let valkey = [b"\x01\x01f\x01v".as_slice(), &(-1_i64).to_le_bytes()].concat();
+    for kind in SERVERS {
+        let server = start(kind)?;
+        let mut client = server.client()?;
+        for (key, value_type, raw) in [
+            ("zipmap", ValueType::HashZipmap, &zipmap),
+            ("scores", ValueType::ZsetText, &scores),
+            ("valkey", ValueType::HashExpiryValkey, &valkey),
+        ] {
+            let form = lower(value_type, &raw.clone().into(), dialect(kind))?;
+            restore(&mut client, key.as_bytes(), &form.payload())
+                .with_context(|| format!("{kind}"))?;
+        }
+        let fields = client.cmd(&["HMGET", "zipmap", "f", "g"])?.list()?;
+        assert_eq!(fields, [b"vw".to_vec(), b"x".to_vec()], "{kind}");
+        assert_eq!(client.cmd(&["HGETALL", "valkey"])?.list()?, [b"f", b"v"], "{kind}");
+        let members = client.cmd(&["ZRANGE", "scores", "0", "-1", "WITHSCORES"])?.list()?;
+        let told: Vec<f64> = members
+            .chunks(2)
+            .map(|pair| String::from_utf8_lossy(&pair[1]).parse())
+            .collect::<Result<_, _>>()?;
+        // Some keep small sorted sets with whole numbers as such, and -0 is none.
+        assert_eq!(told, [f64::NEG_INFINITY, 0.0, 5e-324, 2.5, f64::INFINITY], "{kind}");
     }
     Ok(())
 }
