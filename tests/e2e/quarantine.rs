@@ -68,3 +68,35 @@ fn a_key_is_given_up_and_a_whole_value_releases_another() -> Result<()> {
     ensure!(destination.cmd(&["GET", "given:up"])?.text()? == "in the way");
     stop(&mut bridge)
 }
+
+#[test]
+fn a_key_of_any_bytes_is_named_as_the_list_shows_it() -> Result<()> {
+    let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+    let mut bridge = pair.run(&[])?;
+    pair.caught_up(&mut bridge)?;
+    let key = b"\x00 \"bin\\ary\"\xff\n".as_slice();
+    pair.destination_client()?.cmd(&[b"SET".as_slice(), key, b"in the way"])?;
+    pair.source_client()?.cmd(&[b"RPUSH".as_slice(), key, b"a"])?;
+    pair.caught_up(&mut bridge)?;
+    let shown = r#""\x00 \"bin\\ary\"\xff\n""#;
+    eventually(PATIENCE, "the key is listed", || {
+        Ok(quarantine(&pair, &["list"])?
+            .contains(&format!("db 0 {shown}: set aside"))
+            .then_some(()))
+    })?;
+    let json: serde_json::Value = serde_json::from_str(&quarantine(&pair, &["list", "--json"])?)?;
+    ensure!(json["key"] == shown, "{json}");
+    pair.destination_client()?.cmd(&[b"DEL".as_slice(), key])?;
+    quarantine(&pair, &["retry", "--key", shown])?;
+    eventually(PATIENCE, "the element is there", || {
+        let length = pair.destination_client()?.cmd(&[b"LLEN".as_slice(), key])?.int()?;
+        Ok((length == 1).then_some(()))
+    })?;
+    let dir = pair.data_dir();
+    let args = ["quarantine", "retry", "--data-dir", &dir, "--key", r"\q", &pair.destination.uri()];
+    let mut wrong = Process::start(&args)?;
+    ensure!(wrong.wait(PATIENCE)?.code() == Some(2), "{}", wrong.stderr());
+    ensure!(wrong.stderr().contains("backslash"), "{}", wrong.stderr());
+    pair.assert_same()?;
+    stop(&mut bridge)
+}

@@ -248,3 +248,10 @@ fn refuses_to_copy_a_server_to_itself() -> Result<()> {
     let by_socket = format!("unix://{}", server.socket().display());
     assert_refused(run_between(&server.uri(), &by_socket, &[])?, USAGE, &["the same server"])
 }
+
+#[test]
+fn refuses_a_mapping_to_a_database_that_the_destination_lacks() -> Result<()> {
+    let pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+    let bridge = pair.run(&["--map-dbs", "0:99"])?;
+    assert_refused(bridge, DESTINATION, &["0:99", "16 databases", &pair.destination.uri()])
+}

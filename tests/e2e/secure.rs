@@ -107,3 +107,57 @@ fn does_not_trust_an_unknown_authority() -> Result<()> {
     ensure!(bridge.stderr().contains("certificate"), "{}", bridge.stderr());
     Ok(())
 }
+
+#[test]
+fn a_password_file_that_is_rotated_is_read_again() -> Result<()> {
+    let source = Server::start(Kind::Redis7_0, &[])?;
+    let destination = Server::start(Kind::Redis7_0, &[])?;
+    let mut admin = destination.client()?;
+    admin.cmd(&["CONFIG", "SET", "requirepass", "first"])?;
+    let dir = tempfile::tempdir()?;
+    let (data, file) = (dir.path().join("data"), dir.path().join("secret"));
+    let [data, path] = [&data, &file].map(|path| path.display().to_string());
+    std::fs::write(&file, "first\n")?;
+    let args = [
+        "run",
+        &source.uri(),
+        &destination.uri(),
+        "--data-dir",
+        &data,
+        "--destination-password-file",
+        &path,
+    ];
+    let mut bridge = Process::start(&args)?;
+    let mut client = source.client()?;
+    let mut arrives = |bridge: &mut Process, admin: &mut testkit::Client, value: &str| {
+        client.cmd(&["SET", "over", value])?;
+        eventually(PATIENCE, "the key has arrived", || {
+            ensure!(bridge.is_running()?, "the bridge ended:\n{}", bridge.stderr());
+            Ok((admin.cmd(&["GET", "over"])?.text().ok().as_deref() == Some(value)).then_some(()))
+        })
+    };
+    arrives(&mut bridge, &mut admin, "one")?;
+    admin.cmd(&["CONFIG", "SET", "requirepass", "second"])?;
+    admin.cmd(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])?;
+    eventually(PATIENCE, "it says what it waits for", || {
+        Ok(bridge.stderr().contains("wrong user or password").then_some(()))
+    })?;
+    std::fs::write(&file, "second\n")?;
+    arrives(&mut bridge, &mut admin, "two")?;
+    ensure!(!bridge.stderr().contains("second"), "{}", bridge.stderr());
+    stop(&mut bridge)?;
+    // At a start it is a mistake in the settings.
+    std::fs::write(&file, "typo\n")?;
+    let mut bridge = Process::start(&args)?;
+    ensure!(bridge.wait(PATIENCE)?.code() == Some(4), "{}", bridge.stderr());
+    // And a password that stays wrong is given up, as a matter of the destination.
+    std::fs::write(&file, "second\n")?;
+    let mut bridge =
+        Process::start(&[&args[..], &["--destination-refused-window", "1s"]].concat())?;
+    arrives(&mut bridge, &mut admin, "three")?;
+    admin.cmd(&["CONFIG", "SET", "requirepass", "third"])?;
+    admin.cmd(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])?;
+    ensure!(bridge.wait(PATIENCE)?.code() == Some(4), "{}", bridge.stderr());
+    ensure!(bridge.stderr().contains("gave up after"), "{}", bridge.stderr());
+    Ok(())
+}

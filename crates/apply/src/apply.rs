@@ -139,6 +139,7 @@ async fn check_destination(
     scopes: &[Scope],
 ) -> Result<(), Error> {
     let mut link = Link::open(connector, config).await?;
+    existing::check_mapping(&link, config)?;
     let mut begun = false;
     for scope in scopes {
         let connection = &mut link.connection;

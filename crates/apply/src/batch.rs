@@ -14,7 +14,7 @@ use wire::resp::encode::{Decimal, write_command};
 use crate::config::BatchLimits;
 use crate::deadlines::Before;
 use crate::progress::Progress;
-use crate::quarantine::set::Change;
+use crate::quarantine::set::{Change, Spot};
 
 /// A batch that is being put together, or is under way.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub(crate) struct Batch {
     pub(crate) changes: Vec<Change>,
     /// What is set aside in it: to be durable before it is executed.
     pub(crate) letters: Vec<crate::quarantine::Draft>,
+    /// Keys that turned out to be suspect when it was planned.
+    pub(crate) suspects: Vec<Spot>,
     /// Events that it carries, those without a command included.
     pub(crate) events: u64,
     /// Whether the checkpoint has to be written even without commands.
@@ -71,6 +73,8 @@ pub(crate) enum Judge {
     /// A change that takes an element of a key, which may have expired likewise. It says so by 0 or by nothing, and the
     /// key it writes lacks the element then.
     Pops,
+    /// A change of whole databases: an error means that the destination is not what the source is, all over.
+    Wholesale,
     /// A step that may have been made before: a group of a stream that exists.
     Repeats,
     /// A change of when a key expires, which the source makes only of one that is there: 0 says that it is not here.
@@ -102,6 +106,7 @@ impl Batch {
             in_doubt: Vec::new(),
             changes: Vec::new(),
             letters: Vec::new(),
+            suspects: Vec::new(),
             events: 0,
             urgent: false,
             loses_own: false,
@@ -124,6 +129,7 @@ impl Batch {
         self.letters.clear();
         self.deadlines.clear();
         self.settled = 0;
+        self.suspects.clear();
         self.db = self.checkpoint_db;
         self.events = 0;
         self.urgent = false;
@@ -183,16 +189,16 @@ impl Batch {
 
     /// Empties a database.
     pub(crate) fn flush(&mut self, db: u32, sent: Sent) {
-        self.command(db, sent, ["FLUSHDB"]);
+        self.command(db, Sent { judge: Judge::Wholesale, ..sent }, ["FLUSHDB"]);
         self.loses_own |= db == self.checkpoint_db;
     }
 
     /// Exchanges two databases. Our own keys, of these names, do not go along.
-    pub(crate) fn swap(&mut self, (first, second): (u32, u32), own: [&[u8]; 4], sent: Sent) {
+    pub(crate) fn swap(&mut self, (first, second): (u32, u32), own: [&[u8]; 5], sent: Sent) {
         let (one, other) = (Decimal::from(u64::from(first)), Decimal::from(u64::from(second)));
         self.command(
             self.checkpoint_db,
-            sent,
+            Sent { judge: Judge::Wholesale, ..sent },
             [b"SWAPDB".as_slice(), one.as_ref(), other.as_ref()],
         );
         let now_in = match self.checkpoint_db {

@@ -64,6 +64,21 @@ pub enum Error {
         /// How many, without ours.
         keys: u64,
     },
+    /// The settings send a database to one that the destination does not have.
+    #[error(
+        "the mapping {mapping} leads to database {db}, and {endpoint} has {databases} databases: 0 to {}",
+        databases.saturating_sub(1)
+    )]
+    NoDatabase {
+        /// Where.
+        endpoint: String,
+        /// The mapping, as it is written in the settings.
+        mapping: String,
+        /// Which database is missing.
+        db: u32,
+        /// How many there are.
+        databases: u32,
+    },
     /// The checkpoint there does not fit the journal.
     #[error("the checkpoint at {endpoint} is of another history: {what}")]
     Foreign {
@@ -248,6 +263,7 @@ impl Classified for Error {
             | Self::Lane { .. } => Class::Fatal,
             Self::TooOld { .. }
             | Self::Existing { .. }
+            | Self::NoDatabase { .. }
             | Self::Foreign { .. }
             | Self::CheckpointGone { .. }
             | Self::NoSnapshot { .. }
@@ -276,6 +292,18 @@ impl Classified for Error {
 }
 
 impl Error {
+    /// Whether the destination does not let us in, or not do what we have to. A lane that was at work before waits
+    /// for that to be put right.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        match self {
+            Self::Connection(error) => error.is_denied(),
+            Self::Refused { refusal, .. } => refusal.code.is_denial(),
+            Self::GaveUp { last, .. } => last.is_denied(),
+            _ => false,
+        }
+    }
+
     fn plain_advice(&self) -> &'static str {
         match self {
             Self::Unfit { .. } => "Name the primary, or wait until the failover is over.",
@@ -286,6 +314,10 @@ impl Error {
             Self::Existing { .. } => {
                 "Empty the destination, or say what to do with its data: --existing overwrite keeps \
                  other keys, --existing sweep removes what the source does not have."
+            }
+            Self::NoDatabase { .. } => {
+                "Map to a database that exists there, or give the destination more (`databases` in its \
+                 configuration)."
             }
             Self::Foreign { .. } => {
                 "If its data may be replaced, start with --existing sweep (or overwrite)."
@@ -304,8 +336,8 @@ impl Error {
             }
             Self::Unsupported { .. } => "Use a journal on one machine for this source.",
             Self::NotAllowed { .. } => {
-                "Allow the command to the account, or undo a rename-command of the destination; \
-                 then start again: it goes on with this change."
+                "Allow the command to the account, undo a rename-command of the destination, or give it \
+                 the databases that it lacks; then start again: it goes on with this change."
             }
             Self::Inexact { .. } => {
                 "Repeat it at the destination by hand where it is wanted, then start with flushes \

@@ -13,6 +13,25 @@ use crate::lane::Link;
 use crate::limits;
 use crate::names::Names;
 
+/// Refuses a mapping to a database that the destination does not have. What is not mapped is for the changes to show.
+///
+/// # Errors
+/// [`Error::NoDatabase`].
+pub(crate) fn check_mapping(link: &Link, config: &Config) -> Result<(), Error> {
+    let databases = link.facts.databases.unwrap_or(u32::MAX);
+    let beyond = config
+        .mapping
+        .named()
+        .find(|(_, from, to)| *to >= databases && from.is_none_or(|from| config.filters.db(from)));
+    match beyond {
+        None => Ok(()),
+        Some((mapping, _, db)) => {
+            let endpoint = link.connection.endpoint().to_string();
+            Err(Error::NoDatabase { endpoint, mapping, db, databases })
+        }
+    }
+}
+
 /// Refuses a destination whose databases that we would write to hold keys which are not ours.
 ///
 /// # Errors

@@ -10,6 +10,7 @@ pub(crate) mod begin;
 pub(crate) mod claim;
 mod judge;
 mod pump;
+mod retreat;
 mod rewind;
 mod session;
 mod settle;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use event::Position;
 use journal::{Description, Journal};
 use redis_io::Connector;
-use runtime::{Class, Classified, Clock, Random, StatusNode};
+use runtime::{Classified, Clock, Random, StatusNode};
 use tokio::sync::watch::Sender;
 use tokio_util::sync::CancellationToken;
 
@@ -86,7 +87,7 @@ pub(crate) struct Lane {
 #[derive(Default)]
 pub(crate) struct Memory {
     /// The number that it had as a worker.
-    owner: Option<u64>,
+    claim: claim::Claim,
     /// Where it stood, and where it may stand if a batch under way was executed.
     stood: Vec<Progress>,
     /// Per partition, up to where records were known to survive a crash of the journal.
@@ -173,7 +174,7 @@ impl Lane {
             let ended = self.session(&stop).await;
             let error = match ended {
                 Ok(progress) => return Ok(self.stopped(&progress)),
-                Err(error) if stop.is_cancelled() && error.class() == Class::Retry => {
+                Err(error) if stop.is_cancelled() && policy::may_pass(&error, self.begun()) => {
                     tracing::warn!(error = %error, "stopped while waiting for the destination");
                     let progress = self.memory.stood.first().cloned().unwrap_or_default();
                     return Ok(self.stopped(&progress));
@@ -188,11 +189,12 @@ impl Lane {
             if !self.memory.opened {
                 backoff.charge(took);
             }
-            let wait =
-                policy::wait(&error, &self.tools.config.windows, &mut backoff, &mut self.random);
+            let begun = self.begun();
+            let windows = &self.tools.config.windows;
+            let wait = policy::wait((&error, begun), windows, &mut backoff, &mut self.random);
             let Some(wait) = wait else {
                 self.status.ended(&error);
-                return Err(policy::given_up(error, &backoff));
+                return Err(policy::given_up((error, begun), &backoff));
             };
             self.status.waits(&error);
             tracing::warn!(
@@ -216,6 +218,11 @@ impl Lane {
         if !self.memory.opened && !std::mem::replace(&mut self.memory.has_asked, true) {
             self.tools.wanted.send_modify(|wanted| *wanted += 1);
         }
+    }
+
+    /// Whether the destination has let it take over once.
+    fn begun(&self) -> bool {
+        self.memory.claim.mine.is_some()
     }
 
     fn stopped(&self, progress: &Progress) -> Stopped {

@@ -28,6 +28,9 @@ pub const READ_BYTES: usize = 1 << 20;
 /// Keys of one lane that may be set aside. More than this is no longer a matter of single keys.
 pub const QUARANTINED_KEYS: usize = 100_000;
 
+/// Keys of one lane that are listed as suspects; more are only counted. A batch that is cut off has no more commands.
+pub const SUSPECT_KEYS: usize = BATCH_COMMANDS;
+
 /// Keys that a destination may hold so that they are looked at one by one for names of ours when it should be
 /// empty. More than that are not all ours.
 pub const EXISTING_KEYS_LOOKED_AT: u64 = 10_000;

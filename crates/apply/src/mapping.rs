@@ -54,6 +54,13 @@ impl DbMapping {
         self.pairs.get(&db).copied().unwrap_or(db)
     }
 
+    /// What it says, as it is written in the settings, with the database of the source (none: all) and the target.
+    pub fn named(&self) -> impl Iterator<Item = (String, Option<u32>, u32)> + '_ {
+        let all = self.all.map(|to| (format!("all:{to}"), None, to));
+        let pairs = self.pairs.iter().map(|(from, to)| (format!("{from}:{to}"), Some(*from), *to));
+        all.into_iter().chain(pairs)
+    }
+
     /// The databases of the source, of those that `passes` lets through, that go to `target`.
     pub fn sources<'a>(
         &'a self,

@@ -18,6 +18,8 @@ pub(crate) struct Names {
     pub(crate) quarantine: Bytes,
     /// The hash of what an operator asks to be done about them.
     pub(crate) requests: Bytes,
+    /// The hash of the keys of which nobody knows whether a change was executed.
+    pub(crate) suspects: Bytes,
     /// What every connection of the lane is called, up to the number of its worker.
     pub(crate) connection: String,
     stream: Box<str>,
@@ -38,6 +40,7 @@ impl Names {
             checkpoint: names::checkpoint(slot, stream).into(),
             owner: names::owner(slot, stream).into(),
             requests: format!("{quarantine}:requests").into(),
+            suspects: format!("{quarantine}:suspects").into(),
             quarantine: quarantine.into(),
             connection: format!("keyferry:{printable}:{first}-{last}:"),
             stream: stream.into(),
@@ -46,8 +49,8 @@ impl Names {
 
     /// The keys that live beside one another, the checkpoint first.
     #[must_use]
-    pub(crate) fn all(&self) -> [&Bytes; 4] {
-        [&self.checkpoint, &self.owner, &self.quarantine, &self.requests]
+    pub(crate) fn all(&self) -> [&Bytes; 5] {
+        [&self.checkpoint, &self.owner, &self.quarantine, &self.requests, &self.suspects]
     }
 
     /// Whether a key is one of the lane's own: nothing from the source may touch it.

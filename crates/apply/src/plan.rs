@@ -37,7 +37,7 @@ use crate::error::Error;
 use crate::lane::Scope;
 use crate::marks::Marks;
 use crate::progress::Progress;
-use crate::quarantine::set::Held;
+use crate::quarantine::set::{Held, Spot};
 
 /// Plans the events of one lane.
 #[derive(Debug)]
@@ -54,8 +54,8 @@ pub(crate) struct Planner {
     pub(crate) marks: Option<Marks>,
     /// Changes that were executed and not judged before a crash.
     pub(crate) doubt: Doubt,
-    /// Keys that such a change may have left wrong: database of the source and key.
-    pub(crate) suspects: Vec<(u32, Bytes)>,
+    /// Keys that such a change may have left wrong.
+    pub(crate) suspects: Vec<Spot>,
     /// What was left out and why.
     pub(crate) counts: Counts,
     /// Deadlines that were put off.
@@ -306,17 +306,6 @@ impl Planner {
             }
         }
         progress
-    }
-
-    /// Applies once more what was executed and not judged before a crash, where that is safe.
-    fn settle_doubt(&mut self, shard: Shard, batch: &mut Batch) -> Result<(), Error> {
-        let settled = self.doubt.settle(shard);
-        self.suspects.extend(settled.suspects);
-        batch.urgent = true;
-        for again in settled.again {
-            self.plan_again(&again.record, again.change, batch)?;
-        }
-        Ok(())
     }
 
     /// Plans one change of an event, or the only one, wherever the lane stands.

@@ -14,14 +14,20 @@ pub(crate) fn backoff() -> Backoff {
     Backoff::new(Settings::default()).expect("the default settings are valid")
 }
 
+/// Whether an error may pass: by itself or, where the lane was let in before (`begun`), by people who change a
+/// password or a right while everything runs. A wrong password at the start is a mistake in the settings.
+pub(crate) fn may_pass(error: &Error, begun: bool) -> bool {
+    error.class() == Class::Retry || (begun && error.is_denied())
+}
+
 /// How long to wait before the next attempt; none when it is time to give up.
 pub(crate) fn wait(
-    error: &Error,
+    (error, begun): (&Error, bool),
     windows: &Windows,
     backoff: &mut Backoff,
     random: &mut Random,
 ) -> Option<Duration> {
-    if error.class() != Class::Retry {
+    if !may_pass(error, begun) {
         return None;
     }
     let window = window(error, windows);
@@ -32,15 +38,18 @@ pub(crate) fn wait(
 }
 
 /// The error as it ends a lane: one that was waited for says so.
-pub(crate) fn given_up(error: Error, backoff: &Backoff) -> Error {
-    match error.class() {
-        Class::Retry => Error::GaveUp { after: backoff.spent(), last: Box::new(error) },
-        _ => error,
+pub(crate) fn given_up((error, begun): (Error, bool), backoff: &Backoff) -> Error {
+    match may_pass(&error, begun) {
+        true => Error::GaveUp { after: backoff.spent(), last: Box::new(error) },
+        false => error,
     }
 }
 
 /// For how long an error is waited for; none: for ever.
 fn window(error: &Error, windows: &Windows) -> Option<Duration> {
+    if error.is_denied() {
+        return Some(windows.refused);
+    }
     let code = match error {
         Error::Refused { refusal, .. }
         | Error::Connection(redis_io::Error::Server { refusal, .. }) => Some(refusal.code),
@@ -87,8 +96,28 @@ mod tests {
         let (mut backoff, mut random) = (backoff(), Random::from_seed(1));
         let fenced = Error::Fenced { endpoint: "e".into(), stream: "s".into() };
         let windows = Windows::default();
-        assert_eq!(wait(&fenced, &windows, &mut backoff, &mut random), None);
-        assert!(matches!(given_up(fenced, &backoff), Error::Fenced { .. }));
+        assert_eq!(wait((&fenced, true), &windows, &mut backoff, &mut random), None);
+        assert!(matches!(given_up((fenced, true), &backoff), Error::Fenced { .. }));
+    }
+
+    #[test]
+    fn a_password_is_waited_for_once_it_was_right() {
+        let (mut backoff, mut random) = (backoff(), Random::from_seed(1));
+        let windows = Windows { refused: Duration::from_secs(20), ..Windows::default() };
+        let wrong = || {
+            Error::Connection(redis_io::Error::Auth {
+                endpoint: "e".into(),
+                kind: redis_io::error::AuthKind::WrongPassword,
+                said: Refusal::read(b"WRONGPASS x"),
+            })
+        };
+        assert_eq!(wait((&wrong(), false), &windows, &mut backoff, &mut random), None);
+        assert!(matches!(given_up((wrong(), false), &backoff), Error::Connection(_)));
+        assert!(wait((&wrong(), true), &windows, &mut backoff, &mut random).is_some());
+        backoff.charge(Duration::from_secs(20));
+        assert_eq!(wait((&wrong(), true), &windows, &mut backoff, &mut random), None);
+        let given_up = given_up((wrong(), true), &backoff);
+        assert!(given_up.is_denied() && matches!(given_up, Error::GaveUp { .. }));
     }
 
     #[test]
@@ -96,10 +125,10 @@ mod tests {
         let (mut backoff, mut random) = (backoff(), Random::from_seed(1));
         let windows = Windows { refused: Duration::from_secs(20), ..Windows::default() };
         let error = || refused("READONLY x");
-        assert!(wait(&error(), &windows, &mut backoff, &mut random).is_some());
+        assert!(wait((&error(), true), &windows, &mut backoff, &mut random).is_some());
         backoff.charge(Duration::from_secs(20));
-        assert_eq!(wait(&error(), &windows, &mut backoff, &mut random), None);
-        assert!(matches!(given_up(error(), &backoff), Error::GaveUp { .. }));
-        assert!(wait(&refused("OOM x"), &windows, &mut backoff, &mut random).is_some());
+        assert_eq!(wait((&error(), true), &windows, &mut backoff, &mut random), None);
+        assert!(matches!(given_up((error(), true), &backoff), Error::GaveUp { .. }));
+        assert!(wait((&refused("OOM x"), true), &windows, &mut backoff, &mut random).is_some());
     }
 }

@@ -7,11 +7,12 @@
 pub(crate) mod set;
 pub(crate) mod shelf;
 pub(crate) mod store;
+pub(crate) mod suspects;
 
 use bytes::Bytes;
 use event::{Position, Shard};
 
-pub use self::shelf::{Ask, HeldKey, Lanes, Shelf, letters};
+pub use self::shelf::{Answer, Ask, HeldKey, Lanes, Shelf, Suspect, letters};
 
 /// A change that was not applied, on its way to the journal of dead letters.
 #[derive(Clone, Debug, PartialEq, Eq)]

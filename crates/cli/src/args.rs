@@ -148,7 +148,13 @@ fn quarantine() -> Command {
     };
     let key = |help| {
         [
-            Arg::new("key").long("key").value_name("KEY").help(help),
+            Arg::new("key").long("key").value_name("KEY").help(help).long_help(format!(
+                "{help}\n\nA key is named as `quarantine list` shows it: in double quotes, or without \
+                 them, with \\n \\r \\t \\a \\b \\\" \\\\ and \\xhh (two hexadecimal digits) for what cannot be \
+                 typed. Keep the shell from reading it: --key '\"\\x00\\xffkey\"'. A backslash of the key \
+                 itself is \\\\; a text without a backslash that does not begin with a double quote \
+                 stands for itself."
+            )),
             Arg::new("db")
                 .long("db")
                 .value_name("NUMBER")

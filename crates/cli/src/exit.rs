@@ -129,7 +129,7 @@ pub(crate) fn of_apply(error: &apply::Error) -> Exit {
         | apply::Error::NoSnapshot { .. }
         | apply::Error::Contradiction { .. }
         | apply::Error::Marks { .. } => Exit::Journal,
-        apply::Error::GaveUp { .. } => Exit::GaveUp,
+        apply::Error::GaveUp { .. } if !error.is_denied() => Exit::GaveUp,
         _ => Exit::Destination,
     }
 }

@@ -7,6 +7,7 @@ mod life;
 mod logging;
 mod options;
 mod output;
+mod password_file;
 mod show;
 
 use std::path::Path;

@@ -8,16 +8,20 @@
 //! Users and passwords are percent-decoded; IPv6 hosts stand in brackets. Guarantee: neither
 //! `Display` nor `Debug` nor an error of parsing shows a password.
 
+mod password;
 mod uri;
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use runtime::Secret;
 
 use crate::tls::TlsSettings;
 
+pub use password::PasswordSource;
 pub use uri::{BadUri, BadUriKind};
 
 /// The port of a URI that names none.
@@ -28,6 +32,7 @@ pub const DEFAULT_PORT: u16 = 6379;
 pub struct Endpoint {
     address: Address,
     credentials: Option<Credentials>,
+    passwords: Option<password::Source>,
     tls: Option<TlsSettings>,
     db: u32,
 }
@@ -61,7 +66,7 @@ impl Endpoint {
     /// An endpoint without credentials or TLS, database 0.
     #[must_use]
     pub fn new(address: Address) -> Self {
-        Self { address, credentials: None, tls: None, db: 0 }
+        Self { address, credentials: None, passwords: None, tls: None, db: 0 }
     }
 
     /// Reads a URI.
@@ -83,6 +88,12 @@ impl Endpoint {
     pub fn with_password(self, password: Secret) -> Self {
         let user = self.credentials.as_ref().and_then(|credentials| credentials.user.clone());
         self.with_credentials(Credentials { user, password: Some(password) })
+    }
+
+    /// The same user, with the password that the source tells whenever a connection is made.
+    #[must_use]
+    pub fn with_password_source(self, source: Arc<dyn PasswordSource>) -> Self {
+        Self { passwords: Some(password::Source(source)), ..self }
     }
 
     /// The same over TLS.
@@ -107,6 +118,18 @@ impl Endpoint {
     #[must_use]
     pub fn credentials(&self) -> Option<&Credentials> {
         self.credentials.as_ref()
+    }
+
+    /// Who to be there now, for a connection that is being made.
+    ///
+    /// # Errors
+    /// When the password cannot be told at the moment.
+    pub fn credentials_now(&self) -> io::Result<Option<Credentials>> {
+        let Some(password::Source(source)) = &self.passwords else {
+            return Ok(self.credentials.clone());
+        };
+        let user = self.credentials.as_ref().and_then(|credentials| credentials.user.clone());
+        Ok(Some(Credentials { user, password: Some(source.password()?) }))
     }
 
     /// TLS settings; `None` is a plain connection.

@@ -67,6 +67,15 @@ pub enum Error {
         /// What the server said.
         said: Refusal,
     },
+    /// The password cannot be told at the moment.
+    #[error("cannot read the password for {endpoint}")]
+    Password {
+        /// Where to.
+        endpoint: PeerName,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// Something else than Redis or Valkey answers there.
     #[error("{endpoint} does not speak the Redis protocol: it answered {came}")]
     NotRedis {
@@ -182,6 +191,7 @@ impl Error {
             | Self::TlsSettings { endpoint, .. }
             | Self::Tls { endpoint, .. }
             | Self::Auth { endpoint, .. }
+            | Self::Password { endpoint, .. }
             | Self::NotRedis { endpoint, .. }
             | Self::Timeout { endpoint, .. }
             | Self::Closed { endpoint, .. }
@@ -189,6 +199,17 @@ impl Error {
             | Self::Server { endpoint, .. }
             | Self::Psync { endpoint, .. }
             | Self::Unexpected { endpoint, .. } => endpoint,
+        }
+    }
+
+    /// Whether it is about who we are and what we may: such things are changed by people while everything runs, so
+    /// a caller that was let in before may wait for them to be put right.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        match self {
+            Self::Auth { .. } | Self::Password { .. } => true,
+            Self::Server { refusal, .. } | Self::Psync { refusal, .. } => refusal.code.is_denial(),
+            _ => false,
         }
     }
 

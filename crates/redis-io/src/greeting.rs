@@ -21,7 +21,11 @@ pub(crate) async fn greet(
     name: Option<&str>,
 ) -> Result<(), Error> {
     let mut bytes = BytesMut::new();
-    if let Some(credentials) = endpoint.credentials() {
+    let credentials = endpoint.credentials_now().map_err(|source| {
+        let endpoint = Arc::clone(connection.endpoint());
+        Error::Password { endpoint, source }
+    })?;
+    if let Some(credentials) = &credentials {
         write_auth(&mut bytes, credentials);
     }
     if let Some(name) = name {
@@ -33,7 +37,7 @@ pub(crate) async fn greet(
     }
     write_command(&mut bytes, ["PING"]);
     say(connection, &bytes).await?;
-    if let Some(credentials) = endpoint.credentials() {
+    if let Some(credentials) = &credentials {
         let reply = hear(connection).await?;
         judge_auth(connection, credentials, &reply)?;
     }

@@ -19,7 +19,7 @@ pub mod transport;
 
 pub use connection::{Connection, Reader, Writer};
 pub use connector::{Connector, Settings};
-pub use endpoint::{Address, BadUri, Credentials, Endpoint};
+pub use endpoint::{Address, BadUri, Credentials, Endpoint, PasswordSource};
 pub use error::Error;
 pub use facts::ServerFacts;
 pub use refusal::{Code, Refusal};

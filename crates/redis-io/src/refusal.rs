@@ -161,6 +161,12 @@ impl Code {
         known.map_or(Self::Other, |(_, code)| *code)
     }
 
+    /// Whether it is about who we are and what we may.
+    #[must_use]
+    pub fn is_denial(self) -> bool {
+        matches!(self, Self::NoAuth | Self::WrongPassword | Self::NoPermission)
+    }
+
     /// What it means for a command that should have worked.
     #[must_use]
     pub fn class(self) -> Class {

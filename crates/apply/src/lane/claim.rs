@@ -6,6 +6,7 @@
 //! follow that read.
 
 use redis_io::Connection;
+use runtime::Random;
 use wire::resp::encode::Decimal;
 use wire::resp::reply::Reply;
 
@@ -15,16 +16,31 @@ use crate::names::Names;
 /// Attempts to raise the owner while others do the same.
 const ATTEMPTS: usize = 16;
 
-/// Becomes the worker of a lane. `mine` is the number that this process had before, if any. Gives the new number.
+/// Numbers are drawn from so many above the one before: where the answer to raising the owner was lost, its number
+/// tells whether it was this process that raised it.
+const SPREAD: u64 = 1 << 20;
+
+/// What a process knows of itself as the worker of a lane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Claim {
+    /// The number that it has, or had before.
+    pub(crate) mine: Option<u64>,
+    /// The number that it raised the owner to, perhaps without hearing that it did.
+    tried: Option<u64>,
+}
+
+/// Becomes the worker of a lane. Gives the new number.
 ///
 /// # Errors
 /// [`Error::Fenced`] when another process has taken over since; what the destination refused.
 pub(crate) async fn claim(
     connection: &mut Connection,
     names: &Names,
-    (stream, mine): (&str, Option<u64>),
+    stream: &str,
+    claim: &mut Claim,
+    random: &mut Random,
 ) -> Result<u64, Error> {
-    let number = raise(connection, names, (stream, mine)).await?;
+    let number = raise(connection, names, stream, claim, random).await?;
     let name = format!("{}{number}", names.connection);
     connection.call(["CLIENT", "SETNAME", &name]).await?;
     if owner(connection, names).await? != Some(number) {
@@ -40,6 +56,7 @@ pub(crate) async fn claim(
         }
         tracing::info!(client = id, "ended the connection of an earlier worker");
     }
+    claim.mine = Some(number);
     Ok(number)
 }
 
@@ -52,15 +69,18 @@ async fn owner(connection: &mut Connection, names: &Names) -> Result<Option<u64>
 async fn raise(
     connection: &mut Connection,
     names: &Names,
-    (stream, mine): (&str, Option<u64>),
+    stream: &str,
+    claim: &mut Claim,
+    random: &mut Random,
 ) -> Result<u64, Error> {
     for _ in 0..ATTEMPTS {
         connection.call([b"WATCH".as_slice(), &names.owner]).await?;
         let current = owner(connection, names).await?;
-        if mine.is_some_and(|mine| current.is_some_and(|current| current > mine)) {
+        if claim.is_overtaken(current) {
             return Err(fenced(connection, stream));
         }
-        let next = current.max(mine).unwrap_or(0) + 1;
+        let next = current.max(claim.mine).unwrap_or(0) + 1 + random.below(SPREAD);
+        claim.tried = Some(next);
         connection.call(["MULTI"]).await?;
         let number = Decimal::from(next);
         connection.call([b"SET".as_slice(), &names.owner, number.as_ref()]).await?;
@@ -69,6 +89,15 @@ async fn raise(
         }
     }
     Err(fenced(connection, stream))
+}
+
+// === impl Claim ===
+
+impl Claim {
+    /// Whether another process has raised the owner since.
+    fn is_overtaken(&self, current: Option<u64>) -> bool {
+        current > self.mine && self.mine.is_some() && current != self.tried
+    }
 }
 
 /// The ids of the connections of a lane with a lower number, from the text of CLIENT LIST.
@@ -100,6 +129,15 @@ fn refused_kill(connection: &Connection, text: &[u8]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_that_it_raised_itself_without_hearing_of_it_is_its_own() {
+        let claim = Claim { mine: Some(5), tried: Some(90) };
+        assert!(!claim.is_overtaken(Some(5)) && !claim.is_overtaken(Some(90)));
+        assert!(claim.is_overtaken(Some(6)) && claim.is_overtaken(Some(91)));
+        assert!(!claim.is_overtaken(None));
+        assert!(!Claim::default().is_overtaken(Some(7)));
+    }
 
     #[test]
     fn finds_the_lower_numbers_of_its_own_lane_only() {

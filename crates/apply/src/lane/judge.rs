@@ -17,6 +17,8 @@ pub(crate) enum Verdict {
     Rejected(Vec<Failure>),
     /// It was executed, and the checkpoint that it was to replace was not there: somebody has removed data.
     Gone,
+    /// It was executed but for a change of whole databases, which is not to be passed.
+    Unpassed(Failure),
     /// It was executed and the checkpoint was not written.
     Torn(String),
 }
@@ -51,6 +53,13 @@ fn executed(batch: &Batch, items: &[Reply]) -> Verdict {
     if matches!(last, Reply::Null) {
         return Verdict::Gone;
     }
+    let whole = items
+        .iter()
+        .zip(sent)
+        .find(|(item, sent)| matches!(item, Reply::Error(_)) && sent.judge == Judge::Wholesale);
+    if let Some((item, sent)) = whole {
+        return Verdict::Unpassed(Failure { sent: *sent, said: said(item) });
+    }
     let ours = items
         .iter()
         .zip(sent)
@@ -60,6 +69,14 @@ fn executed(batch: &Batch, items: &[Reply]) -> Verdict {
     }
     let failures = items.iter().zip(sent).filter_map(|(item, sent)| failure(item, *sent));
     Verdict::Executed(failures.collect())
+}
+
+/// What an error says.
+fn said(item: &Reply) -> Option<String> {
+    match item {
+        Reply::Error(text) => Some(String::from_utf8_lossy(text).into_owned()),
+        _ => None,
+    }
 }
 
 fn failure(item: &Reply, sent: Sent) -> Option<Failure> {
@@ -166,6 +183,17 @@ mod tests {
         let some = vec![Reply::Integer(1), read_only(), read_only(), read_only()];
         assert!(matches!(judged(some), Verdict::Torn(_)));
         assert!(matches!(judged(vec![ok()]), Verdict::Torn(_)));
+    }
+
+    #[test]
+    fn a_flush_that_failed_is_never_passed() {
+        let whole = Sent { judge: Judge::Wholesale, ..DATA };
+        let mut batch = Batch::new(0);
+        batch.flush(3, DATA);
+        batch.finish(b"ck", b"v", true);
+        let items = vec![ok(), error("NOPERM no"), ok(), ok()];
+        let expected = Failure { sent: whole, said: Some("NOPERM no".into()) };
+        assert_eq!(judge(&batch, &[], &Reply::Array(items)), Verdict::Unpassed(expected));
     }
 
     #[test]

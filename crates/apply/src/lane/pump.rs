@@ -4,7 +4,7 @@
 //! MULTI, one that is being planned. EXEC of the second is sent only after every reply to the first has been judged, so
 //! a checkpoint never passes a batch that failed. An idle destination gets a batch at once; a busy one lets it grow.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use event::Position;
@@ -24,6 +24,8 @@ use crate::limits;
 use crate::names::Names;
 use crate::plan::{Barrier, Failure, Planned, Planner};
 use crate::progress::Progress;
+use crate::quarantine::set::Spot;
+use crate::quarantine::suspects::Suspects;
 
 /// Where a session stands when it begins to pump.
 pub(super) struct Standing {
@@ -74,6 +76,12 @@ pub(super) struct Pump<'a> {
     pub(super) tick: Sleep,
     /// Whether it is time to look for what an operator asks.
     pub(super) asked: bool,
+    /// Whether an earlier session may have left requests there about keys that are no longer set aside.
+    pub(super) unsettled: bool,
+    /// Keys whose letters are tried again in the batch that is executed next.
+    pub(super) tried: HashSet<Spot>,
+    /// What the list of suspects at the destination says.
+    pub(super) suspects: Suspects,
     pub(super) stop: CancellationToken,
     pub(super) stopping: bool,
     /// Whether other streams were found at the destination, and when that was looked at last.
@@ -133,6 +141,9 @@ impl<'a> Pump<'a> {
             lags: false,
             tick: tools.clock.sleep(limits::TICK),
             asked: true,
+            unsettled: true,
+            tried: HashSet::new(),
+            suspects: Suspects::default(),
             stop,
             stopping: false,
             others_found: false,
@@ -158,12 +169,14 @@ impl<'a> Pump<'a> {
             self.plan_input()?;
             self.dispatch().await?;
             if self.is_quiet() {
-                if let Some(barrier) = self.barrier.take() {
-                    self.pass(barrier).await?;
+                // Ahead of a barrier: a flush takes requests away with the keys beside them.
+                if self.has_question() {
+                    self.answer().await?;
                     continue;
                 }
-                if std::mem::take(&mut self.asked) && !self.planner.held.is_empty() {
-                    self.answer().await?;
+                if let Some(barrier) = self.barrier.take() {
+                    self.pass(barrier).await?;
+                    self.execute_alone().await?;
                     continue;
                 }
                 if self.stopping {
@@ -212,11 +225,6 @@ impl<'a> Pump<'a> {
             && !self.open.is_full(self.tools.config.batch)
     }
 
-    /// Whether planning rests until it is known what an operator asks about keys that are set aside.
-    fn has_question(&self) -> bool {
-        self.asked && !self.planner.held.is_empty()
-    }
-
     fn plan_input(&mut self) -> Result<(), Error> {
         let now_ms = self.tools.clock.now_ms();
         while self.barrier.is_none()
@@ -231,6 +239,7 @@ impl<'a> Pump<'a> {
             self.planner.rules.hold_expiry(now_ms, entry.timestamp_ms);
             if let Planned::Barrier(barrier) = self.planner.plan(entry, &mut self.open)? {
                 self.barrier = Some(barrier);
+                self.asked = true;
             }
         }
         Ok(())
@@ -268,18 +277,19 @@ impl<'a> Pump<'a> {
     }
 
     /// Ends planning of the open batch and begins another.
-    fn seal(&mut self) -> Batch {
+    pub(super) fn seal(&mut self) -> Batch {
         let next = self.spare.pop().unwrap_or_else(|| Batch::new(self.tools.config.checkpoint_db));
         let mut batch = std::mem::replace(&mut self.open, next);
         batch.changes = self.planner.held.take_changes();
         batch.deadlines = self.planner.deadlines.take_changes();
+        batch.suspects = std::mem::take(&mut self.planner.suspects);
         batch.after = self.planner.now();
         batch.in_doubt = self.planner.doubt.shards();
         batch
     }
 
     /// Writes the tail of a batch and has it executed. It counts as under way from here on, whatever fails.
-    async fn execute(&mut self, mut flight: Flight) -> Result<(), Error> {
+    pub(super) async fn execute(&mut self, mut flight: Flight) -> Result<(), Error> {
         let sent = self.send_whole(&mut flight).await;
         self.running = Some(flight);
         sent
@@ -356,6 +366,8 @@ impl<'a> Pump<'a> {
                     let why = failure.said.clone().unwrap_or_default();
                     self.planner.refused.extend(identity.map(|identity| (identity, why)));
                 }
+                // Among them may be what an operator asked for: it is set aside again before that is forgotten.
+                self.asked = true;
                 self.rewind(Some(flight.batch)).await
             }
             Verdict::Refused(refusal) => {
@@ -364,6 +376,7 @@ impl<'a> Pump<'a> {
                 self.running = Some(flight);
                 Err(Error::Refused { endpoint, refusal })
             }
+            Verdict::Unpassed(failure) => self.stand_before(flight.batch, failure).await,
             Verdict::Gone => Err(Error::CheckpointGone { endpoint: endpoint() }),
             Verdict::Torn(said) => Err(Error::Torn { endpoint: endpoint(), said }),
         }
@@ -403,11 +416,16 @@ impl<'a> Pump<'a> {
         self.status.late_renewals(late as u64);
         let aftermath = self.planner.aftermath(&batch, failures);
         self.recycle(batch);
-        if failures.is_empty() {
-            return Ok(());
+        let tried = std::mem::take(&mut self.tried);
+        if !failures.is_empty() {
+            self.rewind(None).await?;
+            self.deal_with(aftermath)?;
         }
-        self.rewind(None).await?;
-        self.deal_with(aftermath)
+        self.settle(tried);
+        if phase_changed && self.executed.resync.is_none() {
+            self.clear_suspects();
+        }
+        Ok(())
     }
 
     fn judge_up_to(&mut self, position: Position) {
@@ -436,7 +454,7 @@ impl<'a> Pump<'a> {
 // === impl Flight ===
 
 impl Flight {
-    fn of(batch: Batch) -> Self {
+    pub(super) fn of(batch: Batch) -> Self {
         Self { works: batch.has_work(), batch, answered: 0, refused: Vec::new() }
     }
 }

@@ -68,6 +68,9 @@ impl Pump<'_> {
             self.recycle(batch);
         }
         self.open.reset();
+        self.planner.suspects.clear();
+        self.tried.clear();
+        self.unsettled = true;
         self.barrier = None;
         self.input.clear();
         let mut progress = self.executed.clone();

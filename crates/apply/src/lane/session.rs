@@ -111,16 +111,16 @@ impl Lane {
     }
 
     async fn open(&mut self) -> Result<Standing, Error> {
-        let Self { scope, names, tools, memory, .. } = self;
+        let Self { scope, names, tools, memory, random, .. } = self;
         let mut link = Link::open(&tools.connector, &tools.config).await?;
         let before = checkpoint::usable(&mut link.connection, scope, names, &tools.config).await?;
         if before.is_none() && memory.had_checkpoint {
             let endpoint = link.connection.endpoint().to_string();
             return Err(Error::CheckpointGone { endpoint });
         }
-        let claimed = (scope.stream.as_str(), memory.owner);
-        let owner = claim::claim(&mut link.connection, names, claimed).await?;
-        memory.owner = Some(owner);
+        let owner =
+            claim::claim(&mut link.connection, names, &scope.stream, &mut memory.claim, random)
+                .await?;
         let checkpoint =
             checkpoint::usable(&mut link.connection, scope, names, &tools.config).await?;
         let description = tools.journal.describe().await?;

@@ -11,6 +11,7 @@ use super::Scope;
 use crate::error::Error;
 use crate::plan::Counts;
 use crate::progress::Progress;
+use crate::quarantine::suspects::Suspects;
 
 /// What a lane does at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub(crate) struct LaneStatus {
     letters: Counter,
     repeated: Counter,
     filtered: Counter,
-    suspects: Counter,
+    suspects: Gauge,
     removed: Counter,
     quarantined: Gauge,
     expiry_held: Gauge,
@@ -81,7 +82,7 @@ impl LaneStatus {
             letters: node.counter("dead_letters"),
             repeated: node.counter("repeated_events"),
             filtered: node.counter("filtered_changes"),
-            suspects: node.counter("suspect_keys"),
+            suspects: node.gauge("suspect_keys"),
             removed: node.counter("removed_keys"),
             quarantined: node.gauge("quarantined_keys"),
             expiry_held: node.gauge("expiry_held"),
@@ -174,9 +175,13 @@ impl LaneStatus {
         self.filtered.add(counts.filtered);
     }
 
-    /// Counts keys that cannot be judged.
-    pub(crate) fn suspects(&self, keys: u64) {
-        self.suspects.add(keys);
+    /// Shows which keys cannot be judged.
+    pub(crate) fn suspects(&self, suspects: &Suspects) {
+        self.suspects.set(i64::try_from(suspects.count()).unwrap_or(i64::MAX));
+        match suspects.is_empty() {
+            true => self.node.unset("suspects"),
+            false => self.node.set("suspects", suspects.shown()),
+        }
     }
 
     /// Counts keys that a sweep removed, or that lost their value early.

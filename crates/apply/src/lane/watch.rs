@@ -1,5 +1,6 @@
 //! What a session writes about itself: our own keys beside the checkpoint, where to read from, its lag.
 
+use bytes::Bytes;
 use wire::resp::encode::Decimal;
 
 use super::pump::Pump;
@@ -8,17 +9,21 @@ use crate::batch::Batch;
 use crate::error::Error;
 use crate::limits;
 use crate::progress::Progress;
+use crate::quarantine::set::Spot;
+use crate::quarantine::shelf::Word;
+use crate::quarantine::suspects::Suspects;
 
 // === impl Pump ===
 
 impl Pump<'_> {
     /// What the batch does to the set of held keys at the destination, or all of our keys where it removes them.
-    pub(super) fn write_held(&self, batch: &mut Batch) {
+    pub(super) fn write_held(&mut self, batch: &mut Batch) {
+        self.write_suspects(batch);
         let key = &self.names.quarantine;
         if batch.loses_own || self.anew {
             let owner = Decimal::from(self.owner);
             batch.own([b"SET".as_slice(), &self.names.owner, owner.as_ref()]);
-            batch.own([b"DEL".as_slice(), key]);
+            batch.own([b"DEL".as_slice(), key, &self.names.requests]);
             for (spot, why) in self.planner.held.iter() {
                 batch.own([b"HSET".as_slice(), key, &spot.field(), why]);
             }
@@ -28,9 +33,59 @@ impl Pump<'_> {
             let field = change.spot.field();
             match change.held {
                 true => batch.own([b"HSET".as_slice(), key, &field, &change.why]),
-                false => batch.own([b"HDEL".as_slice(), key, &field]),
+                false => {
+                    batch.own([b"HDEL".as_slice(), key, &field]);
+                    self.write_request(batch, &change.spot, &field);
+                }
             }
             batch.changes.push(change);
+        }
+    }
+
+    /// The suspects that the batch has found, or all of them where it removes the list.
+    fn write_suspects(&mut self, batch: &mut Batch) {
+        let key = &self.names.suspects;
+        if self.anew {
+            batch.own([b"DEL".as_slice(), key]);
+            self.suspects = Suspects::default();
+        }
+        let found = std::mem::take(&mut batch.suspects);
+        let position = batch.after.applied.first().copied().unwrap_or_default();
+        let why = Bytes::from(format!("nobody has read what became of a change before {position}"));
+        let news: Vec<_> =
+            found.into_iter().filter_map(|spot| self.suspects.add(spot, &why)).collect();
+        if !news.is_empty() {
+            tracing::warn!(
+                keys = self.suspects.shown(),
+                "keys are suspect after a crash: compare them with the source"
+            );
+        }
+        let all = batch.loses_own.then(|| self.suspects.fields());
+        for (field, why) in all.into_iter().flatten().chain(news) {
+            batch.own([b"HSET".as_slice(), key, &field, &why]);
+        }
+        self.status.suspects(&self.suspects);
+    }
+
+    /// Every key has been written anew.
+    pub(super) fn clear_suspects(&mut self) {
+        if !self.suspects.is_empty() {
+            self.suspects = Suspects::default();
+            self.status.suspects(&self.suspects);
+            self.open.own([b"DEL".as_slice(), &self.names.suspects]);
+            self.open.urgent = true;
+        }
+    }
+
+    /// A key that is released needs nothing more; one that is tried again is not out of sight before that is judged.
+    fn write_request(&self, batch: &mut Batch, spot: &Spot, field: &[u8]) {
+        let requests = &self.names.requests;
+        match self.tried.contains(spot) {
+            true => {
+                let word = Word::Tried.text();
+                batch.own([b"HSET".as_slice(), requests, field, word.as_bytes()]);
+            }
+            false => batch.own([b"HDEL".as_slice(), requests, field]),
         }
     }
 
@@ -64,14 +119,6 @@ impl Pump<'_> {
         self.look_at_deadlines();
         self.status.left_out(&std::mem::take(&mut self.planner.counts));
         self.status.applied(&self.executed);
-        let suspects = std::mem::take(&mut self.planner.suspects);
-        if !suspects.is_empty() {
-            tracing::warn!(
-                keys = suspects.len(),
-                "keys are suspect after a crash: compare them with the source"
-            );
-            self.status.suspects(suspects.len() as u64);
-        }
         if self.running.is_none() && self.waiting.is_none() {
             self.open.urgent |= self.lags || self.planner.now() != self.executed;
         }

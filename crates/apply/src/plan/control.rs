@@ -67,6 +67,9 @@ impl Planner {
             false if rules.filters.db(place.db) => vec![rules.mapping.target(place.db)],
             false => Vec::new(),
         };
+        // A database that is not there holds nothing: what came for it was set aside.
+        self.held.release_where(|spot| spot.db >= rules.databases && targets.contains(&spot.db));
+        targets.retain(|db| *db < rules.databases);
         targets.sort_unstable();
         targets.dedup();
         for db in targets {

@@ -6,11 +6,12 @@
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
-use event::{Body, Change, Command, Event};
+use event::{Body, Change, Command, Event, Shard};
 
 use super::keys::Roles;
 use super::{Place, Planner};
 use crate::batch::{Batch, Judge, Sent};
+use crate::error::Error;
 use crate::quarantine::Draft;
 use crate::quarantine::set::Spot;
 
@@ -146,6 +147,24 @@ impl Planner {
             taint(states, &draft);
             drafts.push(draft);
         }
+    }
+
+    /// Applies once more what was executed and not judged before a crash, where that is safe.
+    pub(super) fn settle_doubt(&mut self, shard: Shard, batch: &mut Batch) -> Result<(), Error> {
+        let settled = self.doubt.settle(shard);
+        for (db, key) in settled.suspects.into_iter().filter(|(db, key)| self.rules.takes(*db, key))
+        {
+            let spot = Spot { db: self.rules.mapping.target(db), key };
+            // What was set aside has not been executed.
+            if !self.held.contains(spot.db, &spot.key) {
+                self.suspects.push(spot);
+            }
+        }
+        batch.urgent = true;
+        for again in settled.again {
+            self.plan_again(&again.record, again.change, batch)?;
+        }
+        Ok(())
     }
 
     /// The keys of the destination whose values one change needs, or leaves its mark on.

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::limits;
 
 /// A key of the destination.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Spot {
     /// Database of the destination.
     pub(crate) db: u32,

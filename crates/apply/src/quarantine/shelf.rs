@@ -12,6 +12,7 @@ use runtime::Clock;
 use wire::resp::reply::Reply;
 
 use super::set::Spot;
+use super::suspects::Suspects;
 use crate::config::Config;
 use crate::error::Error;
 use crate::lane::Link;
@@ -43,8 +44,41 @@ pub struct HeldKey {
     pub key: Bytes,
     /// Where in the source's history it was set aside, and why.
     pub why: String,
-    /// What has been asked for and not been done yet.
-    pub asked: Option<Ask>,
+    /// What has been asked for, if anything, and what became of it.
+    pub answer: Option<Answer>,
+}
+
+/// A key of which nobody knows whether a change of it was executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspect {
+    /// Database of the destination.
+    pub db: u32,
+    /// The key.
+    pub key: Bytes,
+    /// Where in the source's history that was.
+    pub why: String,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It has not been looked at yet, or is being done.
+    Waiting(Ask),
+    /// It cannot be done, and why. A new request takes its place.
+    Refused(String),
+}
+
+/// What is stored for one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
+    /// It is to be done.
+    Ask(Ask),
+    /// Its letters were executed; nobody has read yet what became of them.
+    Tried,
+    /// It cannot be done.
+    Refused(String),
+    /// It is no request of ours.
+    Unknown(String),
 }
 
 /// What may be asked for.
@@ -91,17 +125,82 @@ impl Shelf {
             for (field, why) in hash(&mut self.link, &names.quarantine).await? {
                 let Some(Spot { db, key }) = Spot::parse(&field) else { continue };
                 let asked = asked.iter().find(|(other, _)| *other == field);
-                let asked = asked.and_then(|(_, word)| Ask::parse(word));
                 keys.push(HeldKey {
                     db,
                     key,
                     why: String::from_utf8_lossy(&why).into_owned(),
-                    asked,
+                    answer: asked.and_then(|(_, word)| Word::parse(word).answer()),
                 });
             }
         }
         keys.sort_by(|one, other| (one.db, &one.key).cmp(&(other.db, &other.key)));
         Ok(keys)
+    }
+
+    /// Requests that were refused although, or because, no such key is set aside: what was asked about, as it is
+    /// stored (database, colon, key), and why nothing was done.
+    ///
+    /// # Errors
+    /// What the destination refused.
+    pub async fn strays(&mut self) -> Result<Vec<(Bytes, String)>, Error> {
+        let mut strays = Vec::new();
+        for names in &self.lanes {
+            let held = hash(&mut self.link, &names.quarantine).await?;
+            for (field, word) in hash(&mut self.link, &names.requests).await? {
+                let known = held.iter().any(|(other, _)| *other == field);
+                if let (false, Word::Refused(why)) = (known, Word::parse(&word)) {
+                    strays.push((field, why));
+                }
+            }
+        }
+        strays.sort();
+        Ok(strays)
+    }
+
+    /// Suspects by database and key, and how many there are that are not listed.
+    ///
+    /// # Errors
+    /// What the destination refused.
+    pub async fn suspects(&mut self) -> Result<(Vec<Suspect>, u64), Error> {
+        let (mut found, mut more) = (Vec::new(), 0);
+        for names in &self.lanes {
+            let suspects = Suspects::read(hash(&mut self.link, &names.suspects).await?);
+            more += suspects.more();
+            found.extend(suspects.iter().map(|(spot, why)| Suspect {
+                db: spot.db,
+                key: spot.key.clone(),
+                why: String::from_utf8_lossy(why).into_owned(),
+            }));
+        }
+        found.sort_by(|one, other| (one.db, &one.key).cmp(&(other.db, &other.key)));
+        Ok((found, more))
+    }
+
+    /// Takes a key off the list of suspects: somebody has looked at it. Says whether it was there.
+    ///
+    /// # Errors
+    /// What the destination refused.
+    pub async fn forget_suspect(&mut self, db: u32, key: &Bytes) -> Result<bool, Error> {
+        let field = Spot { db, key: key.clone() }.field();
+        let mut there = false;
+        for names in &self.lanes {
+            let forget: [&[u8]; 3] = [b"HDEL", &names.suspects, &field];
+            there |= self.link.connection.call(forget).await?.as_int() == Some(1);
+        }
+        Ok(there)
+    }
+
+    /// Empties the list of suspects. Says whether anything was in it.
+    ///
+    /// # Errors
+    /// What the destination refused.
+    pub async fn forget_suspects(&mut self) -> Result<bool, Error> {
+        let mut there = false;
+        for names in &self.lanes {
+            let forget: [&[u8]; 2] = [b"DEL", &names.suspects];
+            there |= self.link.connection.call(forget).await?.as_int() == Some(1);
+        }
+        Ok(there)
     }
 
     /// Asks for something to be done about a key. Says whether the key is set aside at all.
@@ -113,8 +212,8 @@ impl Shelf {
         for names in &self.lanes {
             let held: [&[u8]; 3] = [b"HEXISTS", &names.quarantine, &field];
             if self.link.connection.call(held).await?.as_int() == Some(1) {
-                let word = ask.word().as_bytes();
-                let put: [&[u8]; 4] = [b"HSET", &names.requests, &field, word];
+                let word = Word::Ask(ask).text();
+                let put: [&[u8]; 4] = [b"HSET", &names.requests, &field, word.as_bytes()];
                 self.link.connection.call(put).await?;
                 return Ok(true);
             }
@@ -193,9 +292,58 @@ impl Ask {
             Self::Discard => "discard",
         }
     }
+}
+
+// === impl Word ===
+
+impl Word {
+    /// How it is stored.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Ask(ask) => ask.word().to_owned(),
+            Self::Tried => TRIED.to_owned(),
+            Self::Refused(why) => format!("{REFUSED}{why}"),
+            Self::Unknown(text) => text.clone(),
+        }
+    }
 
     /// Reads what is stored.
-    pub(crate) fn parse(word: &[u8]) -> Option<Self> {
-        [Self::Retry, Self::Discard].into_iter().find(|ask| ask.word().as_bytes() == word)
+    pub(crate) fn parse(word: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(word).into_owned();
+        let ask = [Ask::Retry, Ask::Discard].into_iter().find(|ask| ask.word() == text);
+        match (ask, text.strip_prefix(REFUSED)) {
+            (Some(ask), _) => Self::Ask(ask),
+            (None, Some(why)) => Self::Refused(why.to_owned()),
+            (None, None) if text == TRIED => Self::Tried,
+            (None, None) => Self::Unknown(text),
+        }
+    }
+
+    fn answer(self) -> Option<Answer> {
+        match self {
+            Self::Ask(ask) => Some(Answer::Waiting(ask)),
+            Self::Tried => Some(Answer::Waiting(Ask::Retry)),
+            Self::Refused(why) => Some(Answer::Refused(why)),
+            Self::Unknown(_) => None,
+        }
+    }
+}
+
+/// The word of a request whose letters were executed.
+const TRIED: &str = "tried";
+/// How the word of a refused request begins.
+const REFUSED: &str = "refused ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stored_reads_back() {
+        let refused = Word::Refused("too much".to_owned());
+        for word in [Word::Ask(Ask::Retry), Word::Ask(Ask::Discard), Word::Tried, refused] {
+            assert_eq!(Word::parse(word.text().as_bytes()), word);
+        }
+        assert_eq!(Word::parse(b"fly"), Word::Unknown("fly".to_owned()));
     }
 }

@@ -3,9 +3,10 @@
 use anyhow::Result;
 use apply::filter::{Filters, Glob, KeyPattern, Rule};
 use apply::mapping::DbMapping;
-use apply::{Config, Error, Inexact};
+use apply::{BuildError, Config, Error, Inexact};
 use bytes::Bytes;
 use event::control::Control;
+use runtime::Classified;
 use testkit::Kind;
 
 use crate::harness::{Bench, checkpoint};
@@ -221,5 +222,65 @@ async fn a_flush_spares_another_stream() -> Result<()> {
     let error = service.failed().await?;
     assert!(matches!(error, Error::Inexact { .. }), "{error}");
     assert!(bench.get(&other)?.is_some());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mapping_to_a_database_that_is_not_there_is_refused_at_the_start() -> Result<()> {
+    let bench = Bench::streaming(Kind::Redis7_0).await?;
+    let mappings = [DbMapping::of([(1, 2), (0, 99)])?, DbMapping::all_to(99)];
+    for (mapping, named) in mappings.into_iter().zip(["0:99", "all:99"]) {
+        let config = Config { mapping, ..bench.config() };
+        let Err(BuildError::Start(error)) = bench.build(config).await else { panic!("built") };
+        let text = error.to_string();
+        assert!(text.contains(named) && text.contains("16 databases"), "{text}");
+        assert!(error.advice().contains("`databases`"), "{}", error.advice());
+    }
+    let mapping = DbMapping::of([(0, 99)])?;
+    let filters =
+        Filters { dbs: Rule { include: vec![1], exclude: Vec::new() }, ..Filters::default() };
+    bench.build(Config { mapping, filters, ..bench.config() }).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_the_destination_lacks_is_set_aside_and_its_flush_harms_no_other()
+-> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.command("SET kept 1").await?;
+    bench.feed.db = 20;
+    bench.feed.command("SET far 1").await?;
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    service.shows("quarantined_keys", "1")?;
+    bench.feed.control(Control::Flush { all: false }).await?;
+    bench.caught_up()?;
+    service.shows("quarantined_keys", "0")?;
+    assert_eq!(keys(&mut bench, 0)?, ["kept"]);
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_of_whole_databases_while_it_executes_is_never_passed() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.commands(&["SET a 1", "INCR n"]).await?;
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    let before = bench.feed.position();
+    // The destination finds out only while it executes.
+    bench.feed.control(Control::SwapDb { first: 0, second: 20 }).await?;
+    bench.feed.command("INCR n").await?;
+    let error = service.failed().await?;
+    assert!(matches!(error, Error::NotAllowed { command: "SWAPDB", .. }), "{error}");
+    assert!(error.advice().contains("start again"), "{}", error.advice());
+    let stands = checkpoint(&mut bench.client)?.expect("a checkpoint");
+    assert_eq!(stands.applied[0].position, before);
+    assert_eq!(bench.get("n")?.as_deref(), Some("1"));
+    assert_eq!(apply::quarantine::letters(&bench.letters).await?.len(), 0);
+    // The next start meets it again.
+    let again = bench.start().await?.failed().await?;
+    assert!(matches!(again, Error::NotAllowed { command: "SWAPDB", .. }), "{again}");
+    assert_eq!(bench.get("n")?.as_deref(), Some("1"));
     Ok(())
 }

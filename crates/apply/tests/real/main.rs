@@ -4,6 +4,7 @@
     reason = "a test that indexes past the end fails, as it should"
 )]
 
+mod access;
 mod basics;
 mod crash;
 mod databases;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use apply::quarantine::{Ask, Lanes, Shelf};
+use apply::quarantine::{Answer, Ask, Lanes, Shelf};
 use bytes::Bytes;
 use journal::MemoryJournal;
 use testkit::{Kind, eventually};
@@ -209,6 +209,235 @@ async fn a_retry_that_fails_again_leaves_the_key_where_it_was() -> Result<()> {
     bench.feed.command("INCR bad").await?;
     bench.caught_up()?;
     assert_eq!(bench.get("bad")?.as_deref(), Some("6"));
+    service.stop().await?;
+    Ok(())
+}
+
+/// What is asked for, or was answered, by field.
+fn requests(client: &mut testkit::Client) -> Result<Vec<(String, String)>> {
+    let Some(name) = client.cmd(&["KEYS", "*:requests"])?.array()?.pop() else {
+        return Ok(Vec::new());
+    };
+    let all = client.cmd(&["HGETALL", &name.text()?])?.array()?;
+    let texts = all.into_iter().map(testkit::Value::text).collect::<Result<Vec<_>>>()?;
+    Ok(texts.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())
+}
+
+/// A destination that the service may be kept from writing to by taking a right of its user away.
+async fn bench_with_user() -> Result<(Bench, apply::Config)> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.client.cmd(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all"])?;
+    let uri = format!("redis://app:pw@127.0.0.1:{}", bench.server.port());
+    let config = apply::Config::new(redis_io::Endpoint::parse(&uri)?);
+    Ok((bench, config))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_outlives_a_crash_before_its_letters_were_executed() -> Result<()> {
+    let (mut bench, config) = bench_with_user().await?;
+    bench.feed.commands(&["SET n text", "SET given text"]).await?;
+    let service = bench.start_with(config.clone()).await?;
+    bench.caught_up()?;
+    bench.feed.commands(&["INCR n", "INCR n", "INCR given", "SET fine 1"]).await?;
+    bench.caught_up()?;
+    service.shows("quarantined_keys", "2")?;
+    // The cause is gone, but the batch with the letters is refused as a whole, and then the process is killed.
+    bench.client.cmd(&["SET", "n", "5"])?;
+    bench.client.cmd(&["ACL", "SETUSER", "app", "-incr"])?;
+    let mut shelf = shelf(&bench).await?;
+    shelf.ask(0, &Bytes::from_static(b"given"), Ask::Discard).await?;
+    shelf.ask(0, &Bytes::from_static(b"n"), Ask::Retry).await?;
+    eventually(LIMIT, "the letters are refused", || {
+        Ok(service.lane("waiting_for").contains("NOPERM").then_some(()))
+    })?;
+    service.kill();
+    let held = shelf.list().await?;
+    let asked: Vec<_> = held.iter().map(|held| (&held.key[..], held.answer.clone())).collect();
+    assert_eq!(asked.last(), Some(&(b"n".as_slice(), Some(Answer::Waiting(Ask::Retry)))));
+    bench.client.cmd(&["ACL", "SETUSER", "app", "+incr"])?;
+    let service = bench.start_with(config).await?;
+    eventually(LIMIT, "no request is left", || {
+        Ok(requests(&mut bench.client)?.is_empty().then_some(()))
+    })?;
+    assert_eq!(bench.get("n")?.as_deref(), Some("7"));
+    assert!(shelf.list().await?.is_empty());
+    bench.feed.command("INCR n").await?;
+    bench.caught_up()?;
+    assert_eq!(bench.get("n")?.as_deref(), Some("8"));
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_is_done_once_however_often_its_connection_is_killed() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.command("SET n text").await?;
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    let (mut shelf, mut killer) = (shelf(&bench).await?, bench.server.client()?);
+    for round in 1..=8_i64 {
+        bench.client.cmd(&["SET", "n", "text"])?;
+        bench.feed.commands(&["INCR n", "INCR n", "INCR n"]).await?;
+        bench.caught_up()?;
+        service.shows("quarantined_keys", "1")?;
+        bench.client.cmd(&["SET", "n", "0"])?;
+        assert!(shelf.ask(0, &Bytes::from_static(b"n"), Ask::Retry).await?);
+        let mut killed = Vec::new();
+        eventually(LIMIT, format!("the retry of round {round} is done"), || {
+            let list = bench.client.cmd(&["CLIENT", "LIST"])?.text()?;
+            let of_lane = |line: &&str| line.contains("name=keyferry:");
+            let id = list.lines().find(of_lane).and_then(|line| line.split(' ').next());
+            // Each once: it dies somewhere between its first command and its last.
+            let found = id.unwrap_or_default().trim_start_matches("id=").to_owned();
+            if !found.is_empty() && killed.len() < 3 && !killed.contains(&found) {
+                killer.ask(&["CLIENT", "KILL", "ID", &found])?;
+                killed.push(found);
+            }
+            Ok((bench.get("n")? != Some("0".to_owned())).then_some(()))
+        })?;
+        service.shows("quarantined_keys", "0")?;
+        assert_eq!(bench.get("n")?.as_deref(), Some("3"), "round {round}");
+    }
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_done_is_answered() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.commands(&["SET bad text", "INCR bad", "SET free 1"]).await?;
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    service.shows("quarantined_keys", "1")?;
+    let hash = bench.client.cmd(&["KEYS", "*:quarantine"])?.array()?.remove(0).text()?;
+    let name = format!("{hash}:requests");
+    bench.client.cmd(&["HSET", &name, "0:free", "retry", "0:bad", "fly", "nonsense", "retry"])?;
+    eventually(LIMIT, "every request is answered", || {
+        let answers = requests(&mut bench.client)?;
+        Ok(answers.iter().all(|(_, said)| said.starts_with("refused ")).then_some(()))
+    })?;
+    let mut shelf = shelf(&bench).await?;
+    let held = shelf.list().await?;
+    assert!(
+        matches!(&held[0].answer, Some(Answer::Refused(why)) if why.contains("fly")),
+        "{:?}",
+        held[0].answer
+    );
+    let strays = shelf.strays().await?;
+    assert_eq!(strays.len(), 2);
+    assert!(strays.iter().any(|(name, why)| &name[..] == b"0:free" && why.contains("not")));
+    // A new request takes the place of the answer.
+    shelf.ask(0, &Bytes::from_static(b"bad"), Ask::Discard).await?;
+    service.shows("quarantined_keys", "0")?;
+    assert!(shelf.list().await?.is_empty());
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_whose_letters_are_nowhere_is_refused_and_the_key_stays() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.commands(&["SET bad text", "INCR bad"]).await?;
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    service.stop().await?;
+    bench.letters = MemoryJournal::new("letters", 1);
+    let service = bench.start().await?;
+    let mut shelf = shelf(&bench).await?;
+    shelf.ask(0, &Bytes::from_static(b"bad"), Ask::Retry).await?;
+    eventually(LIMIT, "the request is answered", || {
+        let answers = requests(&mut bench.client)?;
+        Ok(answers.first().is_some_and(|(_, said)| said.starts_with("refused ")).then_some(()))
+    })?;
+    let held = shelf.list().await?;
+    let Some(Answer::Refused(why)) = &held[0].answer else { panic!("{:?}", held[0].answer) };
+    assert!(why.contains("data directory"), "{why}");
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_that_the_destination_does_not_know_ends() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.commands(&["MYMODULE.PUT odd v", "SET fine v"]).await?;
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    let mut shelf = shelf(&bench).await?;
+    let before = letters(&bench.letters).await?.len();
+    shelf.ask(0, &Bytes::from_static(b"odd"), Ask::Retry).await?;
+    eventually(LIMIT, "the request is answered", || {
+        let asked = bench.client.cmd(&["KEYS", "*:requests"])?.array()?;
+        Ok(asked.is_empty().then_some(()))
+    })?;
+    bench.feed.commands(&["INCR n", "INCR n"]).await?;
+    bench.caught_up()?;
+    assert_eq!(bench.get("n")?.as_deref(), Some("2"));
+    assert_eq!(shelf.list().await?.len(), 1);
+    assert_eq!(letters(&bench.letters).await?.len(), before + 1);
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn suspects_are_listed_by_key_until_somebody_has_looked() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.command("SET before 1").await?;
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    service.stop().await?;
+    let before = crate::harness::checkpoint(&mut bench.client)?.expect("a checkpoint");
+    bench.feed.commands(&["SET whole 1", "INCR n", "RPUSH \u{1f600} a", "INCR bad"]).await?;
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    service.stop().await?;
+    // As if the process had died before it read the replies to the last batch.
+    let mut found = crate::harness::checkpoint(&mut bench.client)?.expect("a checkpoint");
+    found.applied[0].judged = before.applied[0].position;
+    found.read_from = before.read_from;
+    let mut bytes = bytes::BytesMut::new();
+    event::codec::checkpoint::encode(&found, &mut bytes)?;
+    let name = event::names::checkpoint(wire::slot::Slot::new(0).expect("a slot"), "shop");
+    bench.client.cmd(&[b"SET".as_slice(), name.as_bytes(), &bytes])?;
+    for restarts in 0..2 {
+        let service = bench.start().await?;
+        bench.feed.command("SET other 1").await?;
+        bench.caught_up()?;
+        service.shows("suspect_keys", "3")?;
+        let shown = service.lane("suspects");
+        assert!(shown.contains("db 0 n") && shown.contains("\\xf0"), "{restarts}: {shown}");
+        service.stop().await?;
+    }
+    let mut shelf = shelf(&bench).await?;
+    let (suspects, more) = shelf.suspects().await?;
+    let keys: Vec<&[u8]> = suspects.iter().map(|suspect| &suspect.key[..]).collect();
+    assert_eq!(keys, [b"bad".as_slice(), b"n", "\u{1f600}".as_bytes()]);
+    assert_eq!(more, 0);
+    assert!(suspects[0].why.contains("nobody has read"), "{}", suspects[0].why);
+    assert_eq!(bench.get("n")?.as_deref(), Some("1"));
+    let service = bench.start().await?;
+    assert!(shelf.forget_suspect(0, &Bytes::from_static(b"n")).await?);
+    service.shows("suspect_keys", "2")?;
+    assert!(shelf.forget_suspects().await?);
+    service.shows("suspect_keys", "0")?;
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_whose_replies_nobody_has_read_makes_its_key_a_suspect() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.commands(&["SET bad text", "INCR bad"]).await?;
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    service.stop().await?;
+    let hash = bench.client.cmd(&["KEYS", "*:quarantine"])?.array()?.remove(0).text()?;
+    // As if the process had died right behind the EXEC of a retry.
+    bench.client.cmd(&["DEL", &hash])?;
+    bench.client.cmd(&["HSET", &format!("{hash}:requests"), "0:bad", "tried"])?;
+    let service = bench.start().await?;
+    service.shows("suspect_keys", "1")?;
+    assert_eq!(service.lane("suspects"), "db 0 bad");
+    assert_eq!(requests(&mut bench.client)?, []);
     service.stop().await?;
     Ok(())
 }

@@ -2,17 +2,17 @@
 //!
 //! What is asked for is stored at the destination and done by the running bridge, or by the next one that starts.
 
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use apply::quarantine::{Ask, HeldKey, Lanes, Shelf, letters};
+use apply::quarantine::{Answer, Ask, HeldKey, Lanes, Shelf, Suspect, letters};
 use bytes::Bytes;
 use clap::ArgMatches;
 use event::quarantine::Letter;
 use event::{codec, text};
 use journal::local::{LocalJournal, LocalParts, ReadOnlyConfig};
 use runtime::{Clock, SystemClock};
+use serde_json::json;
 
 use crate::exit::{self, Exit, Failure};
 use crate::options::layers::Values;
@@ -71,17 +71,36 @@ impl Place {
         // The embedded journal is totally ordered: one lane applies all of it.
         let clock = Arc::clone(&self.clock);
         let shelf = Shelf::open(&self.config, &self.stream, Lanes::One, clock).await;
-        shelf.map_err(|error| Failure::at_start(exit::of_apply(&error), &error))
+        shelf.map_err(failed)
     }
 
     async fn list(&self) -> Result<(), Failure> {
-        let keys = self.shelf().await?.list().await;
-        let keys = keys.map_err(|error| Failure::at_start(exit::of_apply(&error), &error))?;
+        let mut shelf = self.shelf().await?;
+        let (keys, strays) =
+            (shelf.list().await.map_err(failed)?, shelf.strays().await.map_err(failed)?);
+        let (suspects, more) = shelf.suspects().await.map_err(failed)?;
         for key in &keys {
             output::print(&if self.json { key_json(key) } else { key_line(key) })?;
         }
         if keys.is_empty() && !self.json {
             output::print("no key is in quarantine")?;
+        }
+        for suspect in &suspects {
+            let shown = if self.json { suspect_json(suspect) } else { suspect_line(suspect) };
+            output::print(&shown)?;
+        }
+        if more > 0 {
+            let line = format!("and {more} more keys are suspect that are not listed");
+            output::print(&if self.json {
+                json!({ "suspects_not_listed": more }).to_string()
+            } else {
+                line
+            })?;
+        }
+        for (field, why) in &strays {
+            let (field, json) = (shown(field), json!({ "request": shown(field), "refused": why }));
+            let line = format!("request about {field}: cannot be done: {why}");
+            output::print(&if self.json { json.to_string() } else { line })?;
         }
         Ok(())
     }
@@ -99,9 +118,14 @@ impl Place {
 
     async fn ask(&self, matches: &ArgMatches, ask: Ask) -> Result<(), Failure> {
         let mut shelf = self.shelf().await?;
-        let failed = |error: apply::Error| Failure::at_start(exit::of_apply(&error), &error);
-        let named = matches.get_one::<String>("key").map(|key| Bytes::from(key.clone()));
+        let named = matches.get_one::<String>("key").map(|text| key_named(text)).transpose()?;
         let db = matches.get_one::<u32>("db").copied().unwrap_or(0);
+        if named.is_none()
+            && ask == Ask::Discard
+            && shelf.forget_suspects().await.map_err(failed)?
+        {
+            output::print("forgot which keys are suspect")?;
+        }
         let keys = match named {
             Some(key) => vec![(db, key)],
             None => {
@@ -110,34 +134,68 @@ impl Place {
             }
         };
         for (db, key) in &keys {
-            if !shelf.ask(*db, key, ask).await.map_err(failed)? {
+            let suspect =
+                ask == Ask::Discard && shelf.forget_suspect(*db, key).await.map_err(failed)?;
+            if suspect {
+                output::print(&format!("db {db} {}: no longer suspect", shown(key)))?;
+            }
+            if shelf.ask(*db, key, ask).await.map_err(failed)? {
+                output::print(&format!(
+                    "db {db} {}: asked for; the running bridge does it, or the next to start",
+                    shown(key)
+                ))?;
+            } else if !suspect {
                 return Err(Failure::usage(format!(
                     "db {db} key {} is not in quarantine",
                     shown(key)
                 )));
             }
-            output::print(&format!(
-                "db {db} {}: asked for; the running bridge does it, or the next to start",
-                shown(key)
-            ))?;
         }
         Ok(())
     }
 }
 
+fn failed(error: apply::Error) -> Failure {
+    Failure::at_start(exit::of_apply(&error), &error)
+}
+
+/// The key that an argument names.
+fn key_named(text: &str) -> Result<Bytes, Failure> {
+    let key = text::unquoted(text);
+    key.map(Bytes::from).map_err(|error| Failure::usage(format!("--key {text}: {error}")))
+}
+
 fn key_line(key: &HeldKey) -> String {
-    let asked = match key.asked {
-        Some(Ask::Retry) => " (retry asked for)",
-        Some(Ask::Discard) => " (discard asked for)",
-        None => "",
+    let asked = match &key.answer {
+        Some(Answer::Waiting(Ask::Retry)) => " (retry asked for)".to_owned(),
+        Some(Answer::Waiting(Ask::Discard)) => " (discard asked for)".to_owned(),
+        Some(Answer::Refused(why)) => format!(" (what was asked for cannot be done: {why})"),
+        None => String::new(),
     };
     format!("db {} {}: set aside at {}{asked}", key.db, shown(&key.key), key.why)
 }
 
 fn key_json(key: &HeldKey) -> String {
-    let asked = key.asked.map(|ask| format!("{ask:?}").to_lowercase());
-    serde_json::json!({ "db": key.db, "key": shown(&key.key), "why": key.why, "asked": asked })
-        .to_string()
+    let (asked, refused) = match &key.answer {
+        Some(Answer::Waiting(ask)) => (Some(format!("{ask:?}").to_lowercase()), None),
+        Some(Answer::Refused(why)) => (None, Some(why)),
+        None => (None, None),
+    };
+    let fields = json!({
+        "db": key.db, "key": shown(&key.key), "why": key.why, "asked": asked, "refused": refused,
+    });
+    fields.to_string()
+}
+
+fn suspect_line(suspect: &Suspect) -> String {
+    format!("db {} {}: suspect: {}", suspect.db, shown(&suspect.key), suspect.why)
+}
+
+fn suspect_json(suspect: &Suspect) -> String {
+    let fields = json!({
+        "db": suspect.db, "key": shown(&suspect.key), "why": suspect.why, "suspect": true,
+    });
+    fields.to_string()
 }
 
 fn letter_text(letter: &Letter, json: bool) -> String {
@@ -151,7 +209,7 @@ fn letter_text(letter: &Letter, json: bool) -> String {
     if json {
         let event =
             serde_json::from_str(&shown_event).unwrap_or(serde_json::Value::String(shown_event));
-        let fields = serde_json::json!({
+        let fields = json!({
             "db": letter.db, "keys": keys, "why": letter.why, "written_ms": letter.written_ms,
             "change": letter.change, "event": event,
         });
@@ -160,11 +218,7 @@ fn letter_text(letter: &Letter, json: bool) -> String {
     format!("db {} {}: {}\n  {shown_event}", letter.db, keys.join(" "), letter.why)
 }
 
-/// A key as a person can read it: printable ASCII, the rest escaped.
+/// A key as a person can read it, and as `--key` takes it.
 fn shown(key: &[u8]) -> String {
-    let mut text = String::with_capacity(key.len());
-    for byte in key.escape_ascii() {
-        text.write_char(char::from(byte)).expect("a string takes every character");
-    }
-    text
+    text::Quoted(key).to_string()
 }

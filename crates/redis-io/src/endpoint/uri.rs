@@ -120,7 +120,7 @@ fn tcp(rest: &str, tls: Option<TlsSettings>) -> Result<Endpoint, BadUriKind> {
         }
         None => None,
     };
-    Ok(Endpoint { address, credentials, tls, db })
+    Ok(Endpoint { address, credentials, passwords: None, tls, db })
 }
 
 fn unix(rest: &str) -> Result<Endpoint, BadUriKind> {

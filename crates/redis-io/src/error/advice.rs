@@ -15,7 +15,7 @@ impl Classified for Error {
             Self::TlsSettings { .. } | Self::NotRedis { .. } | Self::Unexpected { .. } => {
                 Class::Operator
             }
-            Self::Auth { .. } => Class::Operator,
+            Self::Auth { .. } | Self::Password { .. } => Class::Operator,
             Self::Timeout { .. } | Self::Closed { .. } | Self::Protocol { .. } => Class::Retry,
             Self::Server { refusal, .. } | Self::Psync { refusal, .. } => refusal.class(),
         }
@@ -31,6 +31,9 @@ impl Classified for Error {
             Self::Tls { kind, .. } => kind.advice().to_owned(),
             Self::Auth { kind: AuthKind::NoPermission, said, .. } => said.advice(),
             Self::Auth { kind, .. } => kind.advice().to_owned(),
+            Self::Password { .. } => {
+                "Check that the password file is there and may be read by this account.".to_owned()
+            }
             Self::NotRedis { came, .. } if looks_like_tls(came) => {
                 "The port speaks TLS: use rediss://.".to_owned()
             }

@@ -1,6 +1,7 @@
 //! Exactly once, as a property: whatever batches are lost and wherever a lane begins again, every change of the stream is
 //! executed once and in order.
 
+use event::control::Control;
 use event::fragment;
 use event::group;
 use event::{Change, Group, GroupedChange};
@@ -9,7 +10,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::BatchLimits;
-use crate::plan::Planned;
+use crate::filter::{Filters, KeyPattern, Rule};
+use crate::plan::{Barrier, Planned};
 
 /// What a source does next.
 #[derive(Clone, Debug)]
@@ -22,6 +24,10 @@ enum Step {
     Transaction(usize),
     /// A transaction that needs several records.
     LargeTransaction,
+    /// FLUSHDB, for which a lane first finishes everything before it.
+    Flush,
+    /// A transaction with a FLUSHDB inside.
+    FlushingTransaction,
 }
 
 /// What happens to a lane next.
@@ -35,6 +41,8 @@ enum Fate {
     Restarted,
     /// It was executed, and the process died before it knew.
     ExecutedThenRestarted,
+    /// It was executed, and the process was asked to stop: another goes on where it said that it stood.
+    ExecutedThenStopped,
 }
 
 /// The records of a stream, and the commands that it stands for.
@@ -43,14 +51,26 @@ struct Stream {
     expected: Vec<String>,
     next: Vec<u64>,
     offset: u64,
+    /// Whether keys are filtered: then databases are not emptied.
+    filtered: bool,
 }
+
+/// The keys that a filter leaves out.
+const LEFT_OUT: &str = "key:3";
+/// What is executed for a flush of database 0.
+const FLUSH: &str = "FLUSHDB";
 
 const LARGE: usize = 1_200_000;
 
 impl Stream {
-    fn of(steps: &[Step]) -> Self {
-        let mut stream =
-            Self { entries: Vec::new(), expected: Vec::new(), next: vec![0; 4], offset: 0 };
+    fn of(steps: &[Step], filtered: bool) -> Self {
+        let mut stream = Self {
+            entries: Vec::new(),
+            expected: Vec::new(),
+            next: vec![0; 4],
+            offset: 0,
+            filtered,
+        };
         for partition in 0..4 {
             stream.append(&begin(1, EpochCause::FullResync), partition);
         }
@@ -61,6 +81,8 @@ impl Stream {
                 Step::Large => stream.command(LARGE),
                 Step::Transaction(count) => stream.transaction(*count, 3),
                 Step::LargeTransaction => stream.transaction(4, LARGE / 3),
+                Step::Flush => stream.flush(),
+                Step::FlushingTransaction => stream.flushing_transaction(),
             }
         }
         stream
@@ -68,8 +90,11 @@ impl Stream {
 
     fn words(&mut self, number: usize, bytes: usize) -> String {
         let value = format!("{}:{number}:{}", self.offset, "x".repeat(bytes));
-        let words = format!("APPEND key:{} {value}", self.offset % 7);
-        self.expected.push(words.clone());
+        let key = format!("key:{}", self.offset / 10 % 7);
+        let words = format!("APPEND {key} {value}");
+        if !(self.filtered && key == LEFT_OUT) {
+            self.expected.push(words.clone());
+        }
         words
     }
 
@@ -80,15 +105,39 @@ impl Stream {
         self.append(&event, partition);
     }
 
+    fn flush(&mut self) {
+        self.expect_flush();
+        let flush = Control::Flush { all: false };
+        self.append(&event(at(self.offset), b"", Body::Control(flush)), 0);
+    }
+
+    fn expect_flush(&mut self) {
+        if !self.filtered {
+            self.expected.push(FLUSH.to_owned());
+        }
+    }
+
+    fn change(&mut self, number: usize, bytes: usize) -> GroupedChange {
+        let command = command(&self.words(number, bytes), Effect::Merge, KeyArgs::First);
+        let key = command.args[1].clone();
+        GroupedChange { db: 0, slot: Slot::of_key(&key), key, change: Change::Command(command) }
+    }
+
     fn transaction(&mut self, count: usize, bytes: usize) {
-        let changes: Vec<GroupedChange> = (0..count)
-            .map(|number| {
-                let command = command(&self.words(number, bytes), Effect::Merge, KeyArgs::First);
-                let key = command.args[1].clone();
-                let slot = Slot::of_key(&key);
-                GroupedChange { db: 0, slot, key, change: Change::Command(command) }
-            })
-            .collect();
+        let changes = (0..count).map(|number| self.change(number, bytes)).collect();
+        self.group(changes);
+    }
+
+    fn flushing_transaction(&mut self) {
+        let mut changes = vec![self.change(0, 3)];
+        self.expect_flush();
+        let change = Change::Flush { all: false };
+        changes.push(GroupedChange { db: 0, slot: Slot::of_key(b""), key: Bytes::new(), change });
+        changes.push(self.change(1, 3));
+        self.group(changes);
+    }
+
+    fn group(&mut self, changes: Vec<GroupedChange>) {
         let key = changes[0].key.clone();
         let group =
             Group { changes, partitions: Vec::new(), number: 0, last: true, transaction: true };
@@ -140,36 +189,68 @@ fn head(event: &Event) -> event::codec::Head<'_> {
     }
 }
 
+/// A planner that takes everything, or not all keys.
+fn planner_for(filtered: bool) -> Planner {
+    let pattern = KeyPattern::Prefix(Bytes::from_static(LEFT_OUT.as_bytes()));
+    let exclude = if filtered { vec![pattern] } else { Vec::new() };
+    let keys = Rule { include: Vec::new(), exclude };
+    let config = Config { filters: Filters { keys, ..Filters::default() }, ..config() };
+    planner_of(&config, &facts(7, 2), true)
+}
+
+/// Plans into a batch up to its limits, or up to a barrier. Says whether all that is there was read.
+fn fill(
+    planner: &mut Planner,
+    stream: &Stream,
+    limits: BatchLimits,
+    batch: &mut Batch,
+) -> (bool, Option<Box<Barrier>>) {
+    let records: Vec<&Entry> = stream.from(&planner.now().needed).collect();
+    for record in records {
+        if batch.is_full(limits) {
+            return (false, None);
+        }
+        if let Planned::Barrier(barrier) = planner.plan(record.clone(), batch).unwrap() {
+            return (false, Some(barrier));
+        }
+    }
+    (true, None)
+}
+
 /// Plans and executes until everything has been executed. Gives the commands in the order of their execution.
 fn run(stream: &Stream, limits: BatchLimits, mut fates: impl Iterator<Item = Fate>) -> Vec<String> {
-    let (mut planner, mut done) = (planner(), Vec::new());
+    let (mut planner, mut done) = (planner_for(stream.filtered), Vec::new());
     let mut executed = planner.now();
+    let mut waiting: Option<Box<Barrier>> = None;
     loop {
         let mut batch = Batch::new(0);
-        let mut all_read = true;
-        let records: Vec<&Entry> = stream.from(&planner.now().needed).collect();
-        for record in records {
-            if batch.is_full(limits) {
-                all_read = false;
-                break;
+        let (all_read, barrier) = match waiting.take() {
+            // Everything before it is done.
+            Some(barrier) => {
+                planner.plan_barrier(&barrier, !stream.filtered, &mut batch).unwrap();
+                (false, None)
             }
-            let planned = planner.plan(record.clone(), &mut batch).unwrap();
-            assert!(matches!(planned, Planned::Done));
+            None => fill(&mut planner, stream, limits, &mut batch),
+        };
+        if barrier.is_none() {
+            // What is open is read again with the next batch.
+            planner.rewind(planner.now());
         }
-        // What is open is read again with the next batch.
-        planner.rewind(planner.now());
         if all_read && !batch.has_work() {
             return done;
         }
         let fate = fates.next().unwrap_or(Fate::Executed);
-        if matches!(fate, Fate::Executed | Fate::ExecutedThenRestarted) {
-            done.extend(commands(&batch));
+        if !matches!(fate, Fate::Lost | Fate::Restarted) {
+            done.extend(commands(&batch).into_iter().filter(|words| !words.starts_with("SELECT")));
             executed = planner.now();
         }
         match fate {
-            Fate::Executed => {}
+            Fate::Executed => waiting = barrier,
             Fate::Lost => planner.rewind(executed.clone()),
-            Fate::Restarted | Fate::ExecutedThenRestarted => {
+            Fate::Restarted | Fate::ExecutedThenRestarted | Fate::ExecutedThenStopped => {
+                if matches!(fate, Fate::ExecutedThenStopped) {
+                    assert_eq!(planner.now(), executed, "it says that it stands elsewhere");
+                }
                 let rules = planner.rules.clone();
                 planner = Planner::new(rules, &scope(true), executed.clone(), None);
             }
@@ -183,6 +264,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Large),
         4 => (2..9usize).prop_map(Step::Transaction),
         1 => Just(Step::LargeTransaction),
+        3 => Just(Step::Flush),
+        2 => Just(Step::FlushingTransaction),
     ]
 }
 
@@ -192,6 +275,7 @@ fn fate() -> impl Strategy<Value = Fate> {
         1 => Just(Fate::Lost),
         1 => Just(Fate::Restarted),
         1 => Just(Fate::ExecutedThenRestarted),
+        1 => Just(Fate::ExecutedThenStopped),
     ]
 }
 
@@ -203,8 +287,9 @@ proptest! {
         steps in vec(step(), 0..40),
         fates in vec(fate(), 0..40),
         commands in 1..20usize,
+        filtered in any::<bool>(),
     ) {
-        let stream = Stream::of(&steps);
+        let stream = Stream::of(&steps, filtered);
         let limits = BatchLimits { commands, bytes: 1 << 20 };
         let done = run(&stream, limits, fates.into_iter());
         prop_assert!(done == stream.expected, "{} of {} commands", done.len(), stream.expected.len());
@@ -213,7 +298,8 @@ proptest! {
 
 #[test]
 fn a_transaction_is_never_cut_by_the_limits_of_a_batch() {
-    let stream = Stream::of(&[Step::Command, Step::Transaction(8), Step::LargeTransaction]);
+    let steps = [Step::Command, Step::Transaction(8), Step::LargeTransaction];
+    let stream = Stream::of(&steps, false);
     let mut planner = planner();
     let mut batch = Batch::new(0);
     for record in stream.from(&[0; 4]) {
@@ -225,4 +311,37 @@ fn a_transaction_is_never_cut_by_the_limits_of_a_batch() {
         planner.plan(record.clone(), &mut batch).unwrap();
     }
     assert_eq!(commands(&batch).len(), 4);
+}
+
+#[test]
+fn a_flush_that_waits_is_not_passed_by_a_stop_or_a_failure_beside_it() {
+    for step in [Step::Flush, Step::FlushingTransaction] {
+        let stream = Stream::of(&[Step::Command, step, Step::Command], false);
+        let mut planner = planner();
+        let mut batch = Batch::new(0);
+        let mut barrier = None;
+        for record in stream.from(&[0; 4]) {
+            match planner.plan(record.clone(), &mut batch).unwrap() {
+                Planned::Done => {}
+                Planned::Barrier(found) => {
+                    barrier = Some((found, record.partition, record.offset));
+                    break;
+                }
+            }
+        }
+        let (found, partition, offset) = barrier.expect("the flush waits");
+        // A stop, or the batch that is executed meanwhile, says that the lane stands before it.
+        let stands = planner.now();
+        assert_eq!(stands.needed[usize::from(partition.0)], offset.0);
+        assert!(stands.applied.iter().all(|applied| found.event.position.is_after(applied)));
+        // A failure beside it: it is met again.
+        planner.rewind(stands.clone());
+        let again = stream.from(&stands.needed).find_map(|record| {
+            match planner.plan(record.clone(), &mut Batch::new(0)).unwrap() {
+                Planned::Barrier(again) => Some(again.event.position),
+                Planned::Done => None,
+            }
+        });
+        assert_eq!(again, Some(found.event.position));
+    }
 }

@@ -2,12 +2,14 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use redis_io::tls::{ClientIdentity, TlsVersion};
 use redis_io::{Credentials, Endpoint, TlsSettings};
 use runtime::Secret;
 
 use super::Reader;
+use crate::password_file::PasswordFile;
 
 /// Everybody on the machine may read it.
 const READABLE_BY_ALL: u32 = 0o004;
@@ -28,11 +30,17 @@ impl Reader<'_> {
         let user = self.values.get(&format!("{section}.user")).map(str::to_owned);
         let known = endpoint.credentials().cloned();
         let user = known.as_ref().and_then(|known| known.user.clone()).or(user);
-        let password = known.and_then(|known| known.password).or(password.map(Secret::new));
+        let in_uri = known.and_then(|known| known.password);
+        let rotates = in_uri.is_none() && self.values.get(&format!("{section}.password")).is_none();
+        let password = in_uri.or(password.map(Secret::new));
         if user.is_none() && password.is_none() {
             return endpoint;
         }
-        endpoint.with_credentials(Credentials { user, password })
+        let endpoint = endpoint.with_credentials(Credentials { user, password });
+        match self.values.get(&format!("{section}.password_file")).filter(|_| rotates) {
+            Some(file) => endpoint.with_password_source(Arc::new(PasswordFile(file.into()))),
+            None => endpoint,
+        }
     }
 
     pub(super) fn with_tls(&mut self, endpoint: Endpoint, section: &str) -> Endpoint {

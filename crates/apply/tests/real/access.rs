@@ -1,0 +1,135 @@
+//! Passwords and rights that change while a lane is at work: waited for, with the password read again at every attempt.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use apply::{BuildError, Config, Error, Windows};
+use parking_lot::Mutex;
+use redis_io::{Endpoint, PasswordSource};
+use runtime::{Classified, Secret};
+use testkit::{Kind, eventually};
+
+use crate::harness::{Bench, LIMIT, Service};
+
+/// A password that others change; none: its file is not there at the moment.
+#[derive(Clone, Debug, Default)]
+struct Rotating(Arc<Mutex<Option<String>>>);
+
+// === impl Rotating ===
+
+impl Rotating {
+    fn put(&self, password: Option<&str>) {
+        *self.0.lock() = password.map(str::to_owned);
+    }
+}
+
+impl PasswordSource for Rotating {
+    fn password(&self) -> io::Result<Secret> {
+        let now = self.0.lock().clone();
+        now.map(Secret::new).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such file"))
+    }
+}
+
+/// A destination with a password, and the settings that know where it is told.
+async fn bench(kind: Kind) -> Result<(Bench, Config, Rotating)> {
+    let mut bench = Bench::streaming(kind).await?;
+    bench.client.cmd(&["CONFIG", "SET", "requirepass", "first"])?;
+    let rotating = Rotating::default();
+    rotating.put(Some("first"));
+    let endpoint = Endpoint::parse(&bench.server.uri())?;
+    let endpoint = endpoint.with_password_source(Arc::new(rotating.clone()));
+    Ok((bench, Config::new(endpoint), rotating))
+}
+
+/// Changes the password, and ends the connections that were let in with the one before.
+fn rotate(bench: &mut Bench, password: &str) -> Result<()> {
+    bench.client.cmd(&["CONFIG", "SET", "requirepass", password])?;
+    bench.client.cmd(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])?;
+    Ok(())
+}
+
+fn waiting_for(service: &Service, what: &str) -> Result<()> {
+    eventually(LIMIT, format!("the service waits for {what}"), || {
+        Ok(service.lane("waiting_for").contains(what).then_some(()))
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_is_rotated_is_picked_up() -> Result<()> {
+    for kind in [Kind::Redis6_2, Kind::Redis7_0, Kind::Valkey9_1] {
+        let (mut bench, config, rotating) = bench(kind).await?;
+        let service = bench.start_with(config).await?;
+        bench.feed.command("INCR n").await?;
+        bench.caught_up()?;
+        rotate(&mut bench, "second")?;
+        bench.feed.command("INCR n").await?;
+        waiting_for(&service, "wrong user or password")?;
+        service.shows("phase", "waiting")?;
+        rotating.put(None);
+        waiting_for(&service, "cannot read the password")?;
+        rotating.put(Some("second"));
+        bench.caught_up()?;
+        assert_eq!(bench.get("n")?.as_deref(), Some("2"));
+        // The other order: the file first.
+        rotating.put(Some("third"));
+        rotate(&mut bench, "third")?;
+        bench.feed.command("INCR n").await?;
+        bench.caught_up()?;
+        assert_eq!(bench.get("n")?.as_deref(), Some("3"));
+        service.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_stays_wrong_is_given_up_after_the_window() -> Result<()> {
+    let (mut bench, config, _rotating) = bench(Kind::Redis7_0).await?;
+    let windows = Windows { refused: Duration::from_millis(500), ..Windows::default() };
+    let service = bench.start_with(Config { windows, ..config }).await?;
+    bench.feed.command("INCR n").await?;
+    bench.caught_up()?;
+    rotate(&mut bench, "second")?;
+    let error = service.failed().await?;
+    assert!(matches!(error, Error::GaveUp { .. }) && error.is_denied(), "{error}");
+    assert!(error.advice().contains("password"), "{}", error.advice());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_at_the_start_is_told_at_once() -> Result<()> {
+    let (bench, config, rotating) = bench(Kind::Redis7_0).await?;
+    rotating.put(Some("typo"));
+    let Err(BuildError::Start(error)) = bench.build(config).await else { panic!("built") };
+    assert!(error.is_denied() && !matches!(error, Error::GaveUp { .. }), "{error}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_is_taken_away_is_waited_for() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.client.cmd(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all"])?;
+    let uri = format!("redis://app:pw@127.0.0.1:{}", bench.server.port());
+    let service = bench.start_with(Config::new(Endpoint::parse(&uri)?)).await?;
+    bench.feed.command("INCR n").await?;
+    bench.caught_up()?;
+    bench.client.cmd(&["ACL", "SETUSER", "app", "-client|list"])?;
+    bench.client.cmd(&["CLIENT", "KILL", "USER", "app"])?;
+    bench.feed.command("INCR n").await?;
+    waiting_for(&service, "CLIENT LIST")?;
+    eventually(LIMIT, "it says what to do", || {
+        Ok(service.lane("advice").contains("+client|list").then_some(()))
+    })?;
+    bench.client.cmd(&["ACL", "SETUSER", "app", "+client|list"])?;
+    bench.caught_up()?;
+    // The user is gone, and comes back.
+    bench.client.cmd(&["ACL", "DELUSER", "app"])?;
+    bench.feed.command("INCR n").await?;
+    waiting_for(&service, "wrong user or password")?;
+    bench.client.cmd(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all"])?;
+    bench.caught_up()?;
+    assert_eq!(bench.get("n")?.as_deref(), Some("3"));
+    service.stop().await?;
+    Ok(())
+}
