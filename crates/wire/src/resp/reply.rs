@@ -11,7 +11,7 @@ mod tests;
 
 use std::borrow::Cow;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use redis_protocol::resp2::decode::decode_range;
 use redis_protocol::resp2::types::RangeFrame;
 use thiserror::Error;
@@ -125,13 +125,16 @@ impl ReplyDecoder {
     }
 
     fn decode_next(&mut self) -> Result<Option<Reply>, ReplyError> {
+        if self.boundary.is_at_start()
+            && let Some((frame, text)) = common_status(&self.buffer)
+        {
+            self.buffer.advance(frame.len());
+            return Ok(Some(Reply::Simple(Bytes::from_static(text))));
+        }
         let Some(length) = self.boundary.find(&self.buffer, &self.limits)? else {
             return Ok(None);
         };
         let frame = self.buffer.split_to(length).freeze();
-        if let Some(status) = common_status(&frame) {
-            return Ok(Some(Reply::Simple(Bytes::from_static(status))));
-        }
         match decode_range(&frame) {
             Ok(Some((range, _))) => Ok(Some(Reply::from_range(range, &frame))),
             Ok(None) => Err(ReplyError::Malformed { reason: "a line end is missing".into() }),
@@ -140,13 +143,13 @@ impl ReplyDecoder {
     }
 }
 
-/// The text of the two replies that most commands get, without holding the buffer they came in.
-fn common_status(frame: &[u8]) -> Option<&'static [u8]> {
-    match frame {
-        b"+OK\r\n" => Some(b"OK"),
-        b"+QUEUED\r\n" => Some(b"QUEUED"),
-        _ => None,
-    }
+/// The replies that most commands get, as they come and their text.
+const COMMON_STATUSES: [(&[u8], &[u8]); 2] = [(b"+QUEUED\r\n", b"QUEUED"), (b"+OK\r\n", b"OK")];
+
+/// The common reply at the front of a buffer: there are thousands in a batch, so they are neither parsed nor do they
+/// hold the buffer that they came in.
+fn common_status(buffer: &[u8]) -> Option<(&'static [u8], &'static [u8])> {
+    COMMON_STATUSES.into_iter().find(|(frame, _)| buffer.starts_with(frame))
 }
 
 // === impl Reply ===
@@ -158,6 +161,9 @@ impl Reply {
             None => Bytes::new(),
         };
         match range {
+            RangeFrame::SimpleString((start, end)) if frame.get(start..end) == Some(b"OK") => {
+                Self::Simple(Bytes::from_static(b"OK"))
+            }
             RangeFrame::SimpleString(range) => Self::Simple(part(range)),
             RangeFrame::Error(range) => Self::Error(part(range)),
             RangeFrame::Integer(value) => Self::Integer(value),

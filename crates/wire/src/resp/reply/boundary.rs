@@ -21,6 +21,11 @@ pub(super) struct Boundary {
 // === impl Boundary ===
 
 impl Boundary {
+    /// Whether nothing of a reply has been looked at.
+    pub(super) fn is_at_start(&self) -> bool {
+        self.position == 0 && self.searched == 0 && !self.found
+    }
+
     /// The length of the reply at the start of `buffer`, or `None` while it is incomplete. After a
     /// length the next call is about the next reply.
     pub(super) fn find(
