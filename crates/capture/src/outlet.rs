@@ -11,10 +11,13 @@ mod tests;
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
+use event::codec::EncodeError;
 use event::limits::RECORD_KEY_BYTES;
-use event::{Event, Position, codec, fragment};
+use event::{Effect, Event, Position, codec, fragment};
 use journal::{Append, Appender, Health, Partition, Receipt};
 use tokio::sync::watch;
+use wire::args::Args;
+use wire::resp::scan::RawCommand;
 use wire::slot::{Slot, partition_of};
 
 use crate::error::OutletError;
@@ -60,6 +63,13 @@ pub(crate) struct OutletCounts {
     pub bytes: u64,
     /// Events that their partition already held.
     pub skipped: u64,
+}
+
+/// What an event says of itself outside of its encoding.
+struct Label<'a> {
+    head: codec::Head<'a>,
+    key: &'a Bytes,
+    kind: &'static str,
 }
 
 /// Encoding space taken at once: many events share one allocation.
@@ -138,9 +148,9 @@ impl Outlet {
         if self.open.contains(&true) {
             return Ok(());
         }
-        let encoded = self.encode(event)?;
+        let encoded = self.encode(&event.key, |buf| codec::encode(event, buf))?;
         for number in 0..self.partitions {
-            self.add(Partition(number), event, encoded.clone());
+            self.add(Partition(number), &Label::of(event), encoded.clone());
         }
         Ok(())
     }
@@ -161,20 +171,24 @@ impl Outlet {
         partition: Partition,
         event: &Event,
     ) -> Result<(), OutletError> {
-        if self.is_held(partition, &event.position) {
-            self.counts.skipped += 1;
-            return Ok(());
-        }
-        let encoded = self.encode(event)?;
-        if !fragment::is_needed(encoded.len()) {
-            self.add(partition, event, encoded);
-            return Ok(());
-        }
-        for piece in fragment::split(encoded, &codec::Head::of(event)) {
-            let encoded = self.encode(&piece)?;
-            self.add(partition, &piece, encoded);
-        }
-        Ok(())
+        self.encode_to(partition, &Label::of(event), |buf| codec::encode(event, buf))
+    }
+
+    /// Takes the event of a command that is recorded as it came, for the partition of its slot.
+    ///
+    /// # Errors
+    /// When it has no encoding.
+    pub(crate) fn push_command(
+        &mut self,
+        head: &codec::Head<'_>,
+        effect: Effect,
+        command: &RawCommand,
+    ) -> Result<(), OutletError> {
+        let key = command.bytes(1).unwrap_or_default();
+        let label = Label { head: *head, key: &key, kind: event::COMMAND_KIND };
+        self.encode_to(self.partition_of(head.slot), &label, |buf| {
+            codec::encode_command(buf, head, effect, None, command.iter())
+        })
     }
 
     /// Bytes that wait for the next flush.
@@ -265,30 +279,65 @@ impl Outlet {
         }
     }
 
-    fn encode(&mut self, event: &Event) -> Result<Bytes, OutletError> {
+    /// Adds an event, in pieces if it is large, unless the partition holds it.
+    fn encode_to(
+        &mut self,
+        partition: Partition,
+        label: &Label<'_>,
+        encode: impl FnOnce(&mut BytesMut) -> Result<(), EncodeError>,
+    ) -> Result<(), OutletError> {
+        if self.is_held(partition, &label.head.position) {
+            self.counts.skipped += 1;
+            return Ok(());
+        }
+        let encoded = self.encode(label.key, encode)?;
+        if !fragment::is_needed(encoded.len()) {
+            self.add(partition, label, encoded);
+            return Ok(());
+        }
+        for piece in fragment::split(encoded, &label.head) {
+            let encoded = self.encode(&piece.key, |buf| codec::encode(&piece, buf))?;
+            self.add(partition, &Label::of(&piece), encoded);
+        }
+        Ok(())
+    }
+
+    fn encode(
+        &mut self,
+        key: &Bytes,
+        encode: impl FnOnce(&mut BytesMut) -> Result<(), EncodeError>,
+    ) -> Result<Bytes, OutletError> {
         if self.scratch.capacity() < SCRATCH_LEAST_BYTES {
             self.scratch = BytesMut::with_capacity(SCRATCH_BYTES);
         }
-        codec::encode(event, &mut self.scratch).map_err(|source| OutletError::Encode {
-            key: event.key.get(..64).unwrap_or(&event.key).escape_ascii().to_string(),
+        encode(&mut self.scratch).map_err(|source| OutletError::Encode {
+            key: key.get(..64).unwrap_or(key).escape_ascii().to_string(),
             source,
         })?;
         Ok(self.scratch.split().freeze())
     }
 
-    fn add(&mut self, partition: Partition, event: &Event, payload: Bytes) {
+    fn add(&mut self, partition: Partition, label: &Label<'_>, payload: Bytes) {
         if let Some(open) = self.open.get_mut(usize::from(partition.0)) {
             *open = false;
         }
         self.batch_bytes += payload.len();
         self.batch.push(Append {
             partition,
-            key: record_key(&event.key),
-            timestamp_ms: event.stamp.time_ms,
-            kind: event.kind(),
-            db: event.db,
+            key: record_key(label.key),
+            timestamp_ms: label.head.stamp.time_ms,
+            kind: label.kind,
+            db: label.head.db,
             payload,
         });
+    }
+}
+
+// === impl Label ===
+
+impl<'a> Label<'a> {
+    fn of(event: &'a Event) -> Self {
+        Self { head: codec::Head::of(event), key: &event.key, kind: event.kind() }
     }
 }
 

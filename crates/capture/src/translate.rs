@@ -24,7 +24,7 @@ use wire::command::{CommandSpec, Effect, lookup};
 use wire::resp::scan::RawCommand;
 use wire::slot::Slot;
 
-use self::change::ChangeMaker;
+use self::change::{ChangeMaker, Made, change_itself};
 pub use self::error::TranslateError;
 use self::route::{Home, Partitions, Route};
 use self::transaction::{Ended, Transaction};
@@ -51,6 +51,8 @@ pub(crate) enum Translated {
     AckWanted,
     /// Our own heartbeat passed, written at this time of the source's clock (Unix milliseconds).
     Heartbeat(i64),
+    /// The command is to be recorded as it came, for the key after its name; this is what it does.
+    Itself(event::Effect),
     /// What to record, in order.
     Changes(Vec<Record>),
 }
@@ -173,10 +175,31 @@ impl Translator {
                 if let Some(beat) = self.heartbeat_of(raw) {
                     return Ok(Translated::Heartbeat(beat));
                 }
-                let changes = self.maker.changes(spec, raw, self.selected_db, now_ms)?;
-                Ok(self.take_changes(changes))
+                let db = self.selected_db;
+                Ok(match self.maker.changes(spec, raw, db, now_ms)? {
+                    Made::Itself(effect) if self.transaction.is_none() => {
+                        Translated::Itself(effect)
+                    }
+                    Made::Itself(effect) => self.take_changes(vec![change_itself(raw, effect, db)]),
+                    Made::Changes(changes) => self.take_changes(changes),
+                })
             }
         }
+    }
+
+    /// Takes the next command, and writes out one that is recorded as it came.
+    #[cfg(test)]
+    pub(crate) fn take_whole(
+        &mut self,
+        raw: &RawCommand,
+        now_ms: i64,
+    ) -> Result<Translated, TranslateError> {
+        Ok(match self.take(raw, now_ms)? {
+            Translated::Itself(effect) => {
+                self.take_changes(vec![change_itself(raw, effect, self.selected_db)])
+            }
+            other => other,
+        })
     }
 
     /// A command that the table does not know.

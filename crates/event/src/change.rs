@@ -131,6 +131,9 @@ pub enum Change {
     Function(FunctionChange),
 }
 
+/// What [`Event::kind`] calls a command.
+pub const COMMAND_KIND: &str = "command";
+
 // === impl Event ===
 
 impl Event {
@@ -156,7 +159,7 @@ impl Event {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match &self.body {
-            Body::Command(_) => "command",
+            Body::Command(_) => COMMAND_KIND,
             Body::Image(_) => "image",
             Body::ImagePart(_) => "image-part",
             Body::Group(_) => "group",

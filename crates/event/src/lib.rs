@@ -23,7 +23,9 @@ mod stamp;
 pub mod testing;
 pub mod text;
 
-pub use change::{Body, Change, Command, Effect, Event, Group, GroupedChange, KeyArgs};
+pub use change::{
+    Body, COMMAND_KIND, Change, Command, Effect, Event, Group, GroupedChange, KeyArgs,
+};
 pub use position::{Position, Shard};
 pub use schema::SCHEMA_VERSION;
 pub use stamp::{Seen, Stamp};

@@ -4,8 +4,10 @@ use bytes::Bytes;
 use event::codec::Head;
 use event::control::Control;
 use event::{Body, Event, Position, Stamp};
+use wire::args::Args;
 use wire::command::normalise::Era;
 use wire::resp::scan::{RawCommand, ScanLimits, StreamScanner};
+use wire::slot::Slot;
 
 use super::epochs::Next;
 use super::group::AsideChanges;
@@ -100,7 +102,7 @@ impl Session {
             self.enter_epochs().await?;
             let Some(raw) = self.stream_reader()?.next()? else { break };
             let translated = self.translate(&raw, arrived_ms).await?;
-            self.record(translated, arrived_ms).await?;
+            self.record(translated, &raw, arrived_ms).await?;
             self.put_excess_aside().await?;
             self.stream_reader()?.settle();
         }
@@ -153,12 +155,24 @@ impl Session {
     async fn record(
         &mut self,
         translated: Translated,
+        raw: &RawCommand,
         arrived_ms: i64,
     ) -> Result<(), SessionError> {
         match translated {
             Translated::Nothing => {}
             Translated::AckWanted => self.parts.ack_wanted.notify_one(),
             Translated::Heartbeat(source_ms) => self.stamps.heartbeat(source_ms),
+            Translated::Itself(effect) => {
+                let reader = self.stream_reader()?;
+                let (offset, db) = (reader.offset, reader.selected_db());
+                let key = raw.get(1).unwrap_or_default();
+                let slot = Slot::of_key(key);
+                let stamp = &self.stamps.next(arrived_ms);
+                let position = self.epochs.position(offset);
+                let head = Head { position, stamp, db, slot, key, seen: &[] };
+                self.parts.outlet.push_command(&head, effect, raw)?;
+                self.flush_if_full().await?;
+            }
             Translated::Changes(records) => {
                 let offset = self.stream_reader()?.offset;
                 let mut at = self.epochs.position(offset);

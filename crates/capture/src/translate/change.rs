@@ -16,6 +16,15 @@ pub(super) struct ChangeMaker {
     pub(super) era: Era,
 }
 
+/// What a data command comes to.
+pub(super) enum Made {
+    /// It stands for itself, writes the key after its name and reads none: the most common case by far, for which
+    /// nothing is allocated.
+    Itself(Effect),
+    /// These.
+    Changes(Vec<GroupedChange>),
+}
+
 /// Where what has no key belongs.
 pub(super) fn first_slot() -> Slot {
     Slot::new(0).expect("there is a slot 0")
@@ -31,22 +40,27 @@ impl ChangeMaker {
         raw: &RawCommand,
         db: u32,
         now_ms: i64,
-    ) -> Result<Vec<GroupedChange>, TranslateError> {
+    ) -> Result<Made, TranslateError> {
         let context = Context { source: self.era, received_at_ms: now_ms };
         let (spec, args) = match normalise(spec, raw, &context)? {
-            Normalised::Verbatim => (spec, owned(raw)),
+            Normalised::Verbatim => match itself(spec, raw)? {
+                Some(effect) => return Ok(Made::Itself(effect)),
+                None => (spec, owned(raw)),
+            },
             Normalised::Rewritten { spec, args } => (spec, args),
-            Normalised::Drop(_) | Normalised::Control | Normalised::Script => return Ok(Vec::new()),
+            Normalised::Drop(_) | Normalised::Control | Normalised::Script => {
+                return Ok(Made::Changes(Vec::new()));
+            }
         };
         if spec.split != Split::PerKey {
-            return Ok(one_change(spec, args, db)?.into_iter().collect());
+            return Ok(Made::Changes(one_change(spec, args, db)?.into_iter().collect()));
         }
         let (spec, commands) = split_per_key(spec, args)?;
         let mut changes = Vec::with_capacity(commands.len());
         for args in commands {
             changes.extend(one_change(spec, args, db)?);
         }
-        Ok(changes)
+        Ok(Made::Changes(changes))
     }
 
     /// The arguments of a FUNCTION command, made independent of what the destination has.
@@ -65,6 +79,23 @@ impl ChangeMaker {
 
 fn owned(raw: &RawCommand) -> Vec<Bytes> {
     (0..raw.len()).filter_map(|index| raw.bytes(index)).collect()
+}
+
+/// The effect of a command that is a change as it came: its one key, not one of ours, is its first argument.
+fn itself(spec: &CommandSpec, raw: &RawCommand) -> Result<Option<Effect>, TranslateError> {
+    if spec.split == Split::PerKey && raw.len() > 2 {
+        return Ok(None);
+    }
+    let found = keys::keys(spec, raw)?;
+    let ours = || raw.get(1).is_some_and(names::is_ours);
+    Ok((writes_first_only(&found) && !ours()).then(|| effect_of(spec, raw)))
+}
+
+/// The change of a command that is one as it came.
+pub(super) fn change_itself(raw: &RawCommand, effect: Effect, db: u32) -> GroupedChange {
+    let key = raw.bytes(1).unwrap_or_default();
+    let command = Command { args: owned(raw), effect, keys: KeyArgs::First };
+    GroupedChange { db, slot: Slot::of_key(&key), key, change: Change::Command(command) }
 }
 
 /// The change that one command is; none if all its keys are ours.
@@ -94,6 +125,13 @@ fn home_key(found: &keys::Keys) -> Option<usize> {
     home.map(|key| key.index)
 }
 
+/// Whether the argument after the name is written, and no other is a key.
+fn writes_first_only(found: &keys::Keys) -> bool {
+    let mut all = found.iter();
+    let first = all.next().is_some_and(|key| key.index == 1 && key.access.writes());
+    first && all.next().is_none()
+}
+
 fn key_args(found: &keys::Keys) -> KeyArgs {
     let listed = |wanted: bool| {
         let keys = found.iter().filter(|key| key.access.writes() == wanted);
@@ -108,7 +146,7 @@ fn key_args(found: &keys::Keys) -> KeyArgs {
     }
 }
 
-fn effect_of(spec: &CommandSpec, args: &Vec<Bytes>) -> Effect {
+fn effect_of<A: Args + ?Sized>(spec: &CommandSpec, args: &A) -> Effect {
     match (spec.effect, spec.replaces) {
         (command::Effect::Delete, _) => Effect::Delete,
         (command::Effect::Expire, _) => Effect::Expire,

@@ -32,7 +32,7 @@ fn translator(partitions: u16) -> Translator {
 fn last(translator: &mut Translator, lines: &[&str]) -> Result<Translated, TranslateError> {
     let mut outcome = Ok(Translated::Nothing);
     for command in commands(lines) {
-        outcome = translator.take(&command, NOW_MS);
+        outcome = translator.take_whole(&command, NOW_MS);
     }
     outcome
 }
@@ -91,6 +91,21 @@ fn only(line: &str) -> Command {
     match found.pop() {
         Some(Record::Change { command, .. }) => command,
         other => panic!("{line}: {other:?}"),
+    }
+}
+
+/// The most common commands take a shorter way, to the same change.
+#[test]
+fn a_command_that_stands_for_itself_is_not_taken_apart() {
+    for line in ["SET k v", "INCR k", "DEL k", "RPOP k", "LPUSH k a b"] {
+        let raw = commands(&[line]).remove(0);
+        let taken = translator(4).take(&raw, NOW_MS).unwrap();
+        assert!(matches!(taken, Translated::Itself(_)), "{line}: {taken:?}");
+    }
+    for line in ["DEL k l", "MSET k v", "RENAME k l", "SET k v EX 10", "MOVE k 1"] {
+        let raw = commands(&[line]).remove(0);
+        let taken = Translator::new(Era::V5_0, 4, 0, BEAT).take(&raw, NOW_MS).unwrap();
+        assert!(matches!(taken, Translated::Changes(_)), "{line}: {taken:?}");
     }
 }
 
@@ -193,7 +208,7 @@ fn a_transaction_appears_at_once_with_the_database_of_each_change() {
     let mut translator = translator(4);
     let lines = ["SELECT 3", "MULTI", "SET foo 1", "select 5", "rename bar hello", "DEL foo x"];
     for command in commands(&lines) {
-        assert_eq!(translator.take(&command, NOW_MS).unwrap(), Translated::Nothing);
+        assert_eq!(translator.take_whole(&command, NOW_MS).unwrap(), Translated::Nothing);
     }
     assert!(translator.in_transaction());
     let outcome = last(&mut translator, &["SELECT 3", "exec"]).unwrap();
@@ -299,7 +314,7 @@ fn what_carries_no_data_is_nothing() {
     let mut scanner = StreamScanner::new(ScanLimits::default());
     scanner.feed(Bytes::from_static(b"\n*0\r\n"));
     while let Some(blank) = scanner.next_command().unwrap() {
-        assert_eq!(translator.take(&blank, NOW_MS).unwrap(), Translated::Nothing);
+        assert_eq!(translator.take_whole(&blank, NOW_MS).unwrap(), Translated::Nothing);
     }
     let outcome = last(&mut translator, &["REPLCONF GETACK *"]).unwrap();
     assert_eq!(outcome, Translated::AckWanted);
@@ -434,7 +449,7 @@ fn what_an_open_transaction_has_no_room_for_is_handed_over_once_and_in_order() {
     let mut handed_over = Vec::new();
     let mut last = Translated::Nothing;
     for raw in commands(&["MULTI", "SET foo 1", "SET bar 2", "SELECT 3", "DEL hello", "EXEC"]) {
-        last = translator.take(&raw, NOW_MS).unwrap();
+        last = translator.take_whole(&raw, NOW_MS).unwrap();
         handed_over.push(translator.excess(0).map_or(0, |changes| changes.len()));
     }
     // One change alone might have to stand for itself.
@@ -449,7 +464,7 @@ fn what_an_open_transaction_has_no_room_for_is_handed_over_once_and_in_order() {
 fn a_transaction_with_room_keeps_everything() {
     let mut translator = translator(4);
     for raw in commands(&["MULTI", "SET foo 1", "SET bar 2"]) {
-        translator.take(&raw, NOW_MS).unwrap();
+        translator.take_whole(&raw, NOW_MS).unwrap();
     }
     assert_eq!(translator.excess(10_000), None);
 }

@@ -40,7 +40,9 @@ pub(super) fn expected_after(world: &World, offset: u64, selected_db: u32) -> Ve
     let (mut places, mut offset) = (Vec::new(), offset);
     while let Some(command) = scanner.next_command().unwrap() {
         offset += command.frame().len() as u64;
-        let Translated::Changes(records) = translator.take(&command, 0).unwrap() else { continue };
+        let Translated::Changes(records) = translator.take_whole(&command, 0).unwrap() else {
+            continue;
+        };
         for (index, record) in (0..).zip(records) {
             for (partition, what) in spread(&record) {
                 places.push(Place { partition, offset, index, what });
