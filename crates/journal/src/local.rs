@@ -7,8 +7,9 @@
 //!
 //! ```text
 //!   Appender ─► Intake ─► Writer (its own thread) ─► segment files ─┐
-//!               blocks      frames, sync, seal       │              ├─► Reader
-//!               bounded                              └─► Tail ──────┘
+//!               blocks      frames, seal, roll       │              ├─► Reader
+//!               bounded              │               └─► Tail ──────┘
+//!                                      └─► Syncer (another thread) ─► durable
 //! ```
 //! The files are described on one page, `local/format.rs`.
 
@@ -33,6 +34,7 @@ mod retention;
 mod scan;
 mod segment;
 mod serve;
+mod syncer;
 mod tail;
 mod time;
 mod torn;
@@ -56,8 +58,9 @@ use self::log::{Log, Visible};
 use self::meta::Meta;
 use self::recover::{Opened, Recovery};
 use self::retention::Keeper;
+use self::syncer::Syncer;
 use self::tail::Tail;
-use self::writer::{Durability, Output, Writer};
+use self::writer::{Asked, Output, Writer};
 use crate::OpenError;
 
 pub use self::config::{Compression, LocalConfig, ReadOnlyConfig, SyncPolicy};
@@ -175,6 +178,8 @@ impl LocalJournal {
         let limits =
             intake::Limits { queue_bytes: config.queue_bytes, block_bytes: config.block_bytes() };
         let intake = Arc::new(Intake::new(&config.stream, limits, end.seq, &end.next));
+        let syncer = Syncer::start(Arc::clone(&log), Arc::clone(&intake), end.seq)
+            .map_err(files::io_error("start the writer of", &config.dir))?;
         let writer = Writer {
             log: Arc::clone(&log),
             intake: Arc::clone(&intake),
@@ -182,7 +187,8 @@ impl LocalJournal {
             clock: Arc::clone(&parts.clock),
             settings: WriterSettings { sync: config.sync, segment_bytes: config.segment_bytes },
             packer: Packer::new(config.compression, log.salt),
-            durability: Durability::new(end.seq, parts.clock.monotonic()),
+            asked: Asked::new(end.seq, parts.clock.monotonic()),
+            syncer,
             housekept_at: parts.clock.monotonic(),
             out: Output::new(file, end),
         };

@@ -268,6 +268,7 @@ impl Intake {
         state.failed = Some(why);
         state.holder = None;
         drop(state);
+        self.work.notify_one();
         self.room.notify_one();
     }
 
@@ -299,7 +300,7 @@ impl Intake {
 
 impl State {
     fn has_work(&self) -> bool {
-        !self.blocks.is_empty() || self.flush || self.closing
+        !self.blocks.is_empty() || self.flush || self.closing || self.failed.is_some()
     }
 
     fn push(&mut self, record: &Append, block_bytes: usize) {

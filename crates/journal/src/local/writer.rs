@@ -1,7 +1,7 @@
-//! The one thread that writes: packs blocks into frames, writes, syncs, seals, rolls.
+//! The one thread that writes: packs blocks into frames, writes, has them synced, seals, rolls.
 //!
-//! Guarantees: a record becomes visible after it is in the file, durable after the sync that the
-//! policy asks for; a failed sync is final, since nobody knows what it dropped; a full disk is
+//! Guarantees: a record becomes visible after it is in the file, also while earlier ones are being
+//! synced, and durable after the sync that the policy asks for; a failed sync is final; a full disk is
 //! waited for, with the text in the health; what a failed write left is cut off or written over,
 //! so nothing is lost and nothing doubled.
 
@@ -21,6 +21,7 @@ use super::intake::{Batch, Intake};
 use super::log::{Log, Written};
 use super::retention::Keeper;
 use super::segment::{Footer, Mark, SegmentHeader};
+use super::syncer::{Job, Syncer};
 use super::{SyncPolicy, WriterSettings};
 use crate::Health;
 
@@ -42,7 +43,8 @@ pub(super) struct Writer {
     pub(super) settings: WriterSettings,
     pub(super) packer: Packer,
     pub(super) out: Output,
-    pub(super) durability: Durability,
+    pub(super) syncer: Syncer,
+    pub(super) asked: Asked,
     pub(super) housekept_at: Duration,
 }
 
@@ -56,10 +58,10 @@ pub(super) struct Output {
     packed: Vec<Written>,
 }
 
-/// What has been reported durable.
-pub(super) struct Durability {
+/// What a sync was asked for last.
+pub(super) struct Asked {
     seq: u64,
-    synced_at: Duration,
+    at: Duration,
 }
 
 /// However the writer leaves, nobody waits for it any more.
@@ -92,6 +94,9 @@ impl Writer {
         loop {
             let batch = self.intake.take(self.patience());
             let (flush, last, timed_out) = (batch.flush, batch.last, batch.timed_out);
+            if let Some(why) = self.syncer.failure() {
+                return Err(Stop::Failed(why));
+            }
             self.write(batch)?;
             if last {
                 return self.sync();
@@ -106,14 +111,15 @@ impl Writer {
     }
 
     fn is_dirty(&self) -> bool {
-        self.durability.seq < self.out.end.seq
+        self.asked.seq < self.out.end.seq
     }
 
     /// How long to wait for work.
     fn patience(&self) -> Duration {
         match self.settings.sync {
+            SyncPolicy::Interval(every) if self.is_dirty() && self.syncer.is_busy() => every,
             SyncPolicy::Interval(every) if self.is_dirty() => {
-                let waited = self.clock.monotonic().saturating_sub(self.durability.synced_at);
+                let waited = self.clock.monotonic().saturating_sub(self.asked.at);
                 every.saturating_sub(waited)
             }
             _ => HOUSEKEEPING,
@@ -123,7 +129,9 @@ impl Writer {
     /// A wait that ran out counts as due, whatever the clock says: a test may have stopped it.
     fn sync_is_due(&self, timed_out: bool) -> bool {
         match self.settings.sync {
-            SyncPolicy::Interval(_) => timed_out || self.patience().is_zero(),
+            SyncPolicy::Interval(_) => {
+                !self.syncer.is_busy() && (timed_out || self.patience().is_zero())
+            }
             SyncPolicy::EachBatch | SyncPolicy::Os => true,
         }
     }
@@ -139,24 +147,31 @@ impl Writer {
     fn make_durable(&mut self) -> Result<(), Stop> {
         match self.settings.sync {
             SyncPolicy::Os => {
-                self.report_durable();
+                self.syncer.report(&self.out.end);
+                self.note_asked();
                 Ok(())
             }
-            SyncPolicy::Interval(_) | SyncPolicy::EachBatch => self.sync(),
+            SyncPolicy::Interval(_) => {
+                self.syncer.ask(self.job());
+                self.note_asked();
+                Ok(())
+            }
+            SyncPolicy::EachBatch => self.sync(),
         }
     }
 
     fn sync(&mut self) -> Result<(), Stop> {
-        self.out.file.sync().map_err(|error| failed("sync", &self.path(), &error))?;
-        self.report_durable();
+        self.syncer.sync(&self.job()).map_err(Stop::Failed)?;
+        self.note_asked();
         Ok(())
     }
 
-    fn report_durable(&mut self) {
-        let Mark { seq, next, .. } = &self.out.end;
-        self.durability = Durability { seq: *seq, synced_at: self.clock.monotonic() };
-        *self.log.durable.lock() = Arc::clone(next);
-        self.intake.durable(*seq);
+    fn job(&self) -> Job {
+        Job { file: Arc::clone(&self.out.file), path: self.path(), end: self.out.end.clone() }
+    }
+
+    fn note_asked(&mut self) {
+        self.asked = Asked { seq: self.out.end.seq, at: self.clock.monotonic() };
     }
 
     fn write(&mut self, batch: Batch) -> Result<(), Stop> {
@@ -176,7 +191,7 @@ impl Writer {
     }
 
     fn pack(&mut self, block: Block, next: Arc<[u64]>) {
-        let header = self.packer.pack(&block, self.durability.seq, &mut self.out.buffer);
+        let header = self.packer.pack(&block, self.syncer.durable_seq(), &mut self.out.buffer);
         let max_ms = self.out.packed.last().map_or(&self.out.end, |written| &written.end).max_ms;
         let end = Mark {
             position: self.out.packed_end(),
@@ -327,11 +342,11 @@ impl Drop for TellWhoWaits {
     }
 }
 
-// === impl Durability ===
+// === impl Asked ===
 
-impl Durability {
+impl Asked {
     /// Everything up to `seq` is durable.
     pub(super) fn new(seq: u64, now: Duration) -> Self {
-        Self { seq, synced_at: now }
+        Self { seq, at: now }
     }
 }
