@@ -186,6 +186,9 @@ impl SnapshotReader {
             Item::ModuleAux { module, .. } => {
                 self.left_out.note(format!("values of module {} outside keys", module.name()));
             }
+            Item::Skipped { key, what } => {
+                self.left_out.note(format!("{what} {}", key.escape_ascii()));
+            }
             Item::Entry(entry) => self.entry(entry, outlet)?,
             Item::LargeBegin(head) => self.large_begin(head, outlet)?,
             Item::LargePart(part) => {

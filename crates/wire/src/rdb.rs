@@ -92,6 +92,13 @@ pub enum Item {
         /// The exact bytes after the opcode: id, values, end mark.
         raw: Bytes,
     },
+    /// A key whose value is nothing that any other server could hold.
+    Skipped {
+        /// The key.
+        key: Bytes,
+        /// What it is.
+        what: &'static str,
+    },
     /// A key with a small value.
     Entry(Entry),
     /// A key with a large value, which follows in parts.

@@ -355,8 +355,11 @@ async fn what_is_not_carried_is_told_once() {
         file.extend(rdb_text(b"keydb-subexpire-key"));
         file.extend(rdb_text(member.as_bytes()));
     }
+    let job = [&[64][..], &rdb_text(b"job"), &rdb_text(b"return 1"), &[0; 18]].concat();
+    file.extend(job);
     let (reader, _) = read_by(&sealed(file), limits(1000, 1000), usize::MAX).await;
-    assert_eq!(reader.left_out(), "expiry of members of collections (KeyDB)");
+    let expected = "expiry of members of collections (KeyDB); cron job of KeyDB job";
+    assert_eq!((reader.left_out().as_str(), reader.counts().keys), (expected, 0));
     let (reader, _) = read_by(&fixture("redis-6.2"), limits(1000, 1000), usize::MAX).await;
     assert_eq!(reader.left_out(), "");
 }

@@ -232,6 +232,11 @@ impl Parser {
                 self.walk(Target::Key(head), kind);
                 return Ok(Step::Again);
             }
+            Record::Skipped(key, what) => {
+                // What was said about it goes with it.
+                self.said = Said::default();
+                Item::Skipped { key: key.bytes(bytes)?, what }
+            }
             Record::Unreadable(fault, key) => {
                 self.key = key.and_then(|key| key.bytes(bytes).ok());
                 return Err(fault);

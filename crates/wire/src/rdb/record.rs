@@ -15,6 +15,9 @@ pub(super) const KEY_META: u8 = 243;
 /// The version that brought it.
 pub(super) const KEY_META_VERSION: u16 = 13;
 
+/// The type of a job that `KeyDB` runs by the clock.
+const KEYDB_CRON: u8 = 64;
+
 /// From here on bytes are opcodes; types come nowhere near.
 const OPCODES_FROM: u8 = 200;
 
@@ -54,6 +57,8 @@ pub(super) enum Record {
     ModuleAux,
     /// A key; its value follows.
     Key(ValueType, Text),
+    /// A key whose value was passed over, and what it is.
+    Skipped(Text, &'static str),
     /// A type or opcode that cannot be read on from, and the key that follows a type.
     Unreadable(Fault, Option<Text>),
     /// Only the checksum follows.
@@ -85,12 +90,26 @@ pub(super) fn record(
         },
         243 if flavour == Flavour::Valkey => slot_import(reader)?,
         KEY_META if version >= KEY_META_VERSION => key_meta(reader)?,
+        KEYDB_CRON if flavour == Flavour::Redis => cron(reader)?,
         _ => match ValueType::from_byte(byte, flavour) {
             Ok(kind) => Record::Key(kind, reader.text()?),
             Err(fault) if byte < OPCODES_FROM => Record::Unreadable(fault, named_key(reader)?),
             Err(fault) => Record::Unreadable(fault, None),
         },
     })
+}
+
+/// A job of `KeyDB`: script, first time and interval, keys, arguments. No other server has any.
+fn cron(reader: &mut Reader<'_>) -> Result<Record, Stop> {
+    let key = reader.text()?;
+    reader.text()?;
+    reader.array::<16>()?;
+    for _ in 0..2 {
+        for _ in 0..reader.len()? {
+            reader.text()?;
+        }
+    }
+    Ok(Record::Skipped(key, "cron job of KeyDB"))
 }
 
 /// The key behind a type that is not known, so that the refusal can name it; `None` if what stands

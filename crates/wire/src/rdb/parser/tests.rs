@@ -244,6 +244,26 @@ fn notes_of_keydb_stand_around_the_keys_that_they_are_about() {
 }
 
 #[test]
+fn a_job_of_keydb_is_passed_over_and_named() {
+    let job = [
+        [&[252][..], &9_i64.to_le_bytes()].concat(),
+        entry(64, "job", &text("return 1")),
+        [1_i64.to_le_bytes(), 2_i64.to_le_bytes()].concat(),
+        texts(2, &["a", "b"]),
+        texts(1, &["c"]),
+    ];
+    let file = file("REDIS0009", &[job.concat(), entry(0, "k", &text("v"))].concat());
+    let expected = [
+        Item::Header { flavour: Flavour::Redis, version: 9 },
+        Item::Skipped { key: "job".into(), what: "cron job of KeyDB" },
+        Item::Entry(Entry { head: head("k", ValueType::String), raw: "\x01v".into() }),
+    ];
+    for size in 1..file.len() {
+        assert_eq!(parse(&file, &vec![size; 99], Limits::default()).unwrap(), expected);
+    }
+}
+
+#[test]
 fn checks_the_checksum_unless_it_is_zero() {
     let mut file = file("REDIS0011", &entry(0, "k", &text("v")));
     let end = file.len();
