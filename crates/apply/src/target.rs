@@ -36,6 +36,8 @@ const fn redis(major: u32, minor: u32) -> Since {
 pub(crate) const KEEPTTL: Since = redis(6, 0);
 /// `SET … PXAT`, `COPY`, `LMOVE`, `LPOP key n`, `ZADD GT`, `ZRANGESTORE`, `XTRIM MINID`, `XGROUP CREATECONSUMER`.
 pub(crate) const PXAT: Since = redis(6, 2);
+/// A search of places in a key that is not there leaves nothing where it stores.
+pub(crate) const EMPTY_SEARCH: Since = Since { redis: Version::new(6, 2, 6), valkey: ALWAYS };
 /// `UNLINK`.
 pub(crate) const UNLINK: Since = redis(4, 0);
 /// `RESTORE … ABSTTL IDLETIME FREQ`.

@@ -40,6 +40,7 @@ enum Kind {
     ZAdd,
     ZDiffStore,
     ZRangeStore,
+    GeoRadius,
     GeoSearchStore,
     Vectors,
     XAdd,
@@ -55,7 +56,7 @@ enum Kind {
 const FAR_MS: &[u8] = b"4102444800000";
 
 /// Commands that are not plain.
-const NAMES: [(&str, Kind); 29] = [
+const NAMES: [(&str, Kind); 31] = [
     ("SET", Kind::Set),
     ("PEXPIREAT", Kind::Deadline),
     ("PERSIST", Kind::Persist),
@@ -73,6 +74,8 @@ const NAMES: [(&str, Kind); 29] = [
     ("ZADD", Kind::ZAdd),
     ("ZDIFFSTORE", Kind::ZDiffStore),
     ("ZRANGESTORE", Kind::ZRangeStore),
+    ("GEORADIUS", Kind::GeoRadius),
+    ("GEORADIUSBYMEMBER", Kind::GeoRadius),
     ("GEOSEARCHSTORE", Kind::GeoSearchStore),
     ("VADD", Kind::Vectors),
     ("VREM", Kind::Vectors),
@@ -122,6 +125,7 @@ pub(super) fn write(
         Kind::ZAdd => out.zadd(args),
         Kind::ZDiffStore => out.zdiffstore(args),
         Kind::ZRangeStore => out.zrangestore(args),
+        Kind::GeoRadius => out.georadius(args),
         Kind::GeoSearchStore => out.geosearchstore(args),
         // Where no field expires, it has nothing to do.
         Kind::FieldPersist if !rules.target.can(target::FIELD_EXPIRY) => Ok(()),

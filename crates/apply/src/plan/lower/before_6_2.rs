@@ -172,6 +172,24 @@ impl Out<'_> {
         self.script(ZRANGESTORE, &[destination, source], &words)
     }
 
+    /// `GEORADIUS source lon lat r unit … STORE|STOREDIST destination`, `GEORADIUSBYMEMBER source …`.
+    pub(super) fn georadius(&mut self, args: &[Bytes]) -> Written {
+        let stored = find(args, 5, "STORE").or_else(|| find(args, 5, "STOREDIST"));
+        let destination = stored.and_then(|option| args.get(option + 1));
+        if let (Some(source), Some(destination)) = (args.get(1), destination) {
+            self.remove_result(source, destination)?;
+        }
+        self.put(args)
+    }
+
+    /// Removes what a search of places will replace: without its source an old server leaves it as it is.
+    fn remove_result(&mut self, source: &Bytes, destination: &Bytes) -> Written {
+        if source == destination || self.rules.target.can(target::EMPTY_SEARCH) {
+            return Ok(());
+        }
+        self.put([b"DEL".as_slice(), destination])
+    }
+
     /// `GEOSEARCHSTORE destination source FROMMEMBER m|FROMLONLAT lon lat BYRADIUS r unit|BYBOX w h unit [ASC|DESC]
     /// [COUNT n [ANY]] [STOREDIST]`.
     pub(super) fn geosearchstore(&mut self, args: &[Bytes]) -> Written {
@@ -201,6 +219,7 @@ impl Out<'_> {
         let with_distance = find(args, 3, "STOREDIST").is_some();
         words.push(if with_distance { b"STOREDIST" } else { b"STORE" });
         words.push(destination);
+        self.remove_result(source, destination)?;
         self.put(words)
     }
 }

@@ -8,7 +8,8 @@ use crate::target;
 /// Deletes entries as servers from Redis 8.2 on do: `KEEPREF` whoever refers to them, `DELREF` with what refers to them,
 /// `ACKED` only those that every group has read and acknowledged. Then which: `IDS id…`; `ACK group id…`, those of them
 /// that were pending in the group, which are acknowledged; `MAXLEN n`, the oldest until so many are left; `MINID id`, all
-/// up to that one. Trimming leaves the largest deleted id as it was.
+/// up to that one. Trimming leaves the largest deleted id as it was: the oldest entry is trimmed, since a largest id of
+/// zero cannot be set again.
 const DELETE: &[u8] = b"local k,how,what,n=KEYS[1],ARGV[1],ARGV[2],0 \
 if redis.call('EXISTS',k)==0 then return 0 end \
 local function get(flat,name) \
@@ -16,13 +17,17 @@ for i=1,#flat,2 do if flat[i]==name then return flat[i+1] end end end \
 local function pad(s) return string.rep('0',20-#s)..s end \
 local function num(id) local m,s=string.match(id,'^(%d+)%-?(%d*)$') return pad(m)..pad(s) end \
 local groups=redis.call('XINFO','GROUPS',k) \
+local function remove(id) \
+if what~='IDS' and what~='ACK' and redis.call('XRANGE',k,'-','+','COUNT',1)[1][1]==id then \
+return redis.call('XTRIM',k,'MAXLEN',redis.call('XLEN',k)-1) end \
+return redis.call('XDEL',k,id) end \
 local function drop(id) \
 for _,g in ipairs(groups) do \
 local name=get(g,'name') \
 if how=='ACKED' and (num(id)>num(get(g,'last-delivered-id')) \
 or #redis.call('XPENDING',k,name,id,id,1)>0) then return 0 end \
 if how=='DELREF' then redis.call('XACK',k,name,id) end \
-end return redis.call('XDEL',k,id) end \
+end return remove(id) end \
 if what=='IDS' then for i=3,#ARGV do n=n+drop(ARGV[i]) end return n end \
 if what=='ACK' then for i=4,#ARGV do \
 if redis.call('XACK',k,ARGV[3],ARGV[i])==1 then n=n+drop(ARGV[i]) end end return n end \

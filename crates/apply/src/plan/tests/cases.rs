@@ -282,6 +282,18 @@ fn an_old_destination_gets_words_that_it_knows() {
         ((6, 0), "LPOP a 2", "LTRIM a 2 -1"),
         ((6, 0), "RPOP a 2", "LTRIM a 0 -3"),
         ((6, 0), "RPOP a", "RPOP a"),
+        (
+            (6, 0),
+            "georadiusbymember a m 5 km STOREDIST b",
+            "DEL b|georadiusbymember a m 5 km STOREDIST b",
+        ),
+        ((6, 0), "GEORADIUS a 1 2 5 km STORE a", "GEORADIUS a 1 2 5 km STORE a"),
+        ((7, 0), "GEORADIUS a 1 2 5 km STORE b", "GEORADIUS a 1 2 5 km STORE b"),
+        (
+            (6, 0),
+            "GEOSEARCHSTORE b a FROMMEMBER m BYRADIUS 5 km",
+            "DEL b|GEORADIUSBYMEMBER a m 5 km STORE b",
+        ),
         ((6, 0), "XADD a NOMKSTREAM MAXLEN = 5 1-1 f v", "XADD a MAXLEN = 5 1-1 f v"),
         (
             (6, 0),
