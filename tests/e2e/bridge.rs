@@ -15,7 +15,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const LAG_MS: u64 = 500;
 
 /// How long a source may take to remove what has expired: its cycle runs ten times a second, over samples.
-const SETTLING: Duration = Duration::from_secs(15);
+pub(crate) const SETTLING: Duration = Duration::from_secs(15);
 
 /// Where the sentinel of [`Bridge::caught_up`] is written: a database that workloads leave alone.
 const SENTINEL_DB: u32 = 15;

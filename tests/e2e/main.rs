@@ -14,6 +14,7 @@ mod disk;
 mod endings;
 mod expiry;
 mod flush;
+mod matrix;
 mod pause;
 mod quarantine;
 mod refusals;

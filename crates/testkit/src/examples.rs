@@ -41,7 +41,8 @@ pub const WITHOUT_EXAMPLE: &[(&str, &str)] =
     &[("migrate", "needs a second server"), ("cluster|flushslot", "needs a cluster")];
 
 /// All examples for a server, in an order in which they may run one after the other. Of a server
-/// whose scripts replicate as such, those with scripts are left out.
+/// whose scripts replicate as such, those are left out that do not ask for the replication of what
+/// they do.
 pub fn every_command(kind: Kind) -> Vec<Example> {
     let tables = [keyspace::TABLES, strings::TABLES, collections::TABLES, streams::TABLES].concat();
     let lines =
@@ -49,7 +50,7 @@ pub fn every_command(kind: Kind) -> Vec<Example> {
     let mut all = Vec::new();
     for (number, line) in lines.enumerate() {
         let (setup, run) = line.split_once(" -> ").unwrap_or(("", line));
-        let is_script = run.starts_with("EVAL ");
+        let is_script = run.starts_with("EVAL ") && !run.contains("replicate_commands");
         let fits = since::knows(kind, setup) && since::knows(kind, run);
         if fits && !(is_script && kind.replicates_scripts()) {
             all.push(Example::parse(line, number));

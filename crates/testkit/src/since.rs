@@ -48,8 +48,9 @@ const LONGER: &[(Version, &str, usize)] = &[
     ((6, 2), "RPOP", 2),
 ];
 
-/// Payloads of DUMP, as they are written in the tables, and who reads them first.
-const PAYLOADS: &[(Version, &str)] = &[((5, 0), r"\x09\x00")];
+/// Parts of words, as they are written in the tables: the version of a DUMP, a function in a script.
+const PARTS: &[(Version, &str, &str)] =
+    &[((5, 0), "RESTORE", r"\x09\x00"), ((3, 2), "EVAL", "redis.replicate_commands()")];
 
 /// Whether a server of this kind understands every command of a line.
 pub(crate) fn knows(kind: Kind, line: &str) -> bool {
@@ -72,13 +73,11 @@ fn since(words: &[&str]) -> Version {
         .iter()
         .filter(|(_, name, words_up_to)| is(name) && words.len() > *words_up_to)
         .map(|(at, ..)| *at);
-    let by_payload = PAYLOADS
+    let by_part = PARTS
         .iter()
-        .filter(|(_, footer)| {
-            name.starts_with("RESTORE") && rest.iter().any(|word| word.contains(footer))
-        })
-        .map(|(at, _)| *at);
-    by_name.chain(by_option).chain(by_length).chain(by_payload).max().unwrap_or((0, 0))
+        .filter(|(_, name, part)| is(name) && rest.iter().any(|word| word.contains(part)))
+        .map(|(at, ..)| *at);
+    by_name.chain(by_option).chain(by_length).chain(by_part).max().unwrap_or((0, 0))
 }
 
 #[cfg(test)]

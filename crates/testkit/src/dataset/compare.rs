@@ -41,8 +41,8 @@ pub struct Tolerance {
     pub bitfield_overflow_fail: bool,
     /// HyperLogLogs with equal registers in other encodings, as `hll-sparse-max-bytes` decides.
     pub hll_bytes: bool,
-    /// A pending entry whose stream entry is deleted, at the source only: servers from 7.0 on drop it
-    /// when it is claimed, older ones keep it and propagate the claim all the same.
+    /// A pending entry whose stream entry is deleted, at one side only: servers from 7.0 on drop it
+    /// when it is claimed, older ones keep it, and both propagate the claim all the same.
     pub claims_of_deleted: bool,
     /// A module's value by its type only: some modules save memory that they never set, so that two
     /// DUMPs of one key differ.
@@ -127,7 +127,7 @@ impl Tolerance {
             entries_read: source == Kind::Redis7_0,
             bitfield_overflow_fail: true,
             hll_bytes: true,
-            claims_of_deleted: !source.at_least(7, 0) && destination.at_least(7, 0),
+            claims_of_deleted: source.at_least(7, 0) != destination.at_least(7, 0),
             module_bytes: false,
         }
     }

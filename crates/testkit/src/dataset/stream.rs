@@ -95,18 +95,21 @@ impl StreamValue {
         let entries: BTreeSet<_> = self.entries.iter().map(|entry| entry.id.as_str()).collect();
         for (name, left) in &self.groups {
             let told = format!("group {}", abridged(name));
-            let left = &match tolerance.claims_of_deleted {
-                true => left.without_deleted(&entries, other.groups.get(name)),
-                false => left.clone(),
+            let Some(right) = other.groups.get(name) else {
+                found.push(format!("{told} is missing on the right"));
+                continue;
             };
-            match other.groups.get(name) {
-                None => found.push(format!("{told} is missing on the right")),
-                Some(right) => found.extend(
-                    left.differences(right, tolerance)
-                        .into_iter()
-                        .map(|line| format!("{told}: {line}")),
-                ),
-            }
+            let lines = match tolerance.claims_of_deleted {
+                true => {
+                    let (left, right) = (
+                        left.without_deleted(&entries, right),
+                        right.without_deleted(&entries, left),
+                    );
+                    left.differences(&right, tolerance)
+                }
+                false => left.differences(right, tolerance),
+            };
+            found.extend(lines.into_iter().map(|line| format!("{told}: {line}")));
         }
         let extra = other.groups.keys().filter(|name| !self.groups.contains_key(*name));
         found.extend(extra.map(|name| format!("group {} is missing on the left", abridged(name))));
@@ -181,10 +184,11 @@ impl Group {
     }
 
     /// Without the pending entries whose stream entry is gone and that the other group does not have.
-    fn without_deleted(&self, entries: &BTreeSet<&str>, other: Option<&Self>) -> Self {
+    fn without_deleted(&self, entries: &BTreeSet<&str>, other: &Self) -> Self {
         let mut group = self.clone();
-        let known = |id: &str| other.is_some_and(|other| other.pending.contains_key(id));
-        group.pending.retain(|id, _| entries.contains(id.as_str()) || known(id));
+        group
+            .pending
+            .retain(|id, _| entries.contains(id.as_str()) || other.pending.contains_key(id));
         group
     }
 

@@ -43,6 +43,7 @@ const ALWAYS: &[&str] = &[
     "RPUSH @a c a b -> SORT @a LIMIT 0 2 ALPHA DESC STORE @b",
     "RPUSH @a 1 2 ; SET @b v -> SORT @a BY nosort STORE @b",
     "EVAL return\\sredis.call('SET',KEYS[1],ARGV[1]) 1 @k v",
+    "EVAL redis.replicate_commands();redis.call('set',KEYS[1],ARGV[1]);redis.call('rpush',KEYS[2],ARGV[1]) 2 @a @b v",
     "EVAL redis.call('set',KEYS[1],ARGV[1]);redis.call('rpush',KEYS[2],ARGV[1]);redis.call('expire',KEYS[2],1000) 2 @a @b v",
     "EVAL for\\si=1,50\\sdo\\sredis.call('RPUSH',KEYS[1],i)\\send 1 @k",
     "MULTI ; SET @a v ; EXEC",
