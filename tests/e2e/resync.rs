@@ -105,7 +105,8 @@ fn status_of(pair: &Pair, name: &str) -> Result<String> {
     let mut asked = Process::start(&["status", "--data-dir", &pair.data_dir(), "--json"])?;
     asked.wait(PATIENCE)?;
     let status: serde_json::Value = serde_json::from_str(&asked.stdout())?;
-    Ok(status["capture"][name].to_string())
+    let capture = status.get("capture").and_then(|capture| capture.get(name));
+    Ok(capture.unwrap_or(&serde_json::Value::Null).to_string())
 }
 
 #[test]

@@ -28,7 +28,8 @@ fn health(dir: &str) -> Result<(Option<i32>, String)> {
 fn until_running(dir: &str) -> Result<()> {
     eventually(PATIENCE, "the status says that it runs", || {
         let written = std::path::Path::new(dir).join("status/main.json").exists();
-        Ok((written && status(dir)?["state"] == "running").then_some(()))
+        Ok((written && status(dir)?.get("state").is_some_and(|state| state == "running"))
+            .then_some(()))
     })
 }
 
