@@ -10,6 +10,14 @@ pub(crate) const BATCH_BYTES: usize = 256 * 1024;
 /// once a second.
 pub(crate) const ACK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// A source that made its snapshot without a disk sends what follows only after an acknowledgement
+/// that comes when it has noticed that its child is done, which it looks for ten times a second.
+pub(crate) const EAGER_ACK_INTERVAL: Duration = Duration::from_millis(25);
+
+/// So many acknowledgements are sent that often after a snapshot, unless the stream flows before:
+/// for two seconds, so that a source that is slow to look is met as well.
+pub(crate) const EAGER_ACKS: u32 = 80;
+
 /// Where nothing was written since the last heartbeat event, the next may wait this long: an idle
 /// stream then costs little, and its readers still see that it lives.
 pub(crate) const IDLE_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);

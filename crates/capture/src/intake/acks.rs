@@ -3,10 +3,13 @@
 //! Guarantees: never more than what the journal holds durably, never more than was received, and
 //! nothing of another history.
 
+use std::time::Duration;
+
 use redis_io::replication::LinkWriter;
 use tokio::sync::watch;
 
 use crate::error::IntakeError;
+use crate::limits::{ACK_INTERVAL, EAGER_ACK_INTERVAL, EAGER_ACKS};
 use crate::piece::{Durable, History};
 
 /// Acknowledges on one link.
@@ -15,6 +18,8 @@ pub(super) struct Acks {
     durable: watch::Receiver<Durable>,
     /// Whether the snapshot has been received: before that there is nothing to say.
     begun: bool,
+    /// How many more are sent at short intervals, because the source may hold the stream back.
+    eager_left: u32,
     /// Whether the source waits for the next offset that becomes durable.
     is_awaited: bool,
 }
@@ -23,7 +28,7 @@ pub(super) struct Acks {
 
 impl Acks {
     pub(super) fn new(writer: LinkWriter, durable: watch::Receiver<Durable>, begun: bool) -> Self {
-        Self { writer, durable, begun, is_awaited: false }
+        Self { writer, durable, begun, eager_left: 0, is_awaited: false }
     }
 
     /// Whether there is anything to acknowledge.
@@ -34,6 +39,17 @@ impl Acks {
     /// The snapshot has been received.
     pub(super) fn begin(&mut self) {
         self.begun = true;
+        self.eager_left = EAGER_ACKS;
+    }
+
+    /// The stream has been received.
+    pub(super) fn stream_flows(&mut self) {
+        self.eager_left = 0;
+    }
+
+    /// How long to wait for the next regular one.
+    pub(super) fn interval(&self) -> Duration {
+        if self.eager_left > 0 { EAGER_ACK_INTERVAL } else { ACK_INTERVAL }
     }
 
     /// The regular acknowledgement.
@@ -43,6 +59,7 @@ impl Acks {
         received: u64,
     ) -> Result<(), IntakeError> {
         self.is_awaited = false;
+        self.eager_left = self.eager_left.saturating_sub(1);
         self.send(history, received).await
     }
 

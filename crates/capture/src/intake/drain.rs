@@ -7,7 +7,7 @@ use redis_io::replication::{Event, Link, SnapshotSize, Transfer};
 use super::acks::Acks;
 use super::{Intake, Place};
 use crate::error::IntakeError;
-use crate::limits::{ACK_INTERVAL, LINK_SILENCE};
+use crate::limits::LINK_SILENCE;
 use crate::piece::{FullResync, Lineage, Peer, Piece};
 use crate::progress::LinkPhase;
 
@@ -31,7 +31,8 @@ impl Intake {
     ) -> Result<Infallible, IntakeError> {
         let (mut reader, writer) = link.split();
         let mut acks = Acks::new(writer, self.durable.clone(), self.place.is_some());
-        let mut next_ack = self.clock.sleep(ACK_INTERVAL);
+        let mut interval = acks.interval();
+        let mut next_ack = self.clock.sleep(interval);
         let mut heard = self.clock.monotonic();
         acks.send(self.history, incoming.place.offset).await?;
         loop {
@@ -40,7 +41,8 @@ impl Intake {
                 // The acknowledgement first: it is small, and without it the source drops us.
                 () = &mut next_ack => {
                     acks.tick(self.history, incoming.place.offset).await?;
-                    next_ack = self.clock.sleep(ACK_INTERVAL);
+                    interval = acks.interval();
+                    next_ack = self.clock.sleep(interval);
                     // Before the stream a source may be silent for as long as its snapshot takes.
                     let silence = self.clock.monotonic().saturating_sub(heard);
                     if acks.have_begun() && silence > LINK_SILENCE {
@@ -60,6 +62,10 @@ impl Intake {
                     heard = self.clock.monotonic();
                     incoming.transfer.feed(chunk?);
                     self.take_all(&mut incoming, &mut acks).await?;
+                    if acks.interval() < interval {
+                        interval = acks.interval();
+                        next_ack = self.clock.sleep(interval);
+                    }
                 }
             }
         }
@@ -102,6 +108,7 @@ impl Intake {
             Event::StreamBytes(bytes) => {
                 let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
                 let arrived_ms = self.clock.now_ms();
+                acks.stream_flows();
                 self.spool.push(Piece::Stream { bytes, arrived_ms }).await?;
                 incoming.place.offset += length;
                 self.place = Some(incoming.place);

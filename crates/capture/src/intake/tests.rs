@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use wire::resp::scan::{ScanLimits, StreamScanner};
 
 use super::*;
-use crate::limits::LINK_SILENCE;
+use crate::limits::{EAGER_ACK_INTERVAL, LINK_SILENCE};
 use crate::orders::{TransferOrder, transfer_orders};
 use crate::spool::{SpoolConfig, SpoolReader, spool};
 
@@ -188,6 +188,30 @@ async fn a_lost_link_is_set_up_again_from_the_byte_that_is_missing() {
     wire.say(&format!("+CONTINUE {}\r\nNG\r\n", id('a'))).await;
     assert!(matches!(stage.piece().await, Piece::Continued { branch: None, .. }), "no branch");
     assert_eq!(bytes_of(stage.piece().await), "NG\r\n");
+    stage.stop().await;
+}
+
+/// A source without a disk ignores what comes before it has noticed that its snapshot has gone out, and sends nothing
+/// before something comes after.
+#[tokio::test]
+async fn the_end_of_a_snapshot_is_acknowledged_again_and_again_until_the_stream_flows() {
+    let mut stage = Stage::start(None, 0, PLAIN).await;
+    let (mut wire, _) = stage.accept().await;
+    let empty = "REDIS0011\u{0}";
+    wire.say(&format!("+FULLRESYNC {} 7\r\n${}\r\n{empty}", id('a'), empty.len())).await;
+    while !matches!(stage.piece().await, Piece::SnapshotEnd) {}
+    let began = stage.clock.now_ms();
+    for _ in 0..5 {
+        wire.ack().await;
+        stage.clock.wait_for_sleepers(1).await;
+        stage.clock.advance(EAGER_ACK_INTERVAL);
+    }
+    wire.ack().await;
+    assert!(stage.clock.now_ms() - began < 1_000);
+    wire.say("*1\r\n$4\r\nPING\r\n").await;
+    assert_eq!(bytes_of(stage.piece().await), "*1\r\n$4\r\nPING\r\n");
+    stage.pass_a_second().await;
+    wire.ack().await;
     stage.stop().await;
 }
 
