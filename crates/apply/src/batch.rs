@@ -89,6 +89,8 @@ pub(crate) enum Judge {
 const CAPACITY_BYTES: usize = 64 << 10;
 /// A buffer that one huge command made larger than this is given back.
 const KEPT_BYTES: usize = 4 * crate::limits::BATCH_BYTES;
+/// Likewise the list of commands of one huge transaction.
+const KEPT_COMMANDS: usize = 16 * crate::limits::BATCH_COMMANDS;
 
 // === impl Batch ===
 
@@ -124,7 +126,9 @@ impl Batch {
         }
         self.out.clear();
         self.sent.clear();
+        self.sent.shrink_to(KEPT_COMMANDS);
         self.records.clear();
+        self.records.shrink_to(KEPT_COMMANDS);
         self.changes.clear();
         self.letters.clear();
         self.deadlines.clear();

@@ -7,8 +7,9 @@ use bytes::{Bytes, BytesMut};
 use event::control::Control;
 use event::fragment::Assembler;
 use event::image::{Elements, Image, ImagePart, ImageValue};
-use event::{Body, Event, Group, Position, Shard};
+use event::{Body, Event, Position, Shard};
 
+use super::Planner;
 use crate::error::Error;
 use crate::limits;
 
@@ -35,13 +36,15 @@ pub(super) enum Gathered {
     Value(Event, Bytes),
 }
 
-/// One record of a group.
+/// One record of a group, still encoded: small changes take several times the memory when they are not.
 #[derive(Debug)]
 pub(super) struct GroupRecord {
-    /// The event, whose body is the group.
-    pub(crate) event: Event,
-    /// Its encoding.
-    pub(crate) record: Bytes,
+    record: Bytes,
+    position: Position,
+    number: u32,
+    last: bool,
+    /// Whether it empties or exchanges databases.
+    pub(super) empties_databases: bool,
 }
 
 #[derive(Debug)]
@@ -106,12 +109,14 @@ impl Assembly {
         match &event.body {
             Body::Fragment(_) => self.fragment(event, origin),
             Body::Group(group) if Self::gathers(&event.body) => {
-                let (number, last) = (group.number, group.last);
-                self.group_record(
-                    GroupRecord { event, record: record.clone() },
-                    origin,
-                    (number, last),
-                )
+                let record = GroupRecord {
+                    record: record.clone(),
+                    position: event.position,
+                    number: group.number,
+                    last: group.last,
+                    empties_databases: Planner::empties_databases(group),
+                };
+                self.group_record(record, origin)
             }
             Body::ImagePart(ImagePart { elements: Elements::Opaque(_), .. }) => {
                 self.part_of_value(event, origin)
@@ -165,13 +170,8 @@ impl Assembly {
         })
     }
 
-    fn group_record(
-        &mut self,
-        record: GroupRecord,
-        origin: Origin,
-        (number, last): (u32, bool),
-    ) -> Result<Gathered, Error> {
-        let position = record.event.position;
+    fn group_record(&mut self, record: GroupRecord, origin: Origin) -> Result<Gathered, Error> {
+        let GroupRecord { position, number, last, .. } = record;
         let same = |open: &OpenGroup| open.origin.is_beside(&origin);
         if number == 0 {
             self.groups.retain(|open| !same(open));
@@ -237,15 +237,17 @@ impl Assembly {
     /// Nothing of a shard may come between the records of one of its events: what was open would be passed over.
     fn refuse_overtaking(&self, event: &Event) -> Result<(), Error> {
         let shard = event.position.shard;
-        let overtaken =
-            self.fragments
-                .iter()
-                .map(|open| (open.origin.shard, open.position))
-                .chain(self.groups.iter().filter_map(|open| {
-                    Some((open.origin.shard, open.records.first()?.event.position))
-                }))
-                .chain(self.values.iter().map(|open| (open.origin.shard, open.first)))
-                .find(|(of, position)| *of == shard && event.position.is_after(position));
+        let overtaken = self
+            .fragments
+            .iter()
+            .map(|open| (open.origin.shard, open.position))
+            .chain(
+                self.groups
+                    .iter()
+                    .filter_map(|open| Some((open.origin.shard, open.records.first()?.position))),
+            )
+            .chain(self.values.iter().map(|open| (open.origin.shard, open.first)))
+            .find(|(of, position)| *of == shard && event.position.is_after(position));
         match overtaken {
             None => Ok(()),
             Some((_, open)) => {
@@ -282,39 +284,43 @@ impl Origin {
 // === impl GroupRecord ===
 
 impl GroupRecord {
-    /// The group.
-    pub(crate) fn group(&self) -> Option<&Group> {
-        match &self.event.body {
-            Body::Group(group) => Some(group),
-            _ => None,
-        }
+    /// The event, and its encoding.
+    pub(super) fn decode(self) -> Result<(Event, Bytes), Error> {
+        let event = event::codec::decode(self.record.clone());
+        let event = event.map_err(|error| Error::Contradiction {
+            position: self.position,
+            what: format!("a record that was read before cannot be read again: {error}"),
+        })?;
+        Ok((event, self.record))
     }
 
-    /// One record that says what all of them say, at the place of the last.
-    pub(crate) fn join(records: Vec<Self>) -> Result<Option<Self>, Error> {
+    /// One event that says what all of them say, at the place of the last, and its encoding.
+    pub(super) fn join(records: Vec<Self>) -> Result<Option<(Event, Bytes)>, Error> {
         let mut records = records.into_iter();
-        let Some(Self { mut event, .. }) = records.next() else { return Ok(None) };
+        let Some((mut event, _)) = records.next().map(Self::decode).transpose()? else {
+            return Ok(None);
+        };
         for next in records {
-            let position = next.event.position;
-            if let (Body::Group(whole), Body::Group(more)) = (&mut event.body, next.event.body) {
+            let (next, _) = next.decode()?;
+            if let (Body::Group(whole), Body::Group(more)) = (&mut event.body, next.body) {
                 whole.changes.extend(more.changes);
             }
-            event.position = position;
+            event.position = next.position;
         }
         if let Body::Group(group) = &mut event.body {
             (group.number, group.last) = (0, true);
         }
         let record = encoded(&event)?;
-        Ok(Some(Self { event, record }))
+        Ok(Some((event, record)))
     }
 
     /// Whether it is the first of its group.
-    pub(crate) fn is_first(&self) -> bool {
-        self.group().is_some_and(|group| group.number == 0)
+    pub(super) fn is_first(&self) -> bool {
+        self.number == 0
     }
 
     /// Whether it is the last of its group.
-    pub(crate) fn is_last(&self) -> bool {
-        self.group().is_some_and(|group| group.last)
+    pub(super) fn is_last(&self) -> bool {
+        self.last
     }
 }

@@ -125,10 +125,18 @@ impl Planner {
         if is_end && !records.first().is_some_and(GroupRecord::is_first) {
             self.counts.cut_groups += 1;
         }
-        match GroupRecord::join(records)? {
-            Some(GroupRecord { event, record }) => self.event(event, record, batch),
-            None => Ok(Planned::Done),
+        if records.iter().any(|record| record.empties_databases) {
+            let joined = GroupRecord::join(records)?;
+            return joined
+                .map_or(Ok(Planned::Done), |(event, record)| self.event(event, record, batch));
         }
+        // One after the other into one batch, which is one step.
+        let mut planned = Planned::Done;
+        for record in records {
+            let (event, record) = record.decode()?;
+            planned = self.event(event, record, batch)?;
+        }
+        Ok(planned)
     }
 
     /// Whether a group empties or exchanges databases.
