@@ -28,6 +28,25 @@ fn set_one_aside(pair: &mut Pair, bridge: &mut Process, key: &str) -> Result<()>
 }
 
 #[test]
+fn stops_before_what_cannot_be_held_and_goes_on_once_it_may_be_set_aside() -> Result<()> {
+    let mut pair = Pair::start(Kind::Redis8_2, Kind::Redis7_0)?;
+    let mut bridge = pair.run(&["--unsupported", "fail"])?;
+    pair.caught_up(&mut bridge)?;
+    let mut client = pair.source_client()?;
+    client.cmd(&["HSETEX", "hash", "EX", "1000", "FIELDS", "1", "f", "v"])?;
+    client.cmd(&["SET", "other", "goes on"])?;
+    ensure!(bridge.wait(PATIENCE)?.code() == Some(4), "{}", bridge.stderr());
+    for said in ["cannot hold hash of database 0", "expiry of hash fields", "--unsupported"] {
+        ensure!(bridge.stderr().contains(said), "{said}: {}", bridge.stderr());
+    }
+    let mut bridge = pair.run(&[])?;
+    pair.caught_up(&mut bridge)?;
+    ensure!(pair.destination_client()?.cmd(&["GET", "other"])?.text()? == "goes on");
+    ensure!(quarantine(&pair, &["list"])?.contains("hash"));
+    stop(&mut bridge)
+}
+
+#[test]
 fn a_key_is_set_aside_and_tried_again() -> Result<()> {
     let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
     let mut bridge = pair.run(&[])?;

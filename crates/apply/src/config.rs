@@ -37,6 +37,8 @@ pub struct Config {
     pub hold_expiry: Duration,
     /// What to do about a flush or an exchange of databases that cannot be done exactly. Default: refuse it.
     pub inexact: Inexact,
+    /// What to do about what the destination cannot hold. Default: set it aside.
+    pub unsupported: Unsupported,
     /// For how long to try again.
     pub windows: Windows,
     /// Longest wait for a reply. Default: [`limits::REPLY_TIMEOUT`].
@@ -68,6 +70,16 @@ pub enum Inexact {
     Refuse,
     /// Leave it out, with a warning: the destination then keeps what the source has removed.
     Skip,
+}
+
+/// What to do about a change that the destination has no form and no word for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unsupported {
+    /// Set it aside, and go on with all other keys.
+    #[default]
+    Quarantine,
+    /// Stop before it and say so.
+    Fail,
 }
 
 /// How much one atomic step may hold. A transaction of the source is never cut because of it.
@@ -114,6 +126,7 @@ impl Config {
             extend_expiry: Duration::ZERO,
             hold_expiry: limits::HOLD_EXPIRY,
             inexact: Inexact::default(),
+            unsupported: Unsupported::default(),
             windows: Windows::default(),
             reply_timeout: limits::REPLY_TIMEOUT,
             marks_in_memory: limits::MARKS_IN_MEMORY,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use event::codec::DecodeError;
 use event::{Position, Shard};
 use journal::{AppendError, OpenError, ReadError};
@@ -126,6 +127,21 @@ pub enum Error {
         what: &'static str,
         /// Where in the source's history.
         position: Position,
+    },
+    /// The destination has no form for a change, which is not to be set aside.
+    #[error(
+        "the destination cannot hold {} of database {db} at {position}: {why}",
+        event::text::Quoted(key)
+    )]
+    CannotHold {
+        /// Database of the source.
+        db: u32,
+        /// The key that is changed; empty for a library of functions.
+        key: Bytes,
+        /// Where in the source's history.
+        position: Position,
+        /// What the destination lacks.
+        why: &'static str,
     },
     /// A flush or an exchange of databases would touch what it should not.
     #[error("{command} at {position} cannot be done exactly at the destination: {why}")]
@@ -268,6 +284,7 @@ impl Classified for Error {
             | Self::CheckpointGone { .. }
             | Self::NoSnapshot { .. }
             | Self::Unsupported { .. }
+            | Self::CannotHold { .. }
             | Self::Inexact { .. }
             | Self::NotAllowed { .. }
             | Self::Unanswered
@@ -335,6 +352,10 @@ impl Error {
                  source has lost goes with it."
             }
             Self::Unsupported { .. } => "Use a journal on one machine for this source.",
+            Self::CannotHold { .. } => {
+                "Have it set aside (--unsupported quarantine), leave the key out by a filter, or use a newer \
+                 destination; then start again: it goes on with this change."
+            }
             Self::NotAllowed { .. } => {
                 "Allow the command to the account, undo a rename-command of the destination, or give it \
                  the databases that it lacks; then start again: it goes on with this change."

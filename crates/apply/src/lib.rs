@@ -26,6 +26,6 @@ pub mod quarantine;
 mod target;
 
 pub use apply::{Apply, Parts, Summary};
-pub use config::{BatchLimits, Config, Existing, Inexact, Problem, Windows};
+pub use config::{BatchLimits, Config, Existing, Inexact, Problem, Unsupported, Windows};
 pub use error::{BuildError, Error};
 pub use lane::Stopped;

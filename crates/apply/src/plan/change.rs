@@ -10,6 +10,7 @@ use super::keys::{Role, Roles};
 use super::lower;
 use super::{Place, Planned, Planner};
 use crate::batch::{Batch, Sent};
+use crate::config::Unsupported;
 use crate::error::Error;
 use crate::quarantine::Draft;
 
@@ -65,7 +66,10 @@ impl Planner {
         let sent = Self::sent(place);
         match lower::write(&self.rules, batch, db, sent, &command.args) {
             Ok(()) => self.follow_command(db, place.key, &command.args),
-            Err(unfit) => self.set_aside(place, (db, &[place.key]), unfit.why(), batch)?,
+            Err(unfit) => {
+                self.require_hold(place, unfit.0)?;
+                self.set_aside(place, (db, &[place.key]), unfit.why(), batch)?;
+            }
         }
         Ok(())
     }
@@ -181,7 +185,10 @@ impl Planner {
                 self.follow_roles(&roles, &command.args);
                 Ok(())
             }
-            Err(unfit) => self.set_aside_written(place, &roles, unfit.why(), batch),
+            Err(unfit) => {
+                self.require_hold(place, unfit.0)?;
+                self.set_aside_written(place, &roles, unfit.why(), batch)
+            }
         }
     }
 
@@ -265,6 +272,19 @@ impl Planner {
             return None;
         }
         self.refused.get(&(place.position, place.change)).cloned()
+    }
+
+    /// Stops before what the destination cannot hold, where that is not to be set aside.
+    pub(super) fn require_hold(&self, place: &Place<'_>, why: &'static str) -> Result<(), Error> {
+        match self.rules.unsupported {
+            Unsupported::Quarantine => Ok(()),
+            Unsupported::Fail => Err(Error::CannotHold {
+                db: place.db,
+                key: place.key.clone(),
+                position: place.position,
+                why,
+            }),
+        }
     }
 
     fn set_aside_written(

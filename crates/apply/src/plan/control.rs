@@ -130,9 +130,11 @@ impl Planner {
             batch.command(db, Self::sent(place), &change.args);
             return Ok(());
         }
+        let why = "the destination knows no functions";
+        self.require_hold(place, why)?;
         self.counts.functions_left_out += 1;
         let db = self.rules.mapping.target(place.db);
-        self.set_aside(place, (db, &[]), "the destination knows no functions", batch)
+        self.set_aside(place, (db, &[]), why, batch)
     }
 
     /// A snapshot that leaves nothing else behind leaves no other library either: its own follow.

@@ -60,7 +60,10 @@ impl Planner {
                 }
                 Ok(())
             }
-            Err(unfit) => self.set_aside(place, (db, &[place.key]), unfit.why(), batch),
+            Err(unfit) => {
+                self.require_hold(place, unfit.0)?;
+                self.set_aside(place, (db, &[place.key]), unfit.why(), batch)
+            }
         }
     }
 

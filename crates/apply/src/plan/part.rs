@@ -44,6 +44,7 @@ impl Planner {
             self.deadlines.forget(db, &stage);
         }
         if let Err(unfit) = self.elements(part, dest, batch) {
+            self.require_hold(place, unfit.0)?;
             return self.set_aside(place, (db, &[place.key, &stage]), unfit.why(), batch);
         }
         if let Elements::Fields(fields) = &part.elements {

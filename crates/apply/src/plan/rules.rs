@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use event::names::PREFIX;
 use redis_io::ServerFacts;
 
-use crate::config::Config;
+use crate::config::{Config, Unsupported};
 use crate::filter::Filters;
 use crate::limits;
 use crate::mapping::DbMapping;
@@ -38,6 +38,8 @@ pub(crate) struct Rules {
     pub(crate) target: Target,
     /// How many databases it has.
     pub(crate) databases: u32,
+    /// What to do about what it cannot hold.
+    pub(crate) unsupported: Unsupported,
     /// Marks that are kept in memory.
     pub(crate) marks_in_memory: usize,
     /// Where marks go that memory does not hold.
@@ -64,6 +66,7 @@ impl Rules {
             names,
             target: Target::of(facts),
             databases: facts.databases.unwrap_or(USUAL_DATABASES),
+            unsupported: config.unsupported,
             marks_in_memory: config.marks_in_memory,
             spill_dir: config.spill_dir.clone(),
         }

@@ -202,6 +202,15 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         Some("refuse"),
         "What to do about a flush or an exchange of databases that filters, mappings or other people's keys make inexact: stop and say so, or leave it out with a warning.",
     ),
+    short(
+        option(
+            "destination.unsupported",
+            Kind::Word(&["quarantine", "fail"]),
+            Some("quarantine"),
+            "What to do about what the destination cannot hold, such as hash fields that expire in an older one: set the key aside and go on with all others, or stop before it.",
+        ),
+        "unsupported",
+    ),
     option(
         "destination.batch_commands",
         Kind::Number,

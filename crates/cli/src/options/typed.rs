@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use apply::{BatchLimits, Existing, Inexact, Windows};
+use apply::{BatchLimits, Existing, Inexact, Unsupported, Windows};
 use journal::local::{Compression, LocalConfig, SyncPolicy};
 use redis_io::Endpoint;
 use runtime::{ByteSize, units};
@@ -228,6 +228,10 @@ impl<'a> Reader<'a> {
         config.inexact = match self.word("destination.inexact") {
             Some("skip") => Inexact::Skip,
             _ => Inexact::Refuse,
+        };
+        config.unsupported = match self.word("destination.unsupported") {
+            Some("fail") => Unsupported::Fail,
+            _ => Unsupported::Quarantine,
         };
         config.checkpoint_db = self.number("destination.checkpoint_db");
         config.extend_expiry = self.duration("destination.extend_expiry");

@@ -5,6 +5,7 @@ use event::{Change, Group, GroupedChange};
 
 use super::*;
 use crate::batch::Sent;
+use crate::config::Unsupported;
 use crate::doubt::Doubt;
 use crate::error::Error;
 use crate::filter::{Filters, KeyPattern, Rule};
@@ -314,6 +315,22 @@ fn an_old_destination_gets_words_that_it_knows() {
     let events = [begin(1, EpochCause::FullResync), written(1, words, Effect::Expire)];
     let batch = plan(&mut planner, &events);
     assert!(commands(&batch).is_empty() && held(&planner, "a"));
+}
+
+#[test]
+fn stops_before_what_cannot_be_held_where_that_is_asked_for() {
+    let config = Config { unsupported: Unsupported::Fail, ..config() };
+    let mut planner = planner_of(&config, &facts(7, 2), true);
+    let before = written(1, "SET b 1", Effect::Overwrite);
+    plan(&mut planner, &[begin(1, EpochCause::FullResync), before]);
+    let said = "the destination cannot hold a of database 0";
+    for (words, effect) in
+        [("HPEXPIREAT a 99 FIELDS 1 f", Effect::Expire), ("VADD a VALUES 1 1 e", Effect::Merge)]
+    {
+        let error = refused(&mut planner, &written(2, words, effect));
+        assert!(error.to_string().starts_with(said), "{error}");
+        assert!(matches!(error, Error::CannotHold { .. }) && !held(&planner, "a"), "{error}");
+    }
 }
 
 #[test]
