@@ -22,6 +22,8 @@ const DESTINATIONS: [Kind; 5] =
     [Kind::Redis5_0, Kind::Redis6_2, Kind::Redis7_0, Kind::Redis8_2, Kind::Valkey9_1];
 /// Units of random commands before the kill, and after it.
 const UNITS: usize = 600;
+/// Of the random commands; `KEYFERRY_TEST_SEED` is another.
+const SEED: u64 = 7;
 /// How many differences and letters a failure names.
 const NAMED: usize = 12;
 
@@ -73,7 +75,7 @@ impl Case {
     /// A mixture of all of them, in the middle of which the bridge is killed.
     fn mixture(&mut self, mut bridge: Process) -> Result<()> {
         let since = Deadline::after(PATIENCE);
-        let mut workload = Workload::new(7, self.source);
+        let mut workload = Workload::new(seed(), self.source);
         workload.run(&mut self.client, UNITS)?;
         bridge.kill()?;
         workload.run(&mut self.client, UNITS)?;
@@ -169,6 +171,12 @@ fn change_of(letter: &Json) -> Option<&Json> {
 
 fn text<'a>(value: &'a Json, name: &str) -> &'a str {
     value.get(name).and_then(Json::as_str).unwrap_or_default()
+}
+
+/// The same in every run, unless another one is asked for.
+fn seed() -> u64 {
+    let named = std::env::var_os("KEYFERRY_TEST_SEED");
+    named.and_then(|text| text.to_string_lossy().parse().ok()).unwrap_or(SEED)
 }
 
 /// No change can have come later than this after it was made.
