@@ -28,6 +28,9 @@ pub struct Config {
     pub mapping: DbMapping,
     /// How much one step may hold.
     pub batch: BatchLimits,
+    /// A transaction of the source of more encoded bytes than that is applied in pieces, each of about that size and
+    /// with a checkpoint of its own. Default: [`limits::GROUP_BYTES`].
+    pub group_bytes: usize,
     /// Added to every absolute expiry. Default: 0.
     pub extend_expiry: Duration,
     /// How long what is written lives here, at the least, so that a change that renews it finds it: a source removes
@@ -123,6 +126,7 @@ impl Config {
             filters: Filters::default(),
             mapping: DbMapping::default(),
             batch: BatchLimits::default(),
+            group_bytes: limits::GROUP_BYTES,
             extend_expiry: Duration::ZERO,
             hold_expiry: limits::HOLD_EXPIRY,
             inexact: Inexact::default(),

@@ -194,6 +194,7 @@ impl Planner {
         progress: Progress,
         marks: Option<Marks>,
     ) -> Self {
+        let group_bytes = rules.group_bytes;
         let mut planner = Self {
             rules,
             next: progress.needed.clone(),
@@ -211,7 +212,7 @@ impl Planner {
             counts: Counts::default(),
             deadlines: Deadlines::default(),
             lags: Lags::default(),
-            assembly: Assembly::default(),
+            assembly: Assembly::new(group_bytes),
             parked: None,
             first_partition: lane.first,
             one_order: lane.one_order,
@@ -225,7 +226,7 @@ impl Planner {
     pub(crate) fn rewind(&mut self, progress: Progress) {
         self.next.clone_from(&progress.needed);
         self.progress = progress;
-        self.assembly = Assembly::default();
+        self.assembly = Assembly::new(self.rules.group_bytes);
         self.parked = None;
         self.require_marks();
     }
@@ -272,10 +273,11 @@ impl Planner {
             return self.event(event, payload, batch);
         }
         let origin = Origin::of(&event, lane_index, offset);
-        match self.assembly.take(event, &payload, origin)? {
+        let applied = self.progress.of(event.position.shard).copied();
+        match self.assembly.take(event, &payload, origin, applied)? {
             Gathered::Encoding(record, origin) => {
                 let event = decode(&record)?;
-                let gathered = self.assembly.take(event, &record, origin)?;
+                let gathered = self.assembly.take(event, &record, origin, applied)?;
                 self.gathered(gathered, record, batch)
             }
             gathered => self.gathered(gathered, payload, batch),

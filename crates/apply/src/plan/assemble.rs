@@ -14,8 +14,10 @@ use crate::error::Error;
 use crate::limits;
 
 /// What is open in one lane.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Assembly {
+    /// A group of more bytes than that is given out in pieces.
+    group_bytes: usize,
     fragments: Vec<Fragments>,
     groups: Vec<OpenGroup>,
     values: Vec<OpenValue>,
@@ -83,6 +85,11 @@ pub(super) struct Origin {
 // === impl Assembly ===
 
 impl Assembly {
+    /// Nothing is open. A group of more than `group_bytes` will be given out in pieces.
+    pub(super) fn new(group_bytes: usize) -> Self {
+        Self { group_bytes, fragments: Vec::new(), groups: Vec::new(), values: Vec::new() }
+    }
+
     /// Whether nothing is open.
     pub(super) fn is_idle(&self) -> bool {
         self.fragments.is_empty() && self.groups.is_empty() && self.values.is_empty()
@@ -98,12 +105,14 @@ impl Assembly {
         }
     }
 
-    /// Takes the next event, whose first record stands at `origin`.
+    /// Takes the next event, whose first record stands at `origin`. What its shard has applied last says where a group
+    /// goes on of which some pieces were applied before an interruption.
     pub(crate) fn take(
         &mut self,
         event: Event,
         record: &Bytes,
         origin: Origin,
+        applied: Option<Position>,
     ) -> Result<Gathered, Error> {
         let shard = event.position.shard;
         match &event.body {
@@ -116,7 +125,7 @@ impl Assembly {
                     last: group.last,
                     empties_databases: Planner::empties_databases(group),
                 };
-                self.group_record(record, origin)
+                self.group_record(record, origin, applied)
             }
             Body::ImagePart(ImagePart { elements: Elements::Opaque(_), .. }) => {
                 self.part_of_value(event, origin)
@@ -170,12 +179,19 @@ impl Assembly {
         })
     }
 
-    fn group_record(&mut self, record: GroupRecord, origin: Origin) -> Result<Gathered, Error> {
+    fn group_record(
+        &mut self,
+        record: GroupRecord,
+        origin: Origin,
+        applied: Option<Position>,
+    ) -> Result<Gathered, Error> {
         let GroupRecord { position, number, last, .. } = record;
         let same = |open: &OpenGroup| open.origin.is_beside(&origin);
         if number == 0 {
             self.groups.retain(|open| !same(open));
-            self.groups.push(OpenGroup { origin, records: Vec::new(), bytes: 0, given_out: 0 });
+            self.groups.push(OpenGroup::at(origin, 0));
+        } else if record.follows(applied) && !self.groups.iter().any(same) {
+            self.groups.push(OpenGroup::at(origin, number));
         }
         let Some(open) = self.groups.iter_mut().find(|open| same(open)) else {
             let what = format!("record {number} of a group comes without the first");
@@ -197,7 +213,7 @@ impl Assembly {
             self.groups.retain(|open| !same(open));
             return Ok(Gathered::Group(records));
         }
-        if open.bytes < limits::GROUP_BYTES {
+        if open.bytes < self.group_bytes {
             return Ok(Gathered::More);
         }
         open.given_out = number + 1;
@@ -267,6 +283,15 @@ fn encoded(event: &Event) -> Result<Bytes, Error> {
     Ok(record.freeze())
 }
 
+// === impl OpenGroup ===
+
+impl OpenGroup {
+    /// One of which so many records were given out before the one at `origin`.
+    fn at(origin: Origin, given_out: u32) -> Self {
+        Self { origin, records: Vec::new(), bytes: 0, given_out }
+    }
+}
+
 // === impl Origin ===
 
 impl Origin {
@@ -312,6 +337,12 @@ impl GroupRecord {
         }
         let record = encoded(&event)?;
         Ok(Some((event, record)))
+    }
+
+    /// Whether the record before it was the last that its shard has applied.
+    fn follows(&self, applied: Option<Position>) -> bool {
+        let before = self.position.index.checked_sub(1).map(|index| self.position.at_index(index));
+        before.is_some() && before == applied
     }
 
     /// Whether it is the first of its group.

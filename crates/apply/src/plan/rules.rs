@@ -40,6 +40,8 @@ pub(crate) struct Rules {
     pub(crate) databases: u32,
     /// What to do about what it cannot hold.
     pub(crate) unsupported: Unsupported,
+    /// A transaction of more encoded bytes is applied in pieces.
+    pub(crate) group_bytes: usize,
     /// Marks that are kept in memory.
     pub(crate) marks_in_memory: usize,
     /// Where marks go that memory does not hold.
@@ -67,6 +69,7 @@ impl Rules {
             target: Target::of(facts),
             databases: facts.databases.unwrap_or(USUAL_DATABASES),
             unsupported: config.unsupported,
+            group_bytes: config.group_bytes,
             marks_in_memory: config.marks_in_memory,
             spill_dir: config.spill_dir.clone(),
         }

@@ -204,3 +204,34 @@ async fn counters_are_exact_though_the_process_is_killed_again_and_again() -> Re
     assert_eq!(bench.get("n")?, Some((total / 10).to_string()));
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_in_pieces_goes_on_after_a_letter_and_a_kill_between_two_of_them()
+-> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.command("SET bad text").await?;
+    let value = "v".repeat(300_000);
+    let mut changes = vec!["INCR n".to_owned(), "RPUSH bad x".to_owned()];
+    changes.extend((0..60).map(|number| format!("SET key:{number} {value}")));
+    changes.extend(["INCR n".to_owned(), "RPUSH bad y".to_owned()]);
+    let changes: Vec<(u32, &str)> = changes.iter().map(|words| (0, words.as_str())).collect();
+    let mut config = bench.config();
+    config.group_bytes = 1_000_000;
+    for round in 1..=3 {
+        bench.feed.group(&changes).await?;
+        let begun = bench.feed.position().at_index(1);
+        bench.feed.command("INCR after").await?;
+        bench.letters = journal::MemoryJournal::new("letters", 1);
+        let service = bench.start_with(config.clone()).await?;
+        bench.reached(begun)?;
+        service.kill();
+        bench.letters = journal::MemoryJournal::new("letters", 1);
+        let service = bench.start_with(config.clone()).await?;
+        bench.caught_up()?;
+        service.stop().await?;
+        assert_eq!(bench.get("n")?, Some((2 * round).to_string()));
+        assert_eq!(bench.get("after")?, Some(round.to_string()));
+        assert_eq!(bench.get("key:59")?.map(|value| value.len()), Some(300_000));
+    }
+    Ok(())
+}

@@ -1,34 +1,22 @@
 //! Exactly once, as a property: whatever batches are lost and wherever a lane begins again, every change of the stream is
 //! executed once and in order.
 
-use event::control::Control;
-use event::fragment;
-use event::group;
-use event::{Change, Group, GroupedChange};
+mod stream;
+
+use std::collections::HashSet;
+
+use event::Change;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use self::stream::{LEFT_OUT, Step, Stream};
 use super::*;
+use crate::batch::Judge;
 use crate::config::BatchLimits;
 use crate::filter::{Filters, KeyPattern, Rule};
-use crate::plan::{Barrier, Planned};
-
-/// What a source does next.
-#[derive(Clone, Debug)]
-enum Step {
-    /// One command.
-    Command,
-    /// One command that needs fragments.
-    Large,
-    /// A transaction of so many commands.
-    Transaction(usize),
-    /// A transaction that needs several records.
-    LargeTransaction,
-    /// FLUSHDB, for which a lane first finishes everything before it.
-    Flush,
-    /// A transaction with a FLUSHDB inside.
-    FlushingTransaction,
-}
+use crate::plan::{Barrier, Failure, Planned};
+use crate::quarantine::Draft;
+use crate::quarantine::set::Spot;
 
 /// What happens to a lane next.
 #[derive(Clone, Copy, Debug)]
@@ -39,162 +27,21 @@ enum Fate {
     Lost,
     /// It is lost with the process: another begins at the checkpoint.
     Restarted,
+    /// It was executed, and one of its changes failed: its key is set aside.
+    Failed,
     /// It was executed, and the process died before it knew.
     ExecutedThenRestarted,
     /// It was executed, and the process was asked to stop: another goes on where it said that it stood.
     ExecutedThenStopped,
 }
 
-/// The records of a stream, and the commands that it stands for.
-struct Stream {
-    entries: Vec<Entry>,
-    expected: Vec<String>,
-    next: Vec<u64>,
-    offset: u64,
-    /// Whether keys are filtered: then databases are not emptied.
-    filtered: bool,
-}
-
-/// The keys that a filter leaves out.
-const LEFT_OUT: &str = "key:3";
-/// What is executed for a flush of database 0.
-const FLUSH: &str = "FLUSHDB";
-
-const LARGE: usize = 1_200_000;
-
-impl Stream {
-    fn of(steps: &[Step], filtered: bool) -> Self {
-        let mut stream = Self {
-            entries: Vec::new(),
-            expected: Vec::new(),
-            next: vec![0; 4],
-            offset: 0,
-            filtered,
-        };
-        for partition in 0..4 {
-            stream.append(&begin(1, EpochCause::FullResync), partition);
-        }
-        for step in steps {
-            stream.offset += 10;
-            match step {
-                Step::Command => stream.command(3),
-                Step::Large => stream.command(LARGE),
-                Step::Transaction(count) => stream.transaction(*count, 3),
-                Step::LargeTransaction => stream.transaction(4, LARGE / 3),
-                Step::Flush => stream.flush(),
-                Step::FlushingTransaction => stream.flushing_transaction(),
-            }
-        }
-        stream
-    }
-
-    fn words(&mut self, number: usize, bytes: usize) -> String {
-        let value = format!("{}:{number}:{}", self.offset, "x".repeat(bytes));
-        let key = format!("key:{}", self.offset / 10 % 7);
-        let words = format!("APPEND {key} {value}");
-        if !(self.filtered && key == LEFT_OUT) {
-            self.expected.push(words.clone());
-        }
-        words
-    }
-
-    fn command(&mut self, bytes: usize) {
-        let words = self.words(0, bytes);
-        let event = written(self.offset, &words, Effect::Merge);
-        let partition = self.partition_of(&event);
-        self.append(&event, partition);
-    }
-
-    fn flush(&mut self) {
-        self.expect_flush();
-        let flush = Control::Flush { all: false };
-        self.append(&event(at(self.offset), b"", Body::Control(flush)), 0);
-    }
-
-    fn expect_flush(&mut self) {
-        if !self.filtered {
-            self.expected.push(FLUSH.to_owned());
-        }
-    }
-
-    fn change(&mut self, number: usize, bytes: usize) -> GroupedChange {
-        let command = command(&self.words(number, bytes), Effect::Merge, KeyArgs::First);
-        let key = command.args[1].clone();
-        GroupedChange { db: 0, slot: Slot::of_key(&key), key, change: Change::Command(command) }
-    }
-
-    fn transaction(&mut self, count: usize, bytes: usize) {
-        let changes = (0..count).map(|number| self.change(number, bytes)).collect();
-        self.group(changes);
-    }
-
-    fn flushing_transaction(&mut self) {
-        let mut changes = vec![self.change(0, 3)];
-        self.expect_flush();
-        let change = Change::Flush { all: false };
-        changes.push(GroupedChange { db: 0, slot: Slot::of_key(b""), key: Bytes::new(), change });
-        changes.push(self.change(1, 3));
-        self.group(changes);
-    }
-
-    fn group(&mut self, changes: Vec<GroupedChange>) {
-        let key = changes[0].key.clone();
-        let group =
-            Group { changes, partitions: Vec::new(), number: 0, last: true, transaction: true };
-        let whole = event(at(self.offset), &key, Body::Group(group.clone()));
-        let partition = self.partition_of(&whole);
-        for record in group::cut(&head(&whole), group) {
-            self.append(&record, partition);
-        }
-    }
-
-    fn partition_of(&self, event: &Event) -> u16 {
-        wire::slot::partition_of(event.slot, 4).try_into().unwrap()
-    }
-
-    fn append(&mut self, event: &Event, partition: u16) {
-        let mut encoded = BytesMut::new();
-        event::codec::encode(event, &mut encoded).unwrap();
-        let encoded = encoded.freeze();
-        if fragment::is_needed(encoded.len()) {
-            let pieces: Vec<Event> = fragment::split(encoded, &head(event)).collect();
-            pieces.iter().for_each(|piece| self.push(piece, partition));
-        } else {
-            self.push(event, partition);
-        }
-    }
-
-    fn push(&mut self, event: &Event, partition: u16) {
-        let next = &mut self.next[usize::from(partition)];
-        self.entries.push(entry(event, partition, *next));
-        *next += 1;
-    }
-
-    /// What a reader that begins at these offsets sees.
-    fn from(&self, needed: &[u64]) -> impl Iterator<Item = &Entry> {
-        let needed = needed.to_vec();
-        let wanted = move |entry: &&Entry| entry.offset.0 >= needed[usize::from(entry.partition.0)];
-        self.entries.iter().filter(wanted)
-    }
-}
-
-fn head(event: &Event) -> event::codec::Head<'_> {
-    event::codec::Head {
-        position: event.position,
-        stamp: &event.stamp,
-        db: event.db,
-        slot: event.slot,
-        key: &event.key,
-        seen: &[],
-    }
-}
-
-/// A planner that takes everything, or not all keys.
-fn planner_for(filtered: bool) -> Planner {
+/// A planner that takes everything, or not all keys, and cuts groups of more bytes than that.
+fn planner_for(filtered: bool, group_bytes: usize) -> Planner {
     let pattern = KeyPattern::Prefix(Bytes::from_static(LEFT_OUT.as_bytes()));
     let exclude = if filtered { vec![pattern] } else { Vec::new() };
     let keys = Rule { include: Vec::new(), exclude };
-    let config = Config { filters: Filters { keys, ..Filters::default() }, ..config() };
+    let config =
+        Config { filters: Filters { keys, ..Filters::default() }, group_bytes, ..config() };
     planner_of(&config, &facts(7, 2), true)
 }
 
@@ -217,9 +64,90 @@ fn fill(
     (true, None)
 }
 
+/// What a destination has: the commands in the order of their execution, letters likewise, and the keys set aside.
+#[derive(Default)]
+struct Done {
+    executed: Vec<String>,
+    letters: Vec<String>,
+    held: Vec<(Spot, Bytes)>,
+}
+
+impl Done {
+    /// Executes a batch.
+    fn take(&mut self, planner: &mut Planner, batch: &Batch) {
+        self.executed
+            .extend(commands(batch).into_iter().filter(|words| !words.starts_with("SELECT")));
+        self.letters.extend(batch.letters.iter().map(words_of));
+        planner.held.take_changes();
+        self.held = planner.held.iter().map(|(spot, why)| (spot.clone(), why.clone())).collect();
+    }
+
+    /// Finds that a change of the batch just executed failed: sets its key aside, with what came behind it.
+    fn fail(&mut self, planner: &mut Planner, batch: &Batch) {
+        let data = batch.sent().iter().copied().filter(|sent| sent.judge == Judge::Data);
+        let data: Vec<_> = data.collect();
+        let Some(sent) = data.get(data.len() / 2).copied() else { return };
+        let failure = Failure { sent, said: Some("WRONGTYPE".to_owned()) };
+        let aftermath = planner.aftermath(batch, &[failure]);
+        let mut letters = Batch::new(0);
+        for draft in aftermath.drafts {
+            let words = words_of(&draft);
+            self.executed.retain(|executed| *executed != words);
+            planner.hold(draft, &mut letters).unwrap();
+        }
+        self.take(planner, &letters);
+    }
+
+    /// Everything in the order of the stream, if what was executed is, and the letters of each key are.
+    fn all(mut self, expected: &[String]) -> Vec<String> {
+        let letters: HashSet<String> = self.letters.iter().cloned().collect();
+        let set_aside = expected.iter().filter(|words| letters.contains(*words)).cloned();
+        let by_key = |mut words: Vec<String>| {
+            words.sort_by_key(|words| words.split(' ').nth(1).map(str::to_owned));
+            words
+        };
+        let (found, wanted) = (by_key(self.letters), by_key(set_aside.collect()));
+        assert!(found == wanted, "{} of {} letters", found.len(), wanted.len());
+        let mut executed = self.executed.drain(..);
+        let all = expected.iter().map_while(|words| match letters.contains(words) {
+            true => Some(words.clone()),
+            false => executed.next(),
+        });
+        let mut all: Vec<String> = all.collect();
+        all.extend(executed);
+        all
+    }
+}
+
+/// The command of a letter.
+fn words_of(draft: &Draft) -> String {
+    let event = event::codec::decode(draft.record.clone()).unwrap();
+    let command = match &event.body {
+        Body::Command(command) => command,
+        Body::Group(group) => match &group.changes[draft.change as usize].change {
+            Change::Command(command) => command,
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    };
+    let words: Vec<_> = command.args.iter().map(|word| String::from_utf8_lossy(word)).collect();
+    words.join(" ")
+}
+
+/// Takes back what was planned and not executed.
+fn go_back(planner: &mut Planner, to: Progress) {
+    let planned = planner.held.take_changes();
+    planner.held.undo(&planned);
+    planner.rewind(to);
+}
+
 /// Plans and executes until everything has been executed. Gives the commands in the order of their execution.
-fn run(stream: &Stream, limits: BatchLimits, mut fates: impl Iterator<Item = Fate>) -> Vec<String> {
-    let (mut planner, mut done) = (planner_for(stream.filtered), Vec::new());
+fn run(
+    stream: &Stream,
+    (limits, group_bytes): (BatchLimits, usize),
+    mut fates: impl Iterator<Item = Fate>,
+) -> Vec<String> {
+    let (mut planner, mut done) = (planner_for(stream.filtered, group_bytes), Done::default());
     let mut executed = planner.now();
     let mut waiting: Option<Box<Barrier>> = None;
     loop {
@@ -237,22 +165,27 @@ fn run(stream: &Stream, limits: BatchLimits, mut fates: impl Iterator<Item = Fat
             planner.rewind(planner.now());
         }
         if all_read && !batch.has_work() {
-            return done;
+            return done.all(&stream.expected);
         }
         let fate = fates.next().unwrap_or(Fate::Executed);
         if !matches!(fate, Fate::Lost | Fate::Restarted) {
-            done.extend(commands(&batch).into_iter().filter(|words| !words.starts_with("SELECT")));
+            done.take(&mut planner, &batch);
             executed = planner.now();
         }
         match fate {
             Fate::Executed => waiting = barrier,
-            Fate::Lost => planner.rewind(executed.clone()),
+            Fate::Lost => go_back(&mut planner, executed.clone()),
+            Fate::Failed => {
+                done.fail(&mut planner, &batch);
+                go_back(&mut planner, executed.clone());
+            }
             Fate::Restarted | Fate::ExecutedThenRestarted | Fate::ExecutedThenStopped => {
                 if matches!(fate, Fate::ExecutedThenStopped) {
                     assert_eq!(planner.now(), executed, "it says that it stands elsewhere");
                 }
                 let rules = planner.rules.clone();
                 planner = Planner::new(rules, &scope(true), executed.clone(), None);
+                planner.held.load(done.held.clone());
             }
         }
     }
@@ -264,6 +197,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Large),
         4 => (2..9usize).prop_map(Step::Transaction),
         1 => Just(Step::LargeTransaction),
+        4 => (2..9usize).prop_map(Step::Records),
+        2 => (2..9usize).prop_map(Step::FlushingRecords),
         3 => Just(Step::Flush),
         2 => Just(Step::FlushingTransaction),
     ]
@@ -273,6 +208,7 @@ fn fate() -> impl Strategy<Value = Fate> {
     prop_oneof![
         3 => Just(Fate::Executed),
         1 => Just(Fate::Lost),
+        1 => Just(Fate::Failed),
         1 => Just(Fate::Restarted),
         1 => Just(Fate::ExecutedThenRestarted),
         1 => Just(Fate::ExecutedThenStopped),
@@ -288,12 +224,44 @@ proptest! {
         fates in vec(fate(), 0..40),
         commands in 1..20usize,
         filtered in any::<bool>(),
+        group_bytes in prop_oneof![1..600usize, Just(crate::limits::GROUP_BYTES)],
     ) {
         let stream = Stream::of(&steps, filtered);
         let limits = BatchLimits { commands, bytes: 1 << 20 };
-        let done = run(&stream, limits, fates.into_iter());
+        let done = run(&stream, (limits, group_bytes), fates.into_iter());
         prop_assert!(done == stream.expected, "{} of {} commands", done.len(), stream.expected.len());
     }
+}
+
+#[test]
+fn a_transaction_that_is_applied_in_pieces_goes_on_after_any_of_them() {
+    let stream = Stream::of(&[Step::Command, Step::Records(7), Step::Command], false);
+    for fate in [
+        Fate::Lost,
+        Fate::Failed,
+        Fate::Restarted,
+        Fate::ExecutedThenRestarted,
+        Fate::ExecutedThenStopped,
+    ] {
+        for (at, group_bytes) in (0..9).flat_map(|at| [1, 100, 200].map(|bytes| (at, bytes))) {
+            let fates = std::iter::repeat_n(Fate::Executed, at).chain([fate]);
+            let limits = BatchLimits { commands: 1, bytes: 1 << 20 };
+            let done = run(&stream, (limits, group_bytes), fates);
+            assert_eq!(done, stream.expected, "{fate:?} after {at} in pieces of {group_bytes}");
+        }
+    }
+}
+
+#[test]
+fn a_group_without_its_first_record_contradicts_what_was_applied() {
+    let stream = Stream::of(&[Step::Records(4)], false);
+    let mut planner = planner();
+    let left = stream
+        .from(&[0; 4])
+        .filter(|entry| event::codec::decode(entry.payload.clone()).unwrap().position != at(10));
+    let found = left.map(|entry| planner.plan(entry.clone(), &mut Batch::new(0)));
+    let error = found.filter_map(Result::err).next().expect("it is refused");
+    assert!(error.to_string().contains("without the first"), "{error}");
 }
 
 #[test]
