@@ -29,7 +29,15 @@ pub(crate) struct PutOff {
     /// That of the key; none: it has none, or the one that was written.
     pub(crate) key_ms: Option<i64>,
     /// Those of fields of a hash.
-    pub(crate) fields: BTreeMap<Bytes, i64>,
+    pub(crate) fields: Fields,
+}
+
+/// The true deadlines of fields of a hash.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fields {
+    of: BTreeMap<Bytes, i64>,
+    /// What they cost in memory, about.
+    bytes: usize,
 }
 
 /// How things were before a change.
@@ -37,6 +45,9 @@ pub(crate) struct PutOff {
 pub(crate) enum Before {
     /// Of one key.
     Key(u32, Bytes, Option<PutOff>),
+    /// Of one key's own deadline and of some of its fields, in the order in which they were changed. The others are
+    /// not copied: a hash may have many, and commands that change one of them come in thousands.
+    Fields(u32, Bytes, Option<i64>, Vec<(Bytes, Option<i64>)>),
     /// Of a database that was emptied.
     Db(u32, Keys),
     /// Two databases were exchanged.
@@ -78,10 +89,7 @@ impl Deadlines {
         if before.is_none() && after.is_empty() {
             return;
         }
-        while after.fields.len() > limits::DEADLINES_OF_HASH {
-            after.fields.pop_last();
-            self.left_out += 1;
-        }
+        self.left_out += after.fields.truncate(limits::DEADLINES_OF_HASH);
         // A name of its own: a slice would keep its whole record.
         let key = Bytes::copy_from_slice(key);
         if self.bytes.saturating_add(after.bytes(&key)) <= limits::DEADLINES_BYTES {
@@ -90,6 +98,39 @@ impl Deadlines {
             self.left_out += after.len() as u64;
         }
         self.changes.push(Before::Key(db, key, before));
+    }
+
+    /// Notes what is put off of fields of a hash from now on: nothing of those without a deadline. The key's own deadline
+    /// is forgotten if it `may_go` with them.
+    pub(crate) fn set_fields<'a>(
+        &mut self,
+        db: u32,
+        key: &[u8],
+        may_go: bool,
+        fields: impl Iterator<Item = (&'a [u8], Option<i64>)>,
+    ) {
+        let mut of = self.remove(db, key).unwrap_or_default();
+        let key_ms = of.key_ms;
+        if may_go {
+            of.key_ms = None;
+        }
+        let mut before = Vec::new();
+        for (field, ms) in fields {
+            let known = of.fields.get(field);
+            let has_room = known.is_some()
+                || of.fields.len() < limits::DEADLINES_OF_HASH
+                    && self.bytes.saturating_add(of.bytes(key)) <= limits::DEADLINES_BYTES;
+            match ms {
+                Some(_) if !has_room => self.left_out += 1,
+                None if known.is_none() => {}
+                _ => before.push((of.fields.set(field, ms), known)),
+            }
+        }
+        let key = Bytes::copy_from_slice(key);
+        self.insert(db, key.clone(), of);
+        if !before.is_empty() || (may_go && key_ms.is_some()) {
+            self.changes.push(Before::Fields(db, key, key_ms, before));
+        }
     }
 
     /// Forgets a key.
@@ -174,6 +215,14 @@ impl Deadlines {
                     self.remove(db, &key);
                     self.insert(db, key, before.unwrap_or_default());
                 }
+                Before::Fields(db, key, key_ms, fields) => {
+                    let mut of = self.remove(db, &key).unwrap_or_default();
+                    of.key_ms = key_ms;
+                    for (field, ms) in fields.into_iter().rev() {
+                        of.fields.set(&field, ms);
+                    }
+                    self.insert(db, key, of);
+                }
                 Before::Db(db, keys) => {
                     for (key, of) in keys {
                         self.insert(db, key, of);
@@ -216,20 +265,12 @@ impl Deadlines {
 impl PutOff {
     /// That of a key without fields.
     pub(crate) fn of_key(key_ms: Option<i64>) -> Self {
-        Self { key_ms, fields: BTreeMap::new() }
+        Self { key_ms, fields: Fields::default() }
     }
 
     /// Whether nothing was put off.
     pub(crate) fn is_empty(&self) -> bool {
-        self.key_ms.is_none() && self.fields.is_empty()
-    }
-
-    /// Notes the deadline of a field that was put off, or that it was not.
-    pub(crate) fn field(&mut self, field: &[u8], ms: Option<i64>) {
-        match ms {
-            Some(ms) => drop(self.fields.insert(Bytes::copy_from_slice(field), ms)),
-            None => drop(self.fields.remove(field)),
-        }
+        self.key_ms.is_none() && self.fields.len() == 0
     }
 
     fn len(&self) -> usize {
@@ -237,12 +278,54 @@ impl PutOff {
     }
 
     fn bytes(&self, key: &[u8]) -> usize {
-        let fields = self.fields.keys().map(|field| field.len() + FIELD_COST_BYTES);
-        KEY_COST_BYTES + key.len() + fields.sum::<usize>()
+        KEY_COST_BYTES + key.len() + self.fields.bytes
     }
 
     fn reaches_beyond(&self, ms: i64) -> bool {
-        self.key_ms.into_iter().chain(self.fields.values().copied()).any(|of| of > ms)
+        self.key_ms.into_iter().chain(self.fields.iter().map(|(_, ms)| ms)).any(|of| of > ms)
+    }
+}
+
+// === impl Fields ===
+
+impl Fields {
+    /// Each field and its deadline, by name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Bytes, i64)> {
+        self.of.iter().map(|(field, ms)| (field, *ms))
+    }
+
+    /// Notes the deadline of a field, or that it has none. Gives the field's name, which shares no memory with a record.
+    fn set(&mut self, field: &[u8], ms: Option<i64>) -> Bytes {
+        let known = self.of.remove_entry(field);
+        if known.is_some() {
+            self.bytes -= field.len() + FIELD_COST_BYTES;
+        }
+        let name = known.map_or_else(|| Bytes::copy_from_slice(field), |(name, _)| name);
+        if let Some(ms) = ms {
+            self.bytes += field.len() + FIELD_COST_BYTES;
+            self.of.insert(name.clone(), ms);
+        }
+        name
+    }
+
+    fn get(&self, field: &[u8]) -> Option<i64> {
+        self.of.get(field).copied()
+    }
+
+    fn len(&self) -> usize {
+        self.of.len()
+    }
+
+    /// Forgets the last ones, so that not more than so many stay. Gives how many that were.
+    fn truncate(&mut self, most: usize) -> u64 {
+        let mut gone = 0;
+        while self.of.len() > most
+            && let Some((field, _)) = self.of.pop_last()
+        {
+            self.bytes -= field.len() + FIELD_COST_BYTES;
+            gone += 1;
+        }
+        gone
     }
 }
 
@@ -300,11 +383,41 @@ mod tests {
         assert_eq!((deadlines.len(), deadlines.bytes), (0, 0));
         let mut hash = PutOff::default();
         for number in 0..limits::DEADLINES_OF_HASH + 2 {
-            hash.field(number.to_string().as_bytes(), Some(1));
+            hash.fields.set(number.to_string().as_bytes(), Some(1));
         }
         deadlines.set(0, b"hash", hash);
         assert_eq!(deadlines.len(), limits::DEADLINES_OF_HASH);
         assert_eq!(deadlines.take_left_out(), 2);
+    }
+
+    #[test]
+    fn fields_are_changed_in_place_and_taken_back() {
+        let mut deadlines = Deadlines::default();
+        let set = |deadlines: &mut Deadlines, may_go, fields: &[(&str, Option<i64>)]| {
+            let fields = fields.iter().map(|(field, ms)| (field.as_bytes(), *ms));
+            deadlines.set_fields(0, b"h", may_go, fields);
+        };
+        deadlines.set(0, b"h", ms(1));
+        set(&mut deadlines, false, &[("a", Some(2)), ("b", Some(3))]);
+        deadlines.take_changes();
+        let (before, bytes) = (deadlines.get(0, b"h").cloned(), deadlines.bytes);
+        set(&mut deadlines, false, &[("a", Some(4)), ("a", Some(5)), ("c", None)]);
+        set(&mut deadlines, true, &[("a", None), ("b", None)]);
+        assert!(deadlines.is_empty() && deadlines.bytes == 0);
+        set(&mut deadlines, false, &[("d", Some(6))]);
+        let changes = deadlines.take_changes();
+        let copied = |change: &Before| match change {
+            Before::Fields(_, _, _, fields) => fields.len(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(changes.iter().map(copied).collect::<Vec<_>>(), [2, 2, 1]);
+        deadlines.undo(changes);
+        assert_eq!((deadlines.get(0, b"h").cloned(), deadlines.bytes), (before, bytes));
+        let many: Vec<_> =
+            (0..limits::DEADLINES_OF_HASH).map(|number| number.to_string()).collect();
+        let many: Vec<_> = many.iter().map(|field| (field.as_str(), Some(7))).collect();
+        set(&mut deadlines, false, &many);
+        assert_eq!(deadlines.take_left_out(), 2, "a and b are there already");
     }
 
     #[test]
@@ -313,7 +426,7 @@ mod tests {
         deadlines.set(0, b"a", ms(5));
         deadlines.set(0, b"b", ms(6));
         let mut hash = ms(1);
-        hash.field(b"f", Some(9));
+        hash.fields.set(b"f", Some(9));
         deadlines.set(0, b"h", hash);
         deadlines.drop_until(5);
         assert!(deadlines.get(0, b"a").is_none() && deadlines.get(0, b"h").is_some());

@@ -107,7 +107,7 @@ impl Planner {
                 batch.settle(db, 1, [b"PEXPIREAT".as_slice(), &key, ms.as_ref()]);
             }
             let mut fields: Vec<(i64, &Bytes)> =
-                of.fields.iter().map(|(field, ms)| (*ms, field)).collect();
+                of.fields.iter().map(|(field, ms)| (ms, field)).collect();
             fields.retain(|(ms, _)| *ms > near_ms);
             fields.sort_unstable();
             for same in fields.chunk_by(|one, other| one.0 == other.0) {
@@ -136,14 +136,13 @@ impl Planner {
         key: &[u8],
         fields: impl Iterator<Item = (&'a Bytes, i64)>,
     ) {
-        let mut fields =
-            fields.filter_map(|(field, ms)| Some((field, self.rules.put_off(ms)?))).peekable();
-        if fields.peek().is_none() {
-            return;
+        let rules = &self.rules;
+        let mut fields = fields
+            .filter_map(|(field, ms)| Some((&field[..], Some(rules.put_off(ms)?))))
+            .peekable();
+        if fields.peek().is_some() {
+            self.deadlines.set_fields(db, key, false, fields);
         }
-        let mut of = self.deadlines.get(db, key).cloned().unwrap_or_default();
-        fields.for_each(|(field, ms)| of.field(field, Some(ms)));
-        self.deadlines.set(db, key, of);
     }
 
     /// A value that was put together under another name has taken the place of a key.
@@ -222,31 +221,38 @@ impl Planner {
     }
 
     fn meet(&mut self, db: u32, key: &[u8], fate: Fate, args: &[Bytes]) {
-        let before = || self.deadlines.get(db, key).cloned().unwrap_or_default();
         let after = match fate {
             Fate::Kept => return,
             Fate::Unknown => PutOff::default(),
             Fate::Deadline(Some(ms)) if self.rules.had_passed(ms) => PutOff::default(),
             Fate::Replaced(ms) => PutOff::of_key(ms.and_then(|ms| self.rules.put_off(ms))),
             Fate::Deadline(ms) => {
-                PutOff { key_ms: ms.and_then(|ms| self.rules.put_off(ms)), ..before() }
+                let before = self.deadlines.get(db, key).cloned().unwrap_or_default();
+                PutOff { key_ms: ms.and_then(|ms| self.rules.put_off(ms)), ..before }
             }
             Fate::Fields(named, ms) => {
-                let (true_ms, mut of) = (ms.and_then(|ms| self.rules.put_off(ms)), before());
-                if ms.is_some_and(|ms| self.rules.had_passed(ms)) {
-                    // They have gone at once, and maybe the key with them.
-                    of.key_ms = None;
-                }
-                named.in_words(args).for_each(|field| of.field(field, true_ms));
-                of
+                // Those that have passed go at once, and maybe the key with them.
+                let may_go = ms.is_some_and(|ms| self.rules.had_passed(ms));
+                let true_ms = ms.and_then(|ms| self.rules.put_off(ms));
+                return self.meet_fields(db, key, may_go, (named, true_ms), args);
             }
             Fate::FieldsGo(named) => {
-                let mut of = PutOff { key_ms: None, ..before() };
-                named.in_words(args).for_each(|field| of.field(field, None));
-                of
+                return self.meet_fields(db, key, true, (named, None), args);
             }
         };
         self.deadlines.set(db, key, after);
+    }
+
+    fn meet_fields(
+        &mut self,
+        db: u32,
+        key: &[u8],
+        may_go: bool,
+        (named, ms): (Named, Option<i64>),
+        args: &[Bytes],
+    ) {
+        let fields = named.in_words(args).map(|field| (&field[..], ms));
+        self.deadlines.set_fields(db, key, may_go, fields);
     }
 }
 
