@@ -158,9 +158,7 @@ impl Lane {
         planner.doubt = start.doubt.clone();
         planner.deadlines = std::mem::take(&mut self.memory.deadlines);
         planner.refused = std::mem::take(&mut self.memory.refused);
-        if start.fresh {
-            planner.expect_existing(config.existing);
-        }
+        planner.expect_existing(config.existing, start.fresh);
         planner
     }
 

@@ -151,9 +151,9 @@ impl Planner {
         self.rules.mapping.sources(db, |source| self.rules.filters.db(source)).next().is_some()
     }
 
-    /// What a resync does to data that is there before the first one.
-    pub(crate) fn expect_existing(&mut self, existing: Existing) {
-        self.sweeps_first = existing == Existing::Sweep;
+    /// What a resync does to data that is not the stream's; the first one is to come if the lane is `fresh`.
+    pub(crate) fn expect_existing(&mut self, existing: Existing, fresh: bool) {
+        self.sweeps_first = fresh && existing == Existing::Sweep;
         self.spares_others = existing == Existing::Overwrite;
     }
 
