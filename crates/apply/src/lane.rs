@@ -9,6 +9,7 @@ mod barrier;
 pub(crate) mod begin;
 pub(crate) mod claim;
 mod judge;
+mod place;
 mod pump;
 mod retreat;
 mod rewind;

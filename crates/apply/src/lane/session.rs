@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use wire::resp::encode::Decimal;
 use wire::resp::reply::Reply;
 
+use super::place::Places;
 use super::pump::{Pump, Standing};
 use super::status::Phase;
 use super::{Lane, Memory, Scope, begin, claim};
@@ -125,7 +126,10 @@ impl Lane {
             checkpoint::usable(&mut link.connection, scope, names, &tools.config).await?;
         let description = tools.journal.describe().await?;
         let start = match &checkpoint {
-            Some(checkpoint) => resume(checkpoint, scope, memory),
+            Some(checkpoint) => {
+                let start = resume(checkpoint, scope, memory);
+                start.in_journal(&*tools.journal, &description, scope).await?
+            }
             None => {
                 memory.deadlines = Deadlines::default();
                 fresh(&*tools.journal, &description, scope).await?
@@ -271,6 +275,30 @@ pub(super) fn offsets(scope: &Scope, needed: &[u64]) -> Vec<(Partition, Offset)>
 // === impl Start ===
 
 impl Start {
+    /// The same, reading on from where this journal has what comes next.
+    async fn in_journal(
+        self,
+        journal: &dyn journal::Journal,
+        description: &Description,
+        scope: &Scope,
+    ) -> Result<Self, Error> {
+        let places = Places { journal, judged: &self.judged };
+        let found = places.find(description, scope, &self.progress.needed).await?;
+        let Some(found) = found else { return Ok(self) };
+        tracing::warn!(
+            checkpoint = ?self.progress.needed,
+            journal = ?found,
+            "the journal is not as the checkpoint knows it (was it put back from a copy?): reading on from \
+             before that, by the source's positions"
+        );
+        let snapshot_from =
+            self.progress.snapshot_from.clone().map(|from| {
+                from.iter().zip(&found).map(|(from, found)| *from.min(found)).collect()
+            });
+        let progress = Progress { needed: found, snapshot_from, ..self.progress };
+        Ok(Self { floor: self.floor, fresh: self.fresh, ..Self::at(progress, self.judged) })
+    }
+
     fn at(progress: Progress, judged: Vec<Position>) -> Self {
         let pairs = progress.applied.iter().map(|applied| {
             let judged = judged.iter().find(|judged| judged.shard == applied.shard);
