@@ -8,7 +8,7 @@ use event::{Position, Shard};
 use journal::{AppendError, OpenError, ReadError};
 use redis_io::facts::Version;
 use redis_io::{Code, Refusal};
-use runtime::{Class, Classified};
+use runtime::{ByteSize, Class, Classified};
 
 use crate::config::Problem;
 
@@ -127,6 +127,20 @@ pub enum Error {
         what: &'static str,
         /// Where in the source's history.
         position: Position,
+    },
+    /// An event is larger than what this version puts together.
+    #[error(
+        "a change of {} at {position} is larger than the {} that can be applied",
+        ByteSize(*bytes),
+        ByteSize(*limit)
+    )]
+    TooLarge {
+        /// Where in the source's history.
+        position: Position,
+        /// How large it is, bytes.
+        bytes: u64,
+        /// How large it may be, bytes.
+        limit: u64,
     },
     /// The destination has no form for a change, which is not to be set aside.
     #[error(
@@ -284,6 +298,7 @@ impl Classified for Error {
             | Self::CheckpointGone { .. }
             | Self::NoSnapshot { .. }
             | Self::Unsupported { .. }
+            | Self::TooLarge { .. }
             | Self::CannotHold { .. }
             | Self::Inexact { .. }
             | Self::NotAllowed { .. }
@@ -352,6 +367,10 @@ impl Error {
                  source has lost goes with it."
             }
             Self::Unsupported { .. } => "Use a journal on one machine for this source.",
+            Self::TooLarge { .. } => {
+                "Split the value at its source where you can, then copy everything anew: start with a new data \
+                 directory and --existing sweep."
+            }
             Self::CannotHold { .. } => {
                 "Have it set aside (--unsupported quarantine), leave the key out by a filter, or use a newer \
                  destination; then start again: it goes on with this change."

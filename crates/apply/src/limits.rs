@@ -15,9 +15,13 @@ pub const BATCH_BYTES: usize = 1 << 20;
 /// A transaction of the source up to this size appears at once. A larger one is written in pieces, and said so.
 pub const GROUP_BYTES: usize = 64 << 20;
 
-/// Memory for events that came in fragments, for groups that came in records, and for values of modules that
-/// came in parts, of one lane: one argument of 512 MiB, the most a server takes, with its frame.
-pub const ASSEMBLY_BYTES: usize = 544 << 20;
+/// The most that an event may have that comes in fragments: the longest command that capture carries, of 2 GiB, whose
+/// key is told twice more beside it, 512 MiB each, with room for the rest. Memory is taken when such a one comes.
+pub const EVENT_BYTES: usize = (3 << 30) + (32 << 20);
+
+/// Memory for a value of a module that came in parts, of one lane: one argument of 512 MiB, the most a server takes,
+/// with its frame.
+pub const VALUE_BYTES: usize = 544 << 20;
 
 /// Records asked from the journal at once.
 pub const READ_RECORDS: usize = 1_024;
@@ -87,5 +91,19 @@ pub const CONNECTION_WINDOW: Duration = Duration::from_secs(720 * 60);
 /// Window of attempts while the destination refuses commands.
 pub const REFUSED_WINDOW: Duration = Duration::from_secs(10 * 60);
 
-const _: () = assert!(BATCH_BYTES <= GROUP_BYTES && GROUP_BYTES <= ASSEMBLY_BYTES);
+const _: () = assert!(BATCH_BYTES <= GROUP_BYTES && GROUP_BYTES <= EVENT_BYTES);
+const _: () = assert!(EVENT_BYTES <= event::limits::MAX_ENCODED_BYTES);
 const _: () = assert!(event::limits::MAX_EVENT_BYTES <= READ_BYTES);
+
+#[cfg(test)]
+mod tests {
+    use wire::resp::scan::ScanLimits;
+
+    use super::*;
+
+    #[test]
+    fn every_command_that_capture_takes_can_be_put_together() {
+        let ScanLimits { max_bulk_bytes, max_frame_bytes, .. } = ScanLimits::default();
+        assert!(max_frame_bytes + 2 * max_bulk_bytes + (1 << 20) <= EVENT_BYTES);
+    }
+}

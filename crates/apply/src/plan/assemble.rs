@@ -5,7 +5,7 @@
 
 use bytes::{Bytes, BytesMut};
 use event::control::Control;
-use event::fragment::Assembler;
+use event::fragment::{Assembler, FragmentError};
 use event::image::{Elements, Image, ImagePart, ImageValue};
 use event::{Body, Event, Position, Shard};
 
@@ -158,7 +158,7 @@ impl Assembly {
         let same = |open: &Fragments| open.origin.is_beside(&origin);
         if fragment.number == 0 {
             self.fragments.retain(|open| !same(open));
-            let assembler = Assembler::new(limits::ASSEMBLY_BYTES);
+            let assembler = Assembler::new(limits::EVENT_BYTES);
             self.fragments.push(Fragments { origin, position, assembler });
         }
         let Some(open) = self.fragments.iter_mut().find(|open| same(open)) else {
@@ -166,10 +166,12 @@ impl Assembly {
             return Err(Error::Contradiction { position, what });
         };
         let origin = open.origin;
-        let whole = open
-            .assembler
-            .push(fragment, position)
-            .map_err(|error| Error::Contradiction { position, what: error.to_string() })?;
+        let whole = open.assembler.push(fragment, position).map_err(|error| match error {
+            FragmentError::OverBudget { total_bytes, budget_bytes } => {
+                Error::TooLarge { position, bytes: total_bytes, limit: budget_bytes as u64 }
+            }
+            error => Error::Contradiction { position, what: error.to_string() },
+        })?;
         Ok(match whole {
             None => Gathered::More,
             Some(encoding) => {
@@ -236,7 +238,7 @@ impl Assembly {
         };
         open.bytes = open.bytes.saturating_add(bytes.len());
         open.parts.push(bytes);
-        if open.bytes > limits::ASSEMBLY_BYTES {
+        if open.bytes > limits::VALUE_BYTES {
             // No server takes an argument of that size: the empty value in its place is refused, and set aside.
             open.parts.clear();
         }

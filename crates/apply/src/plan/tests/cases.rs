@@ -1,6 +1,7 @@
 //! Single cases: order, epochs, filters, quarantine, failures, doubt, old destinations.
 
 use event::control::Heartbeat;
+use event::fragment::Fragment;
 use event::{Change, Group, GroupedChange};
 
 use super::*;
@@ -379,4 +380,17 @@ fn a_source_never_writes_our_own_keys() {
     );
     assert!(commands(&batch).is_empty());
     assert_eq!(planner.counts.own, 2);
+}
+
+#[test]
+fn a_change_above_what_fragments_may_hold_is_refused_by_its_size() {
+    let first = |total_bytes: u64| {
+        let data = Bytes::from_static(b"data");
+        let fragment = Fragment { number: 0, count: 2, total_bytes, crc32c: 0, data };
+        event(at(1), b"", Body::Fragment(fragment))
+    };
+    plan(&mut begun(), &[first(600_000_000)]);
+    let error = refused(&mut begun(), &first(crate::limits::EVENT_BYTES as u64 + 1));
+    assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+    assert_eq!(runtime::Classified::class(&error), runtime::Class::Operator);
 }
