@@ -367,10 +367,7 @@ impl Error {
                  source has lost goes with it."
             }
             Self::Unsupported { .. } => "Use a journal on one machine for this source.",
-            Self::TooLarge { .. } => {
-                "Split the value at its source where you can, then copy everything anew: start with a new data \
-                 directory and --existing sweep."
-            }
+            Self::TooLarge { .. } => "Split it at the source; then copy everything anew.",
             Self::CannotHold { .. } => {
                 "Have it set aside (--unsupported quarantine), leave the key out by a filter, or use a newer \
                  destination; then start again: it goes on with this change."

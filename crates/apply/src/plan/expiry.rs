@@ -234,10 +234,10 @@ impl Planner {
                 // Those that have passed go at once, and maybe the key with them.
                 let may_go = ms.is_some_and(|ms| self.rules.had_passed(ms));
                 let true_ms = ms.and_then(|ms| self.rules.put_off(ms));
-                return self.meet_fields(db, key, may_go, (named, true_ms), args);
+                return self.meet_fields((db, key), may_go, (named, true_ms), args);
             }
             Fate::FieldsGo(named) => {
-                return self.meet_fields(db, key, true, (named, None), args);
+                return self.meet_fields((db, key), true, (named, None), args);
             }
         };
         self.deadlines.set(db, key, after);
@@ -245,8 +245,7 @@ impl Planner {
 
     fn meet_fields(
         &mut self,
-        db: u32,
-        key: &[u8],
+        (db, key): (u32, &[u8]),
         may_go: bool,
         (named, ms): (Named, Option<i64>),
         args: &[Bytes],
