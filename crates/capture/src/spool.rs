@@ -173,8 +173,8 @@ impl SpoolWriter {
     /// Takes a piece. Waits for the disk at most, never for the reader.
     ///
     /// # Errors
-    /// When the disk share is used up or a file cannot be written. The piece is then lost to this
-    /// spool: the link must be given up, and set up again later from an earlier offset.
+    /// When the disk share is used up or a file cannot be written. The piece is not in the spool then: it may be tried
+    /// again, or the link must be given up, and set up again later from an earlier offset.
     pub(crate) async fn push(&mut self, piece: Piece) -> Result<(), SpoolError> {
         let Some((bytes, kind)) = on_disk_form(&piece) else {
             self.shared.put(Waiting::Here(piece));

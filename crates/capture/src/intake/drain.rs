@@ -6,8 +6,8 @@ use redis_io::replication::{Event, Link, SnapshotSize, Transfer};
 
 use super::acks::Acks;
 use super::{Intake, Place};
-use crate::error::IntakeError;
-use crate::limits::LINK_SILENCE;
+use crate::error::{IntakeError, chain};
+use crate::limits::{DISK_FULL_INTERVAL, LINK_SILENCE};
 use crate::piece::{FullResync, Lineage, Peer, Piece};
 use crate::progress::LinkPhase;
 
@@ -97,7 +97,9 @@ impl Intake {
         match event {
             Event::Keepalive => {}
             Event::SnapshotStart(size) => self.begin_snapshot(size, incoming).await?,
-            Event::SnapshotBytes(bytes) => self.spool.push(Piece::Snapshot(bytes)).await?,
+            Event::SnapshotBytes(bytes) => {
+                self.put(Piece::Snapshot(bytes), incoming, acks).await?;
+            }
             Event::SnapshotEnd => {
                 self.spool.push(Piece::SnapshotEnd).await?;
                 self.place = Some(incoming.place);
@@ -109,12 +111,43 @@ impl Intake {
                 let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
                 let arrived_ms = self.clock.now_ms();
                 acks.stream_flows();
-                self.spool.push(Piece::Stream { bytes, arrived_ms }).await?;
+                self.put(Piece::Stream { bytes, arrived_ms }, incoming, acks).await?;
                 incoming.place.offset += length;
                 self.place = Some(incoming.place);
             }
         }
         Ok(())
+    }
+
+    /// Puts a piece into the spool. Waits while the disk is full, with the link kept: what the source sends meanwhile
+    /// waits at the source, which gives the link up if it becomes too much.
+    async fn put(
+        &mut self,
+        piece: Piece,
+        incoming: &Incoming,
+        acks: &mut Acks,
+    ) -> Result<(), IntakeError> {
+        let mut waited = false;
+        loop {
+            let error = match self.spool.push(piece.clone()).await {
+                Err(error) if error.is_disk_full() => IntakeError::from(error),
+                done => {
+                    if waited {
+                        tracing::info!("there is room again for what the source sends");
+                        self.progress.set_trouble("");
+                    }
+                    return Ok(done?);
+                }
+            };
+            if !waited {
+                waited = true;
+                let error = chain(&error);
+                tracing::warn!(%error, "no room for what the source sends: it waits until there is");
+                self.progress.set_trouble(&error);
+            }
+            self.clock.sleep(DISK_FULL_INTERVAL).await;
+            acks.send(self.history, incoming.place.offset).await?;
+        }
     }
 
     async fn begin_snapshot(

@@ -69,13 +69,19 @@ impl Session {
             Some(aside) => aside,
             None => AsideChanges { file: self.parts.spool.aside()? },
         };
+        let mut waited = false;
         while let Err(error) = aside.file.put(&piece).await {
             if !error.is_disk_full() {
                 return Err(error.into());
             }
+            waited = true;
             tracing::warn!(error = %chain(&error), "a large transaction waits for room on the disk");
             self.parts.progress.set_trouble(&chain(&error));
             self.parts.clock.sleep(DISK_FULL_INTERVAL).await;
+        }
+        if waited {
+            tracing::info!("there is room again for a large transaction");
+            self.parts.progress.set_trouble("");
         }
         self.stream_reader()?.aside = Some(aside);
         Ok(())

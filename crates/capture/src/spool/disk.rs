@@ -92,7 +92,8 @@ impl FilesWriter {
         Self { dir, next: 0, open: None }
     }
 
-    /// Appends, and tells in which file.
+    /// Appends, and tells in which file. What could be written of it before an error is cut off, so that it may be
+    /// tried again.
     pub(super) async fn append(&mut self, bytes: &Bytes) -> Result<FileId, SpoolError> {
         let (id, mut file, written) = match self.open.take() {
             Some(open) if open.2 < FILE_BYTES => open,
@@ -102,11 +103,13 @@ impl FilesWriter {
         let bytes = bytes.clone();
         let (file, result) = off_thread(move || {
             let result = file.write_all(&bytes);
-            (file, result)
+            let cut = result.is_ok() || file.set_len(written).is_ok();
+            (cut.then_some(file), result)
         })
         .await?;
+        let kept = written + if result.is_ok() { length } else { 0 };
+        self.open = file.map(|file| (id, file, kept));
         result.map_err(failed("write the spool file", &path_of(&self.dir, id)))?;
-        self.open = Some((id, file, written + length));
         Ok(id)
     }
 

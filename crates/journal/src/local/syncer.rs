@@ -38,12 +38,15 @@ struct Shared {
     changed: Condvar,
 }
 
+/// However the thread leaves, the writer does not wait for it.
+struct TellOfPanic<'a>(&'a Shared);
+
 struct State {
     /// What to sync next; a later one takes its place, since it includes it.
     next: Option<Job>,
     /// Whether a sync is under way, or its report.
     running: bool,
-    durable_seq: u64,
+    synced_seq: u64,
     failed: Option<String>,
     closing: bool,
 }
@@ -51,9 +54,9 @@ struct State {
 // === impl Syncer ===
 
 impl Syncer {
-    /// Starts the thread; everything before `durable_seq` is durable.
-    pub(super) fn start(log: Arc<Log>, intake: Arc<Intake>, durable_seq: u64) -> io::Result<Self> {
-        let state = State { next: None, running: false, durable_seq, failed: None, closing: false };
+    /// Starts the thread; everything before `synced_seq` has been synced.
+    pub(super) fn start(log: Arc<Log>, intake: Arc<Intake>, synced_seq: u64) -> io::Result<Self> {
+        let state = State { next: None, running: false, synced_seq, failed: None, closing: false };
         let shared =
             Arc::new(Shared { log, intake, state: Mutex::new(state), changed: Condvar::new() });
         let of_thread = Arc::clone(&shared);
@@ -75,9 +78,9 @@ impl Syncer {
         state.running || state.next.is_some()
     }
 
-    /// Up to which record everything is known to be durable.
-    pub(super) fn durable_seq(&self) -> u64 {
-        self.shared.state.lock().durable_seq
+    /// Up to which record everything has been synced.
+    pub(super) fn synced_seq(&self) -> u64 {
+        self.shared.state.lock().synced_seq
     }
 
     /// Why nothing becomes durable any more.
@@ -100,7 +103,7 @@ impl Syncer {
         self.shared.sync(job)
     }
 
-    /// Everything before `end` is as durable as it is going to be.
+    /// Everything before `end` is as durable as it is meant to be, without a sync.
     pub(super) fn report(&self, end: &Mark) {
         self.shared.report(end);
     }
@@ -123,19 +126,25 @@ impl Drop for Syncer {
 
 impl Shared {
     fn run(&self) {
+        let _told = TellOfPanic(self);
         while let Some(job) = self.take() {
             let synced = self.sync(&job);
-            let mut state = self.state.lock();
-            state.running = false;
-            if let Err(why) = &synced {
-                state.failed = Some(why.clone());
-            }
-            drop(state);
-            if let Err(why) = synced {
-                self.intake.fail(why);
-            }
-            self.changed.notify_all();
+            self.done(synced.err());
         }
+    }
+
+    /// Nothing is under way any more, or nothing ever will be.
+    fn done(&self, failed: Option<String>) {
+        let mut state = self.state.lock();
+        state.running = false;
+        if state.failed.is_none() {
+            state.failed.clone_from(&failed);
+        }
+        drop(state);
+        if let Some(why) = failed {
+            self.intake.fail(why);
+        }
+        self.changed.notify_all();
     }
 
     fn take(&self) -> Option<Job> {
@@ -155,14 +164,24 @@ impl Shared {
     fn sync(&self, job: &Job) -> Result<(), String> {
         let synced = job.file.sync();
         synced.map_err(|error| format!("sync {}: {error}", job.path.display()))?;
+        self.state.lock().synced_seq = job.end.seq;
         self.report(&job.end);
         Ok(())
     }
 
     /// Called by one thread at a time: by the other only while nothing is under way.
     fn report(&self, end: &Mark) {
-        self.state.lock().durable_seq = end.seq;
         *self.log.durable.lock() = Arc::clone(&end.next);
         self.intake.durable(end.seq);
+    }
+}
+
+// === impl TellOfPanic ===
+
+impl Drop for TellOfPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.done(Some("the thread that syncs panicked".to_owned()));
+        }
     }
 }

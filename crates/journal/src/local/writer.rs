@@ -191,7 +191,7 @@ impl Writer {
     }
 
     fn pack(&mut self, block: Block, next: Arc<[u64]>) {
-        let header = self.packer.pack(&block, self.syncer.durable_seq(), &mut self.out.buffer);
+        let header = self.packer.pack(&block, self.syncer.synced_seq(), &mut self.out.buffer);
         let max_ms = self.out.packed.last().map_or(&self.out.end, |written| &written.end).max_ms;
         let end = Mark {
             position: self.out.packed_end(),
@@ -269,6 +269,10 @@ impl Writer {
             }
             if self.intake.wait_while_stalled(RETRY_FULL_DISK) {
                 return Err(Stop::Closed);
+            }
+            // Room would not help: what has been written may be lost.
+            if let Some(why) = self.syncer.failure() {
+                return Err(Stop::Failed(why));
             }
         }
     }
