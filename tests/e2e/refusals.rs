@@ -255,3 +255,17 @@ fn refuses_a_mapping_to_a_database_that_the_destination_lacks() -> Result<()> {
     let bridge = pair.run(&["--map-dbs", "0:99"])?;
     assert_refused(bridge, DESTINATION, &["0:99", "16 databases", &pair.destination.uri()])
 }
+
+#[test]
+fn refuses_to_copy_a_replica_to_its_primary() -> Result<()> {
+    let primary = Server::start(Kind::Redis7_0, &[])?;
+    let replica =
+        Server::start(Kind::Redis7_0, &[&format!("replicaof 127.0.0.1 {}", primary.port())])?;
+    let mut client = replica.client()?;
+    eventually(PATIENCE, "the replica is in step", || {
+        let link = client.info_field("replication", "master_link_status")?;
+        Ok((link.as_deref() == Some("up")).then_some(()))
+    })?;
+    let words = ["one replication history", "REPLICAOF NO ONE"];
+    assert_refused(run_between(&replica.uri(), &primary.uri(), &[])?, USAGE, &words)
+}

@@ -170,15 +170,15 @@ impl Settings {
 // === impl Shared ===
 
 impl Shared {
-    /// What tells one running server from another, where it can be asked.
-    async fn run_id(&self, endpoint: &Endpoint) -> Option<String> {
+    /// What a server says of itself, where it can be asked.
+    async fn facts(&self, endpoint: &Endpoint) -> Option<ServerFacts> {
         let connector = Connector::new(
             endpoint.clone(),
             connector::Settings::default(),
             Arc::clone(&self.clock),
         );
         let mut connection = connector.ok()?.connect().await.ok()?;
-        ServerFacts::gather(&mut connection).await.ok()?.run_id
+        ServerFacts::gather(&mut connection).await.ok()
     }
 
     async fn build_apply(
@@ -306,24 +306,38 @@ impl Shared {
         Ok(Arc::new(journal))
     }
 
-    /// A server that is copied to itself hears its own writes for ever. Servers that cannot be asked are for the
-    /// two sides to complain about.
+    /// What is written to a server that is the source, or that the source replicates from, comes back from the source
+    /// for ever. Servers that cannot be asked are for the two sides to complain about.
     async fn refuse_a_loop(
         &self,
         source: &Endpoint,
         destination: &Endpoint,
     ) -> Result<(), Failure> {
-        let (source_run, destination_run) =
-            (self.run_id(source).await, self.run_id(destination).await);
-        match source_run.zip(destination_run) {
-            Some((one, other)) if one == other => Err(Failure {
-                exit: Exit::Usage,
-                what: format!("{source} and {destination} are the same server"),
-                advice: "name two servers: one that is copied to itself would hear its own writes for ever"
-                    .to_owned(),
-            }),
-            _ => Ok(()),
+        let facts = (self.facts(source).await, self.facts(destination).await);
+        let (Some(of_source), Some(of_destination)) = facts else { return Ok(()) };
+        let run_id = |facts: &ServerFacts| facts.run_id.clone();
+        let history = |facts: &ServerFacts| Some(facts.replication.as_ref()?.replid.clone());
+        let same = |what: &dyn Fn(&ServerFacts) -> Option<String>| {
+            what(&of_source).is_some_and(|one| Some(one) == what(&of_destination))
+        };
+        let refused = |what: &str, advice: &str| {
+            let what = format!("{source} and {destination} {what}");
+            Err(Failure { exit: Exit::Usage, what, advice: advice.to_owned() })
+        };
+        if same(&run_id) {
+            let advice =
+                "name two servers: one that is copied to itself would hear its own writes for ever";
+            return refused("are the same server", advice);
         }
+        if same(&history) {
+            let advice = "end the replication between them (REPLICAOF NO ONE at the replica) first: what is written \
+                          to the one would come back from the other for ever";
+            return refused(
+                "have one replication history: one is a replica of the other, or both of a third",
+                advice,
+            );
+        }
+        Ok(())
     }
 
     /// Runs both sides, each on threads of its own, until one fails or a stop is asked for. The first failure is
