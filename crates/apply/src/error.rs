@@ -352,10 +352,13 @@ impl Error {
                  configuration)."
             }
             Self::Foreign { .. } => {
-                "If its data may be replaced, start with --existing sweep (or overwrite)."
+                "Another keyferry may write there under the same stream name: stop one of the two, or give it \
+                 another --stream. Otherwise, if the data there may be replaced, start with --existing sweep \
+                 (or overwrite)."
             }
             Self::CheckpointGone { .. } => {
-                "Find out who flushed the destination; then start again with --existing sweep."
+                "It was flushed by somebody, restarted without its data, or taken over by another keyferry. Find \
+                 out which; then start again with --existing sweep, and it is filled anew."
             }
             Self::Fenced { .. } => "Run one apply process per stream and destination.",
             Self::NoSnapshot { .. } => {

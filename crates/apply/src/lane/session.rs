@@ -127,6 +127,10 @@ impl Lane {
         let description = tools.journal.describe().await?;
         let start = match &checkpoint {
             Some(checkpoint) => {
+                if !memory.had_checkpoint {
+                    let age_ms = tools.clock.now_ms().saturating_sub(checkpoint.written_ms);
+                    warn_of_expiry(&tools.config, age_ms);
+                }
                 let start = resume(checkpoint, scope, memory);
                 start.in_journal(&*tools.journal, &description, scope).await?
             }
@@ -230,6 +234,18 @@ fn resume(checkpoint: &event::checkpoint::Checkpoint, scope: &Scope, memory: &mu
             let judged = checkpoint.applied.iter().map(|applied| applied.judged).collect();
             Start::at(stored, judged)
         }
+    }
+}
+
+/// Says what may have gone wrong while nobody wrote: it cannot be told afterwards in every case.
+fn warn_of_expiry(config: &Config, age_ms: i64) {
+    if u128::try_from(age_ms).is_ok_and(|age_ms| age_ms > config.hold_expiry.as_millis()) {
+        tracing::warn!(
+            seconds = age_ms / 1_000,
+            "the last checkpoint is older than destination.hold_expiry: keys that expired here since then, and \
+             lived on at the source, are set aside where that shows; compare counters and lists with such short \
+             lives (docs/limits.md, Expiry)"
+        );
     }
 }
 
