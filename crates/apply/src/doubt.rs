@@ -3,31 +3,48 @@
 //! EXEC does not roll back, so one of them may have failed while the checkpoint beside it stands. They are read again from
 //! the journal: a key whose last change among them replaces it as a whole gets that change once more; the others
 //! are suspects, since applying them again could apply them twice.
+//!
+//! What is once more applied is never older than what the key has got since: large changes are put together as the lane
+//! does it, what came before a flush is forgotten, and nothing from before a change that cannot be seen (a script, a
+//! change that cannot be put together) is applied again. Keys are those of the destination.
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use event::{Body, Change, Event, Position, Shard};
+use event::codec::DecodeError;
+use event::control::Control;
+use event::fragment::{Assembler, Fragment, FragmentError};
+use event::{Body, Change, Command, Event, Position, Shard};
 
-use crate::plan::Roles;
+use crate::limits;
+use crate::plan::{Roles, Rules};
 
 /// What is in doubt at the start of a lane.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Doubt {
     ranges: Vec<Range>,
     last: HashMap<Spot, Last>,
+    /// Large changes of which not all has come, by shard and the partition's index in the lane.
+    open: HashMap<(Shard, usize), Assembler>,
     /// Per partition, where reading begins so that all of it is met.
     from: Vec<u64>,
 }
 
-/// Judged up to the first, executed up to the second.
+/// The changes of one shard that are in doubt.
 #[derive(Clone, Copy, Debug)]
 struct Range {
-    judged: Position,
+    /// What is not after it has been judged, or noted: records may come twice.
+    noted: Option<Position>,
+    /// The last that was executed.
     applied: Position,
+    /// The last of which nobody knows which keys it changed.
+    blind: Option<Order>,
 }
 
-/// A key of the source.
+/// Where a change stands in its shard: epoch, offset, index, number in its group.
+type Order = (u64, u64, u64, u32);
+
+/// A key of the destination, and the shard that it comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Spot {
     shard: Shard,
@@ -37,6 +54,8 @@ struct Spot {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Last {
+    /// Database of the source.
+    db: u32,
     again: Option<Again>,
 }
 
@@ -60,6 +79,20 @@ pub(crate) struct Settled {
     pub(crate) suspects: Vec<(u32, Bytes)>,
 }
 
+/// Why a change in doubt cannot be seen.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unseen {
+    /// Its pieces do not make a whole.
+    #[error(transparent)]
+    Fragment(#[from] FragmentError),
+    /// The whole cannot be read.
+    #[error(transparent)]
+    Record(#[from] DecodeError),
+}
+
+/// Commands that run a script.
+const SCRIPTS: [&[u8]; 3] = [b"EVAL", b"EVALSHA", b"FCALL"];
+
 // === impl Doubt ===
 
 impl Doubt {
@@ -68,9 +101,13 @@ impl Doubt {
         pairs: impl IntoIterator<Item = (Position, Position)>,
         from: Vec<u64>,
     ) -> Self {
-        let ranges = pairs.into_iter().map(|(judged, applied)| Range { judged, applied });
-        let ranges = ranges.filter(|range| range.judged != range.applied).collect();
-        Self { ranges, last: HashMap::new(), from }
+        let doubtful = pairs.into_iter().filter(|(judged, applied)| judged != applied);
+        let ranges = doubtful.map(|(judged, applied)| Range {
+            noted: Some(judged).filter(|judged| judged.shard == applied.shard),
+            applied,
+            blind: None,
+        });
+        Self { ranges: ranges.collect(), from, ..Self::default() }
     }
 
     /// Whether changes of a shard are in doubt.
@@ -88,76 +125,203 @@ impl Doubt {
         (!self.ranges.is_empty()).then_some(&self.from)
     }
 
-    /// Takes note of an event that has been applied.
-    pub(crate) fn note(&mut self, event: &Event, record: &Bytes) {
+    /// Takes note of an event that has been applied, of the partition with that index in the lane.
+    ///
+    /// # Errors
+    /// When it is a large change that cannot be put together: then nothing before it is applied again.
+    pub(crate) fn note(
+        &mut self,
+        event: &Event,
+        record: &Bytes,
+        (lane_index, rules): (usize, &Rules),
+    ) -> Result<(), Unseen> {
         let position = event.position;
-        let in_doubt = |range: &Range| {
-            range.applied.shard == position.shard
-                && !position.is_after(&range.applied)
-                && (position.is_after(&range.judged) || range.judged.shard != position.shard)
-        };
-        if !self.ranges.iter().any(in_doubt) {
-            return;
+        if !self.ranges.iter().any(|range| range.has(position)) {
+            return Ok(());
         }
-        match &event.body {
-            Body::Command(command) => {
-                self.note_command((event, record, 0), command, event.db);
+        let Body::Fragment(fragment) = &event.body else {
+            self.take(event, record, rules);
+            return Ok(());
+        };
+        match self.assemble(fragment, position, lane_index) {
+            Ok(None) => Ok(()),
+            Ok(Some((whole, record))) => {
+                self.take(&whole, &record, rules);
+                Ok(())
             }
-            Body::Image(image) if image.head.snapshot_id == 0 => {
-                let again = Again { position, change: 0, record: record.clone() };
-                self.put(position.shard, event.db, &event.key, Some(again));
+            Err(unseen) => {
+                self.lose_sight(position, u32::MAX);
+                self.pass(position);
+                Err(unseen)
             }
-            Body::ImagePart(part) if part.head.snapshot_id == 0 => {
-                self.put(position.shard, event.db, &event.key, None);
-            }
-            Body::Group(group) => {
-                for (number, change) in (0u32..).zip(&group.changes) {
-                    if let Change::Command(command) = &change.change {
-                        self.note_command((event, record, number), command, change.db);
-                    }
-                }
-            }
-            Body::Image(_) | Body::ImagePart(_) | Body::Fragment(_) | Body::Control(_) => {}
         }
     }
 
     /// Ends the doubt about a shard.
     pub(crate) fn settle(&mut self, shard: Shard) -> Settled {
-        self.ranges.retain(|range| range.applied.shard != shard);
+        let mine = self.ranges.extract_if(.., |range| range.applied.shard == shard);
+        let blind = mine.filter_map(|range| range.blind).max();
+        let unfinished: Vec<Assembler> =
+            self.open.extract_if(|(of, _), _| *of == shard).map(|(_, open)| open).collect();
+        let unfinished = unfinished.iter().any(Assembler::is_open);
         let mut settled = Settled::default();
-        let mine: Vec<(Spot, Last)> = self.last.extract_if(|spot, _| spot.shard == shard).collect();
-        for (spot, last) in mine {
-            match last.again {
-                Some(again) if settled.again.contains(&again) => {}
+        for (spot, last) in self.last.extract_if(|spot, _| spot.shard == shard) {
+            let seen = |again: &Again| !unfinished && Some(again.order()) > blind;
+            match last.again.filter(seen) {
                 Some(again) => settled.again.push(again),
-                None => settled.suspects.push((spot.db, spot.key)),
+                None => settled.suspects.push((last.db, spot.key)),
             }
         }
-        settled.again.sort_by_key(|again| {
-            let position = again.position;
-            (position.epoch, position.offset, position.index, again.change)
-        });
+        settled.again.sort_by_key(Again::order);
         settled.suspects.sort();
         settled
     }
 
-    fn note_command(
+    /// Takes the next piece of a large change. With the last one it gives all of it, and its encoding.
+    fn assemble(
         &mut self,
-        (event, record, change): (&Event, &Bytes, u32),
-        command: &event::Command,
-        db: u32,
-    ) {
-        let roles = Roles::of(command, db);
+        fragment: &Fragment,
+        position: Position,
+        lane_index: usize,
+    ) -> Result<Option<(Event, Bytes)>, Unseen> {
+        let open = self.open.entry((position.shard, lane_index));
+        let open = open.or_insert_with(|| Assembler::new(limits::EVENT_BYTES));
+        let Some(record) = open.push(fragment.clone(), position)? else { return Ok(None) };
+        Ok(Some((event::codec::decode(record.clone())?, record)))
+    }
+
+    fn take(&mut self, event: &Event, record: &Bytes, rules: &Rules) {
         let position = event.position;
-        // One key only: of several, another may have changed again since.
-        let whole = roles.whole_state() && roles.keys.len() == 1;
-        for role in roles.written() {
-            let again = Again { position, change, record: record.clone() };
-            self.put(position.shard, role.db, role.key, whole.then_some(again));
+        self.pass(position);
+        let again = Again { position, change: 0, record: record.clone() };
+        match &event.body {
+            Body::Command(command) => self.command(again, command, event.db, rules),
+            Body::Image(image) if image.head.snapshot_id == 0 => {
+                self.put(rules, event.db, &event.key, (position.shard, Some(again)));
+            }
+            Body::ImagePart(part) if part.head.snapshot_id == 0 => {
+                self.put(rules, event.db, &event.key, (position.shard, None));
+            }
+            Body::Group(group) => {
+                for (change, grouped) in (0u32..).zip(&group.changes) {
+                    let again = Again { change, ..again.clone() };
+                    let shard = position.shard;
+                    match &grouped.change {
+                        Change::Command(command) => self.command(again, command, grouped.db, rules),
+                        Change::Flush { all } => self.flush(shard, grouped.db, *all, rules),
+                        Change::SwapDb { first, second } => {
+                            self.swap(shard, (*first, *second), rules);
+                        }
+                        Change::Function(_) => {}
+                    }
+                }
+            }
+            Body::Control(Control::Flush { all }) => {
+                self.flush(position.shard, event.db, *all, rules);
+            }
+            Body::Control(Control::SwapDb { first, second }) => {
+                self.swap(position.shard, (*first, *second), rules);
+            }
+            // A capture that died while it wrote a large change writes it again.
+            Body::Control(Control::EpochBegin(_)) => {
+                self.open.retain(|(shard, _), _| *shard != position.shard);
+            }
+            Body::Image(_) | Body::ImagePart(_) | Body::Fragment(_) | Body::Control(_) => {}
         }
     }
 
-    fn put(&mut self, shard: Shard, db: u32, key: &Bytes, again: Option<Again>) {
-        self.last.insert(Spot { shard, db, key: key.clone() }, Last { again });
+    fn command(&mut self, again: Again, command: &Command, db: u32, rules: &Rules) {
+        let name = command.args.first().map_or(b"".as_slice(), |name| name);
+        if SCRIPTS.iter().any(|script| name.eq_ignore_ascii_case(script)) {
+            self.lose_sight(again.position, again.change);
+        }
+        let roles = Roles::of(command, db);
+        let shard = again.position.shard;
+        // One key only: of several, another may have changed again since.
+        let whole = roles.whole_state() && roles.keys.len() == 1;
+        for role in roles.written() {
+            let again = whole.then(|| again.clone());
+            self.put(rules, role.db, role.key, (shard, again));
+        }
     }
+
+    fn put(&mut self, rules: &Rules, db: u32, key: &Bytes, (shard, again): (Shard, Option<Again>)) {
+        if rules.takes(db, key) && !rules.is_own(key) {
+            let spot = Spot { shard, db: rules.mapping.target(db), key: key.clone() };
+            self.last.insert(spot, Last { db, again });
+        }
+    }
+
+    /// One database has been emptied, or all.
+    fn flush(&mut self, shard: Shard, db: u32, all: bool, rules: &Rules) {
+        if !all && !rules.filters.db(db) {
+            return;
+        }
+        let target = rules.mapping.target(db);
+        let emptied = |spot: &Spot| spot.shard == shard && (all || spot.db == target);
+        if rules.skips_inexact {
+            // Nobody knows any more whether it was done here.
+            let kept = self.last.iter_mut().filter(|(spot, _)| emptied(spot));
+            kept.for_each(|(_, last)| last.again = None);
+        } else {
+            self.last.retain(|spot, _| !emptied(spot));
+        }
+    }
+
+    /// Two databases have been exchanged. What was written before names the database where it is no longer.
+    fn swap(&mut self, shard: Shard, (first, second): (u32, u32), rules: &Rules) {
+        let target = |db| rules.mapping.target(db);
+        if target(first) == target(second) {
+            return;
+        }
+        let other = |spot: &Spot| if spot.db == target(first) { second } else { first };
+        let moves = |spot: &Spot| spot.db == target(first) || spot.db == target(second);
+        let moved: Vec<(Spot, Last)> = self
+            .last
+            .extract_if(|spot, _| spot.shard == shard && moves(spot))
+            .map(|(spot, last)| (spot, Last { again: None, ..last }))
+            .collect();
+        for (spot, last) in moved {
+            let db = other(&spot);
+            if rules.skips_inexact {
+                self.last.insert(spot.clone(), last);
+            }
+            self.last.insert(Spot { db: target(db), ..spot }, Last { db, again: None });
+        }
+    }
+
+    /// Nothing up to here is applied again: a change that is not seen follows.
+    fn lose_sight(&mut self, position: Position, change: u32) {
+        let here = order(position, change);
+        let mine = self.ranges.iter_mut().filter(|range| range.applied.shard == position.shard);
+        mine.for_each(|range| range.blind = Some(here).max(range.blind));
+    }
+
+    fn pass(&mut self, position: Position) {
+        let mine = self.ranges.iter_mut().filter(|range| range.applied.shard == position.shard);
+        mine.for_each(|range| range.noted = Some(position));
+    }
+}
+
+// === impl Range ===
+
+impl Range {
+    /// Whether a record is in doubt, and has not been noted.
+    fn has(&self, position: Position) -> bool {
+        self.applied.shard == position.shard
+            && !position.is_after(&self.applied)
+            && self.noted.is_none_or(|noted| position.is_after(&noted))
+    }
+}
+
+// === impl Again ===
+
+impl Again {
+    fn order(&self) -> Order {
+        order(self.position, self.change)
+    }
+}
+
+fn order(position: Position, change: u32) -> Order {
+    (position.epoch, position.offset, position.index, change)
 }

@@ -445,7 +445,13 @@ impl Planner {
     /// An event that has been applied may still have to be looked at: after a crash, and for marks.
     fn passed(&mut self, event: &Event, record: &Bytes) -> Result<Planned, Error> {
         self.counts.repeated += 1;
-        self.doubt.note(event, record);
+        if let Err(error) = self.doubt.note(event, record, (self.at.0, &self.rules)) {
+            tracing::warn!(
+                position = %event.position, error = %error,
+                "a change whose reply nobody has read cannot be read again: its key may be wrong, \
+                 and keys that changed shortly before it are suspects"
+            );
+        }
         if let (Some(resync), Body::Image(_) | Body::ImagePart(_)) =
             (&self.progress.resync, &event.body)
             && (event.position.shard, event.position.epoch) == (resync.shard, resync.epoch)

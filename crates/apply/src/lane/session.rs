@@ -125,7 +125,7 @@ impl Lane {
         let checkpoint =
             checkpoint::usable(&mut link.connection, scope, names, &tools.config).await?;
         let description = tools.journal.describe().await?;
-        let start = match &checkpoint {
+        let mut start = match &checkpoint {
             Some(checkpoint) => {
                 if !memory.had_checkpoint {
                     let age_ms = tools.clock.now_ms().saturating_sub(checkpoint.written_ms);
@@ -139,7 +139,7 @@ impl Lane {
                 fresh(&*tools.journal, &description, scope).await?
             }
         };
-        let mut planner = self.planner(&link, &start);
+        let mut planner = self.planner(&link, &mut start);
         if checkpoint.is_some() {
             planner.held.load(load_held(&mut link.connection, &self.names).await?);
         }
@@ -157,13 +157,13 @@ impl Lane {
         })
     }
 
-    fn planner(&mut self, link: &Link, start: &Start) -> Planner {
+    fn planner(&mut self, link: &Link, start: &mut Start) -> Planner {
         let config = &self.tools.config;
         let rules = Rules::new(config, self.names.clone(), &link.facts);
         let marks = self.memory.marks.take();
         let mut planner = Planner::new(rules, &self.scope, start.progress.clone(), marks);
         planner.floor.clone_from(&start.floor);
-        planner.doubt = start.doubt.clone();
+        planner.doubt = std::mem::take(&mut start.doubt);
         planner.deadlines = std::mem::take(&mut self.memory.deadlines);
         planner.refused = std::mem::take(&mut self.memory.refused);
         planner.expect_existing(config.existing, start.fresh);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use event::names::PREFIX;
 use redis_io::ServerFacts;
 
-use crate::config::{Config, Unsupported};
+use crate::config::{Config, Inexact, Unsupported};
 use crate::filter::Filters;
 use crate::limits;
 use crate::mapping::DbMapping;
@@ -42,6 +42,8 @@ pub(crate) struct Rules {
     pub(crate) unsupported: Unsupported,
     /// A transaction of more encoded bytes is applied in pieces.
     pub(crate) group_bytes: usize,
+    /// Whether flushes and exchanges of databases may have been left out.
+    pub(crate) skips_inexact: bool,
     /// Marks that are kept in memory.
     pub(crate) marks_in_memory: usize,
     /// Where marks go that memory does not hold.
@@ -70,6 +72,7 @@ impl Rules {
             databases: facts.databases.unwrap_or(USUAL_DATABASES),
             unsupported: config.unsupported,
             group_bytes: config.group_bytes,
+            skips_inexact: config.inexact == Inexact::Skip,
             marks_in_memory: config.marks_in_memory,
             spill_dir: config.spill_dir.clone(),
         }

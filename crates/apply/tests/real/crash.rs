@@ -235,3 +235,81 @@ async fn a_transaction_in_pieces_goes_on_after_a_letter_and_a_kill_between_two_o
     }
     Ok(())
 }
+
+/// Executes what `feed` writes, forgets the replies, and lets another process take over.
+async fn die_before_the_replies(
+    bench: &mut Bench,
+    groups: &[&[(u32, &str)]],
+    meanwhile: &[&[&str]],
+) -> Result<String> {
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    service.stop().await?;
+    let before = checkpoint(&mut bench.client)?.expect("a checkpoint");
+    for group in groups {
+        match group {
+            [(_, words)] => bench.feed.command(words).await?,
+            group => bench.feed.group(group).await?,
+        }
+    }
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    service.stop().await?;
+    bench.lose_replies_since(&before)?;
+    for command in meanwhile {
+        bench.client.cmd(command)?;
+    }
+    bench.letters = journal::MemoryJournal::new("letters", 1);
+    let service = bench.start().await?;
+    bench.feed.command("SET next v").await?;
+    bench.caught_up()?;
+    service.shows("phase", "stream")?;
+    let suspects = service.lane("suspects");
+    service.stop().await?;
+    Ok(suspects)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_value_is_not_replaced_by_an_older_one_after_a_crash() -> Result<()> {
+    let large = "y".repeat(950_000);
+    let set = format!("SET k {large}");
+    let alone: [&[(u32, &str)]; 2] = [&[(0, "SET k old")], &[(0, &set)]];
+    let together: [&[(u32, &str)]; 1] = [&[(0, "SET k old"), (0, &set)]];
+    for groups in [&alone[..], &together] {
+        let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+        let suspects = die_before_the_replies(&mut bench, groups, &[]).await?;
+        assert_eq!(bench.get("k")?.map(|value| value.len()), Some(large.len()));
+        assert_eq!(suspects, "");
+    }
+    // As if it had failed.
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    let meanwhile: [&[&str]; 1] = [&["SET", "k", "old"]];
+    die_before_the_replies(&mut bench, &together, &meanwhile).await?;
+    assert_eq!(bench.get("k")?.map(|value| value.len()), Some(large.len()));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_change_in_doubt_is_a_suspect() -> Result<()> {
+    let append = format!("APPEND large {}", "y".repeat(950_000));
+    let group: [&[(u32, &str)]; 1] = [&[(0, "APPEND small x"), (0, &append), (0, "RPUSH l a")]];
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    let suspects = die_before_the_replies(&mut bench, &group, &[]).await?;
+    assert_eq!(suspects, "db 0 l, db 0 large, db 0 small");
+    assert_eq!(bench.client.cmd(&["STRLEN", "large"])?.int()?, 950_000);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_flush_removed_does_not_come_back_after_a_crash() -> Result<()> {
+    let group: [&[(u32, &str)]; 1] =
+        [&[(0, "SET ghost v"), (3, "SET ghost v"), (0, "FLUSHALL"), (0, "SET last w")]];
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    let meanwhile: [&[&str]; 1] = [&["SET", "last", "old"]];
+    let suspects = die_before_the_replies(&mut bench, &group, &meanwhile).await?;
+    assert_eq!((bench.get("ghost")?, suspects.as_str()), (None, ""));
+    assert_eq!(bench.get("last")?.as_deref(), Some("w"));
+    bench.client.select(3)?;
+    assert_eq!(bench.get("ghost")?, None);
+    Ok(())
+}

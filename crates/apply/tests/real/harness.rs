@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use apply::{Apply, BuildError, Config, Error, Parts, Summary};
 use event::Position;
+use event::checkpoint::Checkpoint;
 use futures::future::BoxFuture;
 use journal::{
     AppendError, Appender, Description, Journal, MemoryJournal, Offset, OpenError, Partition,
@@ -125,6 +126,21 @@ impl Bench {
         Ok(())
     }
 
+    /// Makes the checkpoint what it is when a process has died after everything since `before` was executed in one step,
+    /// and before it read the replies.
+    pub(crate) fn lose_replies_since(&mut self, before: &Checkpoint) -> Result<()> {
+        let mut found = checkpoint(&mut self.client)?.context("a checkpoint")?;
+        for (applied, before) in found.applied.iter_mut().zip(&before.applied) {
+            applied.judged = before.position;
+        }
+        found.read_from.clone_from(&before.read_from);
+        let mut bytes = bytes::BytesMut::new();
+        event::codec::checkpoint::encode(&found, &mut bytes)?;
+        let name = event::names::checkpoint(wire::slot::Slot::new(0).expect("a slot"), "shop");
+        self.client.cmd(&[b"SET".as_slice(), name.as_bytes(), &bytes])?;
+        Ok(())
+    }
+
     /// Compares what the destination holds, without our own keys, with another server.
     pub(crate) fn assert_holds(&mut self, expected: &mut Client) -> Result<()> {
         let kind = self.server.kind();
@@ -145,7 +161,7 @@ impl Bench {
 }
 
 /// The checkpoint at a destination, in the selected database.
-pub(crate) fn checkpoint(client: &mut Client) -> Result<Option<event::checkpoint::Checkpoint>> {
+pub(crate) fn checkpoint(client: &mut Client) -> Result<Option<Checkpoint>> {
     let key = event::names::checkpoint(wire::slot::Slot::new(0).expect("a slot"), "shop");
     match client.ask(&["GET", &key])? {
         testkit::Value::Bulk(bytes) => Ok(Some(event::codec::checkpoint::decode(&bytes)?)),

@@ -390,14 +390,7 @@ async fn suspects_are_listed_by_key_until_somebody_has_looked() -> Result<()> {
     let service = bench.start().await?;
     bench.caught_up()?;
     service.stop().await?;
-    // As if the process had died before it read the replies to the last batch.
-    let mut found = crate::harness::checkpoint(&mut bench.client)?.expect("a checkpoint");
-    found.applied[0].judged = before.applied[0].position;
-    found.read_from = before.read_from;
-    let mut bytes = bytes::BytesMut::new();
-    event::codec::checkpoint::encode(&found, &mut bytes)?;
-    let name = event::names::checkpoint(wire::slot::Slot::new(0).expect("a slot"), "shop");
-    bench.client.cmd(&[b"SET".as_slice(), name.as_bytes(), &bytes])?;
+    bench.lose_replies_since(&before)?;
     for restarts in 0..2 {
         let service = bench.start().await?;
         bench.feed.command("SET other 1").await?;

@@ -1,7 +1,7 @@
 //! Exactly once, as a property: whatever batches are lost and wherever a lane begins again, every change of the stream is
 //! executed once and in order.
 
-mod stream;
+pub(super) mod stream;
 
 use std::collections::HashSet;
 

@@ -9,7 +9,7 @@ use super::super::*;
 
 /// What a source does next.
 #[derive(Clone, Debug)]
-pub(super) enum Step {
+pub(in crate::plan::tests) enum Step {
     /// One command.
     Command,
     /// One command that needs fragments.
@@ -29,7 +29,7 @@ pub(super) enum Step {
 }
 
 /// The records of a stream, and the commands that it stands for.
-pub(super) struct Stream {
+pub(in crate::plan::tests) struct Stream {
     entries: Vec<Entry>,
     /// The commands, in the order of their execution.
     pub(super) expected: Vec<String>,
@@ -44,10 +44,10 @@ pub(super) const LEFT_OUT: &str = "key:3";
 /// What is executed for a flush of database 0.
 const FLUSH: &str = "FLUSHDB";
 
-const LARGE: usize = 1_200_000;
+pub(in crate::plan::tests) const LARGE: usize = 1_200_000;
 
 impl Stream {
-    pub(super) fn of(steps: &[Step], filtered: bool) -> Self {
+    pub(in crate::plan::tests) fn of(steps: &[Step], filtered: bool) -> Self {
         let mut stream = Self {
             entries: Vec::new(),
             expected: Vec::new(),
@@ -162,11 +162,11 @@ impl Stream {
         }
     }
 
-    fn partition_of(&self, event: &Event) -> u16 {
+    pub(in crate::plan::tests) fn partition_of(&self, event: &Event) -> u16 {
         wire::slot::partition_of(event.slot, 4).try_into().unwrap()
     }
 
-    fn append(&mut self, event: &Event, partition: u16) {
+    pub(in crate::plan::tests) fn append(&mut self, event: &Event, partition: u16) {
         let mut encoded = BytesMut::new();
         event::codec::encode(event, &mut encoded).unwrap();
         let encoded = encoded.freeze();
@@ -185,14 +185,14 @@ impl Stream {
     }
 
     /// What a reader that begins at these offsets sees.
-    pub(super) fn from(&self, needed: &[u64]) -> impl Iterator<Item = &Entry> {
+    pub(in crate::plan::tests) fn from(&self, needed: &[u64]) -> impl Iterator<Item = &Entry> {
         let needed = needed.to_vec();
         let wanted = move |entry: &&Entry| entry.offset.0 >= needed[usize::from(entry.partition.0)];
         self.entries.iter().filter(wanted)
     }
 }
 
-fn head(event: &Event) -> event::codec::Head<'_> {
+pub(in crate::plan::tests) fn head(event: &Event) -> event::codec::Head<'_> {
     event::codec::Head {
         position: event.position,
         stamp: &event.stamp,
