@@ -369,20 +369,11 @@ impl Error {
                 "Nothing, where the capture of this stream runs: it is asked for a new snapshot, and what the \
                  source has lost goes with it."
             }
-            Self::Unsupported { .. } => "Use a journal on one machine for this source.",
-            Self::TooLarge { .. } => "Split it at the source; then copy everything anew.",
-            Self::CannotHold { .. } => {
-                "Have it set aside (--unsupported quarantine), leave the key out by a filter, or use a newer \
-                 destination; then start again: it goes on with this change."
-            }
-            Self::NotAllowed { .. } => {
-                "Allow the command to the account, undo a rename-command of the destination, or give it \
-                 the databases that it lacks; then start again: it goes on with this change."
-            }
-            Self::Inexact { .. } => {
-                "Repeat it at the destination by hand where it is wanted, then start with flushes \
-                 that cannot be exact left out; or give the stream a destination of its own."
-            }
+            Self::Unsupported { .. }
+            | Self::TooLarge { .. }
+            | Self::CannotHold { .. }
+            | Self::NotAllowed { .. }
+            | Self::Inexact { .. } => self.advice_about_a_change(),
             Self::Unanswered => {
                 "Find out why the destination does not answer; then start again: nothing is lost."
             }
@@ -406,6 +397,27 @@ impl Error {
             | Self::Letters(_)
             | Self::Letter(_)
             | Self::GaveUp { .. } => "",
+        }
+    }
+
+    /// What to do about a change that cannot be applied.
+    fn advice_about_a_change(&self) -> &'static str {
+        match self {
+            Self::Unsupported { .. } => "Use a journal on one machine for this source.",
+            Self::TooLarge { .. } => "Split it at the source; then copy everything anew.",
+            Self::CannotHold { .. } => {
+                "Have it set aside (--unsupported quarantine), leave the key out by a filter, or use a newer \
+                 destination; then start again: it goes on with this change."
+            }
+            Self::NotAllowed { .. } => {
+                "Allow the command to the account, undo a rename-command of the destination, or give it \
+                 the databases that it lacks; then start again: it goes on with this change."
+            }
+            Self::Inexact { .. } => {
+                "Repeat it at the destination by hand where it is wanted, then start with flushes \
+                 that cannot be exact left out; or give the stream a destination of its own."
+            }
+            _ => "",
         }
     }
 }
