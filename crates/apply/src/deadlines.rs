@@ -207,6 +207,12 @@ impl Deadlines {
         std::mem::take(&mut self.changes)
     }
 
+    /// Puts what was taken ahead of the changes since.
+    pub(crate) fn put_back(&mut self, mut earlier: Vec<Before>) {
+        earlier.append(&mut self.changes);
+        self.changes = earlier;
+    }
+
     /// Takes changes back, the latest of a batch that will not be executed first.
     pub(crate) fn undo(&mut self, changes: Vec<Before>) {
         for change in changes.into_iter().rev() {

@@ -12,6 +12,7 @@ mod judge;
 mod place;
 mod pump;
 mod retreat;
+mod retry;
 mod rewind;
 mod session;
 mod settle;

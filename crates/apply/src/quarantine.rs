@@ -4,6 +4,7 @@
 //! changes that need its value, until one replaces it as a whole. The set of held keys is kept at the destination
 //! beside the checkpoint and changes in the same atomic step; a letter is durable before the checkpoint that passes it.
 
+pub(crate) mod letters;
 pub(crate) mod set;
 pub(crate) mod shelf;
 pub(crate) mod store;
@@ -12,7 +13,8 @@ pub(crate) mod suspects;
 use bytes::Bytes;
 use event::{Position, Shard};
 
-pub use self::shelf::{Answer, Ask, HeldKey, Lanes, Shelf, Suspect, letters};
+pub use self::letters::letters;
+pub use self::shelf::{Answer, Ask, HeldKey, Lanes, Shelf, Suspect};
 
 /// A change that was not applied, on its way to the journal of dead letters.
 #[derive(Clone, Debug, PartialEq, Eq)]

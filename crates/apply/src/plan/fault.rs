@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
+use event::quarantine::Letter;
 use event::{Body, Change, Command, Event, Shard};
 
 use super::keys::Roles;
@@ -165,6 +166,22 @@ impl Planner {
             self.plan_again(&again.record, again.change, batch)?;
         }
         Ok(())
+    }
+
+    /// Plans what was kept for keys that are set aside, from their release on.
+    ///
+    /// # Errors
+    /// As [`Planner::plan`].
+    pub(crate) fn plan_letters(
+        &mut self,
+        spots: &HashSet<Spot>,
+        due: &[Letter],
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
+        for spot in spots {
+            self.held.release(spot.db, &spot.key);
+        }
+        due.iter().try_for_each(|letter| self.plan_again(&letter.event, letter.change, batch))
     }
 
     /// The keys of the destination whose values one change needs, or leaves its mark on.

@@ -133,6 +133,12 @@ impl Held {
         std::mem::take(&mut self.changes)
     }
 
+    /// Puts changes that were taken ahead of those since.
+    pub(crate) fn put_back(&mut self, mut earlier: Vec<Change>) {
+        earlier.append(&mut self.changes);
+        self.changes = earlier;
+    }
+
     /// Takes changes back, the latest of a batch that will not be executed first.
     pub(crate) fn undo(&mut self, changes: &[Change]) {
         for change in changes.iter().rev() {

@@ -6,8 +6,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use event::quarantine::{Letter, Piece};
-use journal::{Journal, Offset, Partition, ReadLimit};
 use runtime::Clock;
 use wire::resp::reply::Reply;
 
@@ -16,7 +14,6 @@ use super::suspects::Suspects;
 use crate::config::Config;
 use crate::error::Error;
 use crate::lane::Link;
-use crate::limits;
 use crate::names::Names;
 
 /// The held keys of one destination.
@@ -220,50 +217,6 @@ impl Shelf {
         }
         Ok(false)
     }
-}
-
-/// Every letter that the journal of dead letters holds now, in order. A letter that is not complete is left out.
-///
-/// # Errors
-/// When the journal cannot be read, or a record is no letter.
-pub async fn letters(journal: &dyn Journal) -> Result<Vec<Letter>, Error> {
-    let range = journal.describe().await?.partitions.first().copied().unwrap_or_default();
-    let mut found: Vec<Letter> = Vec::new();
-    if range.start == range.end {
-        return Ok(found);
-    }
-    let mut reader = journal.reader(vec![(Partition(0), range.start)]).await?;
-    let limit = ReadLimit { records: limits::READ_RECORDS, bytes: limits::READ_BYTES };
-    let (mut next, mut pieces): (Offset, Vec<Piece>) = (range.start, Vec::new());
-    while next < range.end {
-        for entry in reader.next(limit).await? {
-            next = entry.offset.after(1);
-            let piece = Piece::decode(entry.payload).map_err(|source| Error::Record {
-                partition: 0,
-                offset: entry.offset.0,
-                source,
-            })?;
-            if piece.number == 0 {
-                pieces.clear();
-            }
-            pieces.push(piece);
-            found.extend(joined(&mut pieces));
-        }
-    }
-    Ok(found)
-}
-
-/// The letter, once its last piece has come.
-fn joined(pieces: &mut Vec<Piece>) -> Option<Letter> {
-    let last = pieces.last()?;
-    if last.number + 1 != last.count || u32::try_from(pieces.len()).ok()? != last.count {
-        return None;
-    }
-    let event: Vec<Bytes> = pieces.iter().map(|piece| piece.letter.event.clone()).collect();
-    let mut letter = pieces.pop()?.letter;
-    pieces.clear();
-    letter.event = if event.len() == 1 { letter.event } else { event.concat().into() };
-    Some(letter)
 }
 
 /// The fields and values of a hash in the database of the checkpoint.

@@ -17,3 +17,4 @@ mod modules;
 mod quarantine;
 mod refusals;
 mod resync;
+mod retry;

@@ -1,0 +1,131 @@
+//! Trying again what is kept for a key: what cannot be read or planned refuses the request, and stops nothing.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use apply::Unsupported;
+use apply::quarantine::{Answer, Ask, Lanes, Shelf};
+use bytes::Bytes;
+use event::quarantine::Letter;
+use journal::{Append, Journal, Partition};
+use testkit::{Kind, eventually};
+
+use crate::harness::{Bench, LIMIT};
+
+async fn shelf(bench: &Bench) -> Result<Shelf> {
+    let clock = Arc::new(runtime::SystemClock::new());
+    Ok(Shelf::open(&bench.config(), "shop", Lanes::One, clock).await?)
+}
+
+/// A stream that has set `bad` aside, by a service that has stopped.
+async fn with_letters() -> Result<Bench> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.commands(&["SET bad text", "INCR bad", "SET fine 1"]).await?;
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    service.shows("quarantined_keys", "1")?;
+    service.stop().await?;
+    Ok(bench)
+}
+
+async fn keep(bench: &Bench, payload: Bytes) -> Result<()> {
+    let record = Append {
+        partition: Partition(0),
+        key: Bytes::new(),
+        timestamp_ms: 0,
+        kind: "dead-letter",
+        db: 0,
+        payload,
+    };
+    let mut appender = bench.letters.appender().await?;
+    appender.append(&mut vec![record]).await?;
+    appender.flush().await?;
+    Ok(())
+}
+
+/// Asks to try a key again, and sees it refused by a lane that goes on, also after the next start.
+async fn refused(bench: &mut Bench, config: apply::Config, key: &'static str) -> Result<String> {
+    let key = Bytes::from_static(key.as_bytes());
+    shelf(bench).await?.ask(0, &key, Ask::Retry).await?;
+    for start in 0..2 {
+        let service = bench.start_with(config.clone()).await?;
+        bench.feed.command("INCR n").await?;
+        bench.caught_up()?;
+        service.stop().await?;
+        assert_eq!(bench.get("n")?, Some((start + 1).to_string()));
+    }
+    let held = shelf(bench).await?.list().await?;
+    let answer = held.into_iter().find(|held| held.key == key).and_then(|held| held.answer);
+    match answer {
+        Some(Answer::Refused(why)) => Ok(why),
+        other => anyhow::bail!("answered with {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_no_letter_refuses_the_request() -> Result<()> {
+    let mut bench = with_letters().await?;
+    keep(&bench, Bytes::from_static(b"\xff\xff")).await?;
+    let config = bench.config();
+    let why = refused(&mut bench, config, "bad").await?;
+    assert!(why.contains("cannot be read: record 1 of partition 0"), "{why}");
+    assert_eq!(bench.get("bad")?.as_deref(), Some("text"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_whose_change_cannot_be_read_refuses_the_request() -> Result<()> {
+    let mut bench = with_letters().await?;
+    let first = apply::quarantine::letters(&bench.letters).await?.remove(0);
+    let offset = first.position.offset + 1;
+    let position = event::Position { offset, ..first.position };
+    let damaged = Letter { position, event: Bytes::from_static(b"\xff\xff"), ..first };
+    for record in damaged.encode() {
+        keep(&bench, record).await?;
+    }
+    let config = bench.config();
+    let why = refused(&mut bench, config, "bad").await?;
+    assert!(why.contains("kept for it cannot be read"), "{why}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_settings_do_not_let_be_set_aside_refuses_the_request() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    let commands = ["HSET hash f v", "HPEXPIREAT hash 9999999999999 FIELDS 1 f", "HSET hash g v"];
+    bench.feed.commands(&commands).await?;
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    service.shows("quarantined_keys", "1")?;
+    service.stop().await?;
+    let mut config = bench.config();
+    config.unsupported = Unsupported::Fail;
+    let why = refused(&mut bench, config, "hash").await?;
+    assert!(why.contains("cannot hold hash"), "{why}");
+    // It is as it was, and can be tried with other settings.
+    shelf(&bench).await?.ask(0, &Bytes::from_static(b"hash"), Ask::Retry).await?;
+    let service = bench.start().await?;
+    eventually(LIMIT, "the request is answered", || {
+        let asked = bench.client.cmd(&["KEYS", "*:requests"])?.array()?;
+        Ok(asked.is_empty().then_some(()))
+    })?;
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_than_can_be_tried_at_once_refuses_the_request() -> Result<()> {
+    let mut bench = with_letters().await?;
+    let value = "v".repeat(25 << 20);
+    for _ in 0..3 {
+        bench.feed.command(&format!("APPEND bad {value}")).await?;
+    }
+    let config = bench.config();
+    let service = bench.start_with(config.clone()).await?;
+    bench.caught_up()?;
+    service.stop().await?;
+    let why = refused(&mut bench, config, "bad").await?;
+    assert!(why.contains("than the 64MiB that can be tried at once"), "{why}");
+    assert_eq!(bench.get("fine")?.as_deref(), Some("1"));
+    Ok(())
+}
