@@ -104,6 +104,8 @@ pub(crate) struct Memory {
     refused: HashMap<(Position, u32), String>,
     /// Where it stands and where the source's history branched off before that: only a snapshot leads on.
     beyond: Option<(Position, u64)>,
+    /// How far the journal has been searched for it.
+    search: begin::Search,
     /// Whether such a snapshot has been asked for.
     has_asked: bool,
     /// Whether there was a checkpoint before.

@@ -191,7 +191,7 @@ impl Lane {
                 Error::ResyncNeeded { applied, branch_offset }
             }
         };
-        let begin = begin::find(&*journal, description, &self.scope).await.ok();
+        let begin = self.memory.search.find(&*journal, description, &self.scope).await.ok();
         let newer = |begin: &begin::Begin| {
             planner.progress.applied.iter().all(|applied| {
                 let snapshot = begin.snapshots.get(&applied.shard);
@@ -201,6 +201,7 @@ impl Lane {
         let Some(begin) = begin.filter(newer) else { return Err(why) };
         tracing::warn!(%why, "resync from the journal's newest snapshot");
         self.memory.has_asked = false;
+        self.memory.search = begin::Search::default();
         planner.skip_to(begin.offsets);
         Ok(journal.reader(offsets(&self.scope, &planner.progress.needed)).await?)
     }
@@ -254,7 +255,7 @@ async fn fresh(
     description: &Description,
     scope: &Scope,
 ) -> Result<Start, Error> {
-    let begin = begin::find(journal, description, scope).await?;
+    let begin = begin::Search::default().find(journal, description, scope).await?;
     let progress = Progress { needed: begin.offsets, ..Progress::default() };
     let mut start = Start::at(progress, Vec::new());
     (start.floor, start.fresh) = (begin.snapshots, true);
