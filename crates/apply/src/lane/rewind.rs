@@ -18,6 +18,9 @@ impl Pump<'_> {
     pub(super) fn deal_with(&mut self, aftermath: Aftermath) -> Result<(), Error> {
         self.open.urgent = true;
         let mut named = 0;
+        let held = &self.planner.held;
+        let right: Vec<Spot> =
+            aftermath.right.into_iter().filter(|spot| !held.contains(spot.db, &spot.key)).collect();
         for draft in aftermath.drafts {
             for key in draft.keys.iter().filter(|key| !self.planner.held.contains(draft.db, key)) {
                 named += 1;
@@ -27,6 +30,13 @@ impl Pump<'_> {
                 }
             }
             self.planner.hold(draft, &mut self.open)?;
+        }
+        for spot in right {
+            self.planner.held.release(spot.db, &spot.key);
+        }
+        for (spot, why) in aftermath.moved {
+            self.planner.held.hold(spot.db, &spot.key, &why)?;
+            self.planner.deadlines.forget(spot.db, &spot.key);
         }
         for spot in aftermath.gone {
             named += 1;

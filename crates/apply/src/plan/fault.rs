@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
+use event::control::Control;
 use event::quarantine::Letter;
 use event::{Body, Change, Command, Event, Shard};
 
@@ -32,15 +33,53 @@ pub(crate) struct Aftermath {
     pub(crate) drafts: Vec<Draft>,
     /// Keys that must not be there, since what they should have got from had expired early.
     pub(crate) gone: Vec<Spot>,
+    /// Keys of those changes that a later one of the batch has made right again.
+    pub(crate) right: Vec<Spot>,
+    /// Keys that are wrong where an exchange of databases has brought them, and why, as it is stored.
+    pub(crate) moved: Vec<(Spot, Bytes)>,
 }
 
 /// What is known of a key after a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
-    /// Its value is not the source's.
-    Unknown,
+    /// Its value is not the source's, since what this note says.
+    Unknown(Bytes),
     /// It must not be there; the change that should have written it.
     Gone(Draft),
+}
+
+/// What is known of keys after failures; of all others their value is the source's.
+type States = HashMap<Spot, State>;
+
+/// A change of whole databases of the source.
+enum Whole {
+    /// Of this one, or all.
+    Flush(u32, bool),
+    /// These two are exchanged.
+    Swap(u32, u32),
+}
+
+// === impl Aftermath ===
+
+impl Aftermath {
+    /// What follows from what is known in the end.
+    fn of(drafts: Vec<Draft>, states: States) -> Self {
+        let spots = |draft: &Draft| {
+            let db = draft.db;
+            draft.keys.clone().into_iter().map(move |key| Spot { db, key })
+        };
+        let set_aside: HashSet<Spot> = drafts.iter().flat_map(spots).collect();
+        let right = set_aside.iter().filter(|spot| !states.contains_key(spot)).cloned().collect();
+        let mut aftermath = Self { drafts, right, ..Self::default() };
+        for (spot, state) in states {
+            match state {
+                State::Gone(_) => aftermath.gone.push(spot),
+                State::Unknown(_) if set_aside.contains(&spot) => {}
+                State::Unknown(note) => aftermath.moved.push((spot, note)),
+            }
+        }
+        aftermath
+    }
 }
 
 // === impl Failure ===
@@ -92,15 +131,53 @@ impl Planner {
             }
             let Some(record) = batch.record(sent.record) else { continue };
             let Ok(event) = event::codec::decode(record.clone()) else { continue };
+            if self.follow_whole(&event, sent.change, &mut states) {
+                continue;
+            }
             let Some((db, key, command)) = change_of(&event, sent.change) else { continue };
             let again = Again { event: &event, record, sent: *sent, db, key, command };
             self.follow(&again, said.get(&sent.place()).copied(), &mut states, &mut drafts);
         }
-        let gone = states.into_iter().filter_map(|(spot, state)| match state {
-            State::Gone(_) => Some(spot),
-            State::Unknown => None,
-        });
-        Aftermath { drafts, gone: gone.collect() }
+        Aftermath::of(drafts, states)
+    }
+
+    /// Follows a flush or an exchange of databases of an executed batch. Says whether it is one.
+    fn follow_whole(&self, event: &Event, number: u32, states: &mut States) -> bool {
+        let grouped = match &event.body {
+            Body::Group(group) => {
+                usize::try_from(number).ok().and_then(|number| group.changes.get(number))
+            }
+            _ => None,
+        };
+        let whole = match (&event.body, grouped.map(|grouped| (grouped.db, &grouped.change))) {
+            (_, Some((db, Change::Flush { all }))) => Whole::Flush(db, *all),
+            (_, Some((_, Change::SwapDb { first, second }))) => Whole::Swap(*first, *second),
+            (Body::Control(Control::Flush { all }), _) => Whole::Flush(event.db, *all),
+            (Body::Control(Control::SwapDb { first, second }), _) => Whole::Swap(*first, *second),
+            _ => return false,
+        };
+        let target = |db| self.rules.mapping.target(db);
+        match whole {
+            Whole::Flush(db, all) => {
+                let emptied =
+                    |spot: &Spot| if all { self.is_target(spot.db) } else { spot.db == target(db) };
+                states.retain(|spot, _| !emptied(spot));
+            }
+            Whole::Swap(first, second) => {
+                let (first, second) = (target(first), target(second));
+                let swapped = |db: u32| match db {
+                    db if db == first => second,
+                    db if db == second => first,
+                    db => db,
+                };
+                let before = std::mem::take(states).into_iter();
+                states
+                    .extend(before.map(|(spot, state)| {
+                        (Spot { db: swapped(spot.db), key: spot.key }, state)
+                    }));
+            }
+        }
+        true
     }
 
     /// Follows one change of an executed batch: what it leaves unknown, what it makes good.
@@ -108,7 +185,7 @@ impl Planner {
         &self,
         again: &Again<'_>,
         failure: Option<&Failure>,
-        states: &mut HashMap<Spot, State>,
+        states: &mut States,
         drafts: &mut Vec<Draft>,
     ) {
         let touched = self.touched(again);
@@ -139,7 +216,8 @@ impl Planner {
         }
         for spot in needed {
             // What should have made it go comes first in the order of its letters.
-            if let Some(State::Gone(draft)) = states.insert(spot, State::Unknown) {
+            if let Some(State::Gone(draft)) = states.get(&spot).cloned() {
+                states.insert(spot, State::Unknown(draft.note()));
                 taint(states, &draft);
                 drafts.push(draft);
             }
@@ -270,9 +348,9 @@ struct Touched {
     replaced: bool,
 }
 
-fn taint(states: &mut HashMap<Spot, State>, draft: &Draft) {
+fn taint(states: &mut States, draft: &Draft) {
     for key in &draft.keys {
-        states.insert(Spot { db: draft.db, key: key.clone() }, State::Unknown);
+        states.insert(Spot { db: draft.db, key: key.clone() }, State::Unknown(draft.note()));
     }
 }
 

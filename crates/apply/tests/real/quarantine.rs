@@ -434,3 +434,30 @@ async fn a_retry_whose_replies_nobody_has_read_makes_its_key_a_suspect() -> Resu
     service.stop().await?;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_right_that_a_flush_or_a_whole_state_follows_in_the_same_step() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    let service = bench.start().await?;
+    for between in ["FLUSHALL", "SET bad text|DEL bad"] {
+        bench.feed.command("DEL bad").await?;
+        bench.caught_up()?;
+        // Somebody else writes at the destination.
+        bench.client.cmd(&["SET", "bad", "text"])?;
+        let mut words = vec!["RPUSH bad x"];
+        words.extend(between.split('|').chain(["RPUSH bad y"]));
+        let group: Vec<(u32, &str)> = words.iter().map(|words| (0, *words)).collect();
+        bench.feed.group(&group).await?;
+        bench.feed.command("RPUSH bad z").await?;
+        bench.caught_up()?;
+        let found = bench.client.cmd(&["LRANGE", "bad", "0", "-1"])?.array()?;
+        let found: Vec<String> =
+            found.into_iter().map(testkit::Value::text).collect::<Result<_>>()?;
+        assert_eq!(found, ["y", "z"]);
+    }
+    assert_eq!(letters(&bench.letters).await?.len(), 2);
+    let shelf = shelf(&bench).await?.list().await?;
+    assert!(shelf.is_empty(), "{shelf:?}");
+    service.stop().await?;
+    Ok(())
+}

@@ -11,7 +11,7 @@ use crate::doubt::Doubt;
 use crate::error::Error;
 use crate::filter::{Filters, KeyPattern, Rule};
 use crate::mapping::DbMapping;
-use crate::plan::{Failure, Need, Planned};
+use crate::plan::{Aftermath, Failure, Need, Planned};
 use crate::quarantine::set::Spot;
 
 fn refused(planner: &mut Planner, event: &Event) -> Error {
@@ -213,6 +213,61 @@ fn what_was_executed_behind_a_failure_and_needs_it_is_set_aside_with_it() {
         aftermath.drafts.iter().map(|draft| (draft.position.offset, &draft.keys[0][..])).collect();
     assert_eq!(found, [(1, b"a".as_slice()), (3, b"b"), (4, b"b"), (7, b"a")]);
     assert!(aftermath.gone.is_empty());
+    assert_eq!(aftermath.right, [Spot { db: 0, key: Bytes::from_static(b"b") }]);
+}
+
+/// A group of commands of database 0, flushes and exchanges of databases.
+fn transaction(offset: u64, all: &[&str]) -> Event {
+    let grouped = |words: &&str| {
+        let (key, change) = match words.split(' ').collect::<Vec<_>>()[..] {
+            ["FLUSHALL"] => ("", Change::Flush { all: true }),
+            ["SWAPDB", first, second] => {
+                let (first, second) = (first.parse().unwrap(), second.parse().unwrap());
+                ("", Change::SwapDb { first, second })
+            }
+            [_, key, ..] => (key, Change::Command(command(words, Effect::Merge, KeyArgs::First))),
+            _ => panic!("{words}"),
+        };
+        let key = Bytes::copy_from_slice(key.as_bytes());
+        GroupedChange { db: 0, slot: Slot::of_key(&key), key, change }
+    };
+    let changes: Vec<_> = all.iter().map(grouped).collect();
+    let key = changes[0].key.clone();
+    let group = Group { changes, partitions: Vec::new(), number: 0, last: true, transaction: true };
+    event(at(offset), &key, Body::Group(group))
+}
+
+/// Executes a transaction that empties or exchanges databases, of which the first command fails.
+fn aftermath_of(words: &[&str]) -> Aftermath {
+    let mut planner = begun();
+    let mut batch = Batch::new(0);
+    let planned = planner.plan(entry(&transaction(1, words), 0, 1), &mut batch).unwrap();
+    let Planned::Barrier(barrier) = planned else { panic!("no barrier") };
+    planner.plan_barrier(&barrier, true, &mut batch).unwrap();
+    planner.aftermath(&batch, &[failure(&batch, 0, Some("WRONGTYPE"))])
+}
+
+#[test]
+fn what_was_executed_behind_a_flush_does_not_suffer_from_a_failure_before_it() {
+    let bad = Spot { db: 0, key: Bytes::from_static(b"bad") };
+    let found = aftermath_of(&["RPUSH bad x", "RPUSH bad w", "FLUSHALL", "RPUSH bad y"]);
+    let set_aside: Vec<u32> = found.drafts.iter().map(|draft| draft.change).collect();
+    assert_eq!(set_aside, [0, 1]);
+    assert_eq!((found.right, found.moved), (vec![bad], Vec::new()));
+}
+
+#[test]
+fn a_failure_goes_along_when_databases_are_exchanged() {
+    let words = ["RPUSH bad x", "SWAPDB 0 1", "RPUSH bad y", "SWAPDB 1 0", "RPUSH bad z"];
+    let found = aftermath_of(&words);
+    let set_aside: Vec<u32> = found.drafts.iter().map(|draft| draft.change).collect();
+    assert_eq!(set_aside, [0, 4]);
+    assert!(found.right.is_empty() && found.moved.is_empty());
+    let found = aftermath_of(&words[..3]);
+    let moved: Vec<(u32, &[u8])> =
+        found.moved.iter().map(|(spot, _)| (spot.db, &spot.key[..])).collect();
+    assert_eq!(moved, [(1, b"bad".as_slice())]);
+    assert_eq!((found.drafts.len(), found.right.len()), (1, 1));
 }
 
 #[test]
