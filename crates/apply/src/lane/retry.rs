@@ -15,6 +15,7 @@ use super::pump::Pump;
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::limits;
+use crate::plan::Failure;
 use crate::quarantine::letters::Reading;
 use crate::quarantine::set::Spot;
 
@@ -50,6 +51,9 @@ impl Pump<'_> {
             Ok(due) => due,
             Err(why) => return Ok(Err(why)),
         };
+        if let Err(why) = self.can_make_good(&spots, &due) {
+            return Ok(Err(why));
+        }
         self.planner.rules.hold_expiry_anew(self.tools.clock.now_ms());
         if let Err(why) = self.rehearse(&spots, &due)? {
             return Ok(Err(why));
@@ -64,6 +68,25 @@ impl Pump<'_> {
         self.tried.extend(spots.iter().cloned());
         done.extend(spots);
         Ok(Ok(()))
+    }
+
+    /// Whether the keys would have the source's values after these letters, if nothing else is wrong with them.
+    fn can_make_good(&self, spots: &HashSet<Spot>, due: &[Letter]) -> Result<(), Refused> {
+        if due.iter().any(|letter| letter.why == Failure::RENEWED_TOO_LATE) {
+            return Err("its value is gone here, and what is kept are only the changes after that: write it anew \
+                        at the source (for example RESTORE … REPLACE of its DUMP)"
+                .to_owned());
+        }
+        for spot in spots {
+            let since = self.planner.held.since(spot);
+            if since.is_some_and(|since| !due.iter().any(|letter| letter.position == since)) {
+                return Err(format!(
+                    "the first change of {spot} is kept under another database, since databases were exchanged: \
+                     write it anew at the source"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Plans letters as if, and takes it back: what one of them cannot do concerns its request, and not the lane.
