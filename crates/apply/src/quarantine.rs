@@ -43,6 +43,20 @@ impl Draft {
     }
 }
 
+/// What the note of a key ends with once databases were exchanged.
+const MOVED: &[u8] = b" (moved by SWAPDB since)";
+
+/// The note of a key that goes to another database: the changes that are kept for it are filed under more than one from
+/// here on.
+pub(crate) fn moved(note: &Bytes) -> Bytes {
+    if was_moved(note) { note.clone() } else { Bytes::from([note, MOVED].concat()) }
+}
+
+/// Whether a key has gone to another database since it was set aside.
+pub(crate) fn was_moved(note: &[u8]) -> bool {
+    note.ends_with(MOVED)
+}
+
 /// The place in a note.
 pub(crate) fn place_in(note: &[u8]) -> Option<Position> {
     let text = std::str::from_utf8(note.split(|byte| *byte == b' ').next()?).ok()?;

@@ -77,16 +77,13 @@ impl Pump<'_> {
                         at the source (for example RESTORE … REPLACE of its DUMP)"
                 .to_owned());
         }
-        for spot in spots {
-            let since = self.planner.held.since(spot);
-            if since.is_some_and(|since| !due.iter().any(|letter| letter.position == since)) {
-                return Err(format!(
-                    "the first change of {spot} is kept under another database, since databases were exchanged: \
-                     write it anew at the source"
-                ));
-            }
+        match spots.iter().find(|spot| self.planner.held.was_moved(spot)) {
+            None => Ok(()),
+            Some(spot) => Err(format!(
+                "some changes of {spot} are kept under another database, since databases were exchanged: write it \
+                 anew at the source"
+            )),
         }
-        Ok(())
     }
 
     /// Plans letters as if, and takes it back: what one of them cannot do concerns its request, and not the lane.

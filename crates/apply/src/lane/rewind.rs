@@ -9,6 +9,7 @@ use crate::doubt::Doubt;
 use crate::error::Error;
 use crate::limits;
 use crate::plan::Aftermath;
+use crate::quarantine;
 use crate::quarantine::set::Spot;
 
 // === impl Pump ===
@@ -35,7 +36,7 @@ impl Pump<'_> {
             self.planner.held.release(spot.db, &spot.key);
         }
         for (spot, why) in aftermath.moved {
-            self.planner.held.hold(spot.db, &spot.key, &why)?;
+            self.planner.held.hold(spot.db, &spot.key, &quarantine::moved(&why))?;
             self.planner.deadlines.forget(spot.db, &spot.key);
         }
         for spot in aftermath.gone {

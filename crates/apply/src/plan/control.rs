@@ -10,6 +10,7 @@ use crate::config::Existing;
 use crate::doubt::Doubt;
 use crate::error::Error;
 use crate::marks::Snapshot;
+use crate::quarantine;
 use crate::target;
 
 // === impl Planner ===
@@ -108,7 +109,7 @@ impl Planner {
             db => db,
         };
         for (spot, why) in self.held.release_where(|spot| swapped(spot.db) != spot.db) {
-            self.held.hold(swapped(spot.db), &spot.key, &why)?;
+            self.held.hold(swapped(spot.db), &spot.key, &quarantine::moved(&why))?;
         }
         self.deadlines.exchange(first, second);
         Ok(())

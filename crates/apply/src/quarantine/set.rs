@@ -155,6 +155,11 @@ impl Held {
         super::place_in(self.spots.get(spot)?)
     }
 
+    /// Whether a key that is set aside has gone to another database since.
+    pub(crate) fn was_moved(&self, spot: &Spot) -> bool {
+        self.spots.get(spot).is_some_and(|note| super::was_moved(note))
+    }
+
     /// Every key that is set aside, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Spot, &Bytes)> {
         self.spots.iter()

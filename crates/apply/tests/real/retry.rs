@@ -6,6 +6,7 @@ use anyhow::Result;
 use apply::Unsupported;
 use apply::quarantine::{Answer, Ask, Lanes, Shelf};
 use bytes::Bytes;
+use event::control::Control;
 use event::quarantine::Letter;
 use journal::{Append, Journal, Partition};
 use testkit::{Kind, eventually};
@@ -127,5 +128,44 @@ async fn more_than_can_be_tried_at_once_refuses_the_request() -> Result<()> {
     let why = refused(&mut bench, config, "bad").await?;
     assert!(why.contains("than the 64MiB that can be tried at once"), "{why}");
     assert_eq!(bench.get("fine")?.as_deref(), Some("1"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_whose_value_is_gone_refuses_the_request() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.commands(&["SET gone 1", "PEXPIREAT gone 9999999999998"]).await?;
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    bench.client.cmd(&["DEL", "gone"])?;
+    bench.feed.commands(&["PEXPIREAT gone 9999999999999", "INCR gone"]).await?;
+    bench.caught_up()?;
+    service.shows("quarantined_keys", "1")?;
+    service.stop().await?;
+    let (config, before) = (bench.config(), bench.get("gone")?);
+    let why = refused(&mut bench, config, "gone").await?;
+    assert!(why.contains("its value is gone here"), "{why}");
+    assert_eq!(bench.get("gone")?, before);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_has_changed_its_database_refuses_the_request() -> Result<()> {
+    let mut bench = with_letters().await?;
+    let service = bench.start().await?;
+    let swap = Control::SwapDb { first: 0, second: 1 };
+    bench.feed.control(swap.clone()).await?;
+    bench.feed.db = 1;
+    bench.feed.command("INCR bad").await?;
+    // Back where it was, with a change in between that is kept under the other database.
+    bench.feed.control(swap).await?;
+    bench.feed.db = 0;
+    bench.caught_up()?;
+    service.shows("quarantined_keys", "1")?;
+    service.stop().await?;
+    let config = bench.config();
+    let why = refused(&mut bench, config, "bad").await?;
+    assert!(why.contains("under another database"), "{why}");
+    assert_eq!(bench.get("bad")?.as_deref(), Some("text"));
     Ok(())
 }
