@@ -86,26 +86,6 @@ async fn a_failed_sync_beside_the_writer_is_final_too() {
     fails_for_good(SyncPolicy::Interval(Duration::from_millis(1))).await;
 }
 
-#[tokio::test]
-async fn a_sync_that_fails_while_the_disk_is_full_is_final() {
-    let disk = SimDisk::new();
-    let config =
-        LocalConfig { sync: SyncPolicy::Interval(Duration::from_millis(1)), ..sim_config() };
-    let mut stream = Stream::open(&disk, &config).await;
-    stream.append(vec![numbered(0, 10)]).await;
-    stream.appender.flush().await.unwrap();
-    disk.fail_syncs();
-    disk.set_capacity(disk.used() + 400);
-    stream.append(vec![numbered(1, 10)]).await;
-    // Written and not synced, or waiting for room: it fails either way.
-    let failed = stream.appender.append(&mut vec![numbered(2, 5_000)]).await.err();
-    let failed = match failed {
-        Some(failed) => failed,
-        None => stream.appender.flush().await.unwrap_err(),
-    };
-    assert!(failed.to_string().contains("sync"), "{failed}");
-}
-
 async fn fails_for_good(sync: SyncPolicy) {
     let disk = SimDisk::new();
     let config = LocalConfig { sync, ..sim_config() };
