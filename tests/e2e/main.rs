@@ -15,6 +15,7 @@ mod endings;
 mod expiry;
 mod flush;
 mod matrix;
+mod memory;
 mod pause;
 mod quarantine;
 mod refusals;

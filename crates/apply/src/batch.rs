@@ -9,7 +9,9 @@
 
 use bytes::{Bytes, BytesMut};
 use event::Shard;
-use wire::resp::encode::{Decimal, write_command};
+use wire::resp::encode::{
+    Decimal, write_argument, write_argument_head, write_command, write_count,
+};
 
 use crate::config::BatchLimits;
 use crate::deadlines::Before;
@@ -19,7 +21,11 @@ use crate::quarantine::set::{Change, Spot};
 /// A batch that is being put together, or is under way.
 #[derive(Debug)]
 pub(crate) struct Batch {
+    /// What goes before `out`: large arguments are those of the records.
+    segments: Vec<Bytes>,
     out: BytesMut,
+    /// What the arguments at hand may be parts of.
+    lender: Bytes,
     /// Bytes of the body in all, also after they were sent.
     bytes: usize,
     /// What is selected after the commands so far.
@@ -85,6 +91,8 @@ pub(crate) enum Judge {
     Settles,
 }
 
+/// Arguments from this size on that are part of a record are sent from there.
+const SHARED_BYTES: usize = 64 << 10;
 /// First size of the buffer of a batch.
 const CAPACITY_BYTES: usize = 64 << 10;
 /// A buffer that one huge command made larger than this is given back.
@@ -98,7 +106,9 @@ impl Batch {
     /// An empty batch for a connection on which `checkpoint_db` is selected.
     pub(crate) fn new(checkpoint_db: u32) -> Self {
         let mut batch = Self {
+            segments: Vec::new(),
             out: BytesMut::with_capacity(CAPACITY_BYTES),
+            lender: Bytes::new(),
             bytes: 0,
             db: checkpoint_db,
             checkpoint_db,
@@ -124,7 +134,7 @@ impl Batch {
         if self.out.capacity() > KEPT_BYTES {
             self.out = BytesMut::with_capacity(CAPACITY_BYTES);
         }
-        self.out.clear();
+        self.mark_sent();
         self.sent.clear();
         self.sent.shrink_to(KEPT_COMMANDS);
         self.records.clear();
@@ -145,7 +155,8 @@ impl Batch {
     /// The commands that follow belong to this record. Gives its index.
     pub(crate) fn begin(&mut self, record: &Bytes) -> u32 {
         let index = self.next_record();
-        self.keep(record.clone());
+        self.lend(record);
+        self.records.push(record.clone());
         index
     }
 
@@ -156,7 +167,13 @@ impl Batch {
 
     /// Keeps a record: the commands since the last one belong to it.
     pub(crate) fn keep(&mut self, record: Bytes) {
+        self.lender = Bytes::new();
         self.records.push(record);
+    }
+
+    /// The arguments that follow may be parts of this record: large ones are not copied.
+    pub(crate) fn lend(&mut self, record: &Bytes) {
+        self.lender = if record.len() < SHARED_BYTES { Bytes::new() } else { record.clone() };
     }
 
     /// Adds a command for a database.
@@ -167,9 +184,41 @@ impl Batch {
     {
         self.select(db);
         let before = self.out.len();
-        write_command(&mut self.out, args);
-        self.bytes += self.out.len() - before;
+        if self.lender.is_empty() {
+            write_command(&mut self.out, args);
+            self.bytes += self.out.len() - before;
+        } else {
+            self.write_shared(args.into_iter());
+        }
         self.sent.push(sent);
+    }
+
+    /// Writes a command whose large arguments may be lent.
+    fn write_shared<I>(&mut self, args: I)
+    where
+        I: Iterator + Clone,
+        I::Item: AsRef<[u8]>,
+    {
+        let before = self.unsent_bytes();
+        write_count(&mut self.out, args.clone().count());
+        for argument in args {
+            let argument = argument.as_ref();
+            let (wanted, lent) = (argument.as_ptr_range(), self.lender.as_ptr_range());
+            let is_lent = lent.start <= wanted.start && wanted.end <= lent.end;
+            if argument.len() < SHARED_BYTES || !is_lent {
+                write_argument(&mut self.out, argument);
+                continue;
+            }
+            write_argument_head(&mut self.out, argument.len());
+            self.segments.push(self.out.split().freeze());
+            self.segments.push(self.lender.slice_ref(argument));
+            self.out.extend_from_slice(b"\r\n");
+        }
+        self.bytes += self.unsent_bytes() - before;
+    }
+
+    fn unsent_bytes(&self) -> usize {
+        self.unsent().map(<[u8]>::len).sum()
     }
 
     /// Adds a command of ours in the database of the checkpoint.
@@ -224,13 +273,14 @@ impl Batch {
         write_command(&mut self.out, ["EXEC"]);
     }
 
-    /// What is to be sent now; afterwards it counts as sent.
-    pub(crate) fn unsent(&self) -> &[u8] {
-        &self.out
+    /// What is to be sent now, in order; afterwards it counts as sent.
+    pub(crate) fn unsent(&self) -> impl Iterator<Item = &[u8]> {
+        self.segments.iter().map(AsRef::as_ref).chain(std::iter::once(self.out.as_ref()))
     }
 
     /// Notes that everything written so far has been sent.
     pub(crate) fn mark_sent(&mut self) {
+        self.segments = Vec::new();
         self.out.clear();
     }
 
@@ -291,7 +341,8 @@ mod tests {
     const DATA: Sent = Sent { record: 0, change: 0, judge: Judge::Data };
 
     fn text(batch: &Batch) -> String {
-        let text = String::from_utf8_lossy(batch.unsent()).into_owned();
+        let bytes = batch.unsent().collect::<Vec<_>>().concat();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
         text.split("\r\n")
             .filter(|line| !line.starts_with(['*', '$']))
             .collect::<Vec<_>>()
@@ -321,6 +372,27 @@ mod tests {
         assert_eq!(text(&batch), "SET ck v EXEC ");
         batch.reset();
         assert!(!batch.has_work() && text(&batch) == "MULTI ");
+    }
+
+    #[test]
+    fn large_arguments_are_sent_from_their_record() {
+        let value = "x".repeat(SHARED_BYTES);
+        let record = Bytes::from(format!("k{value}{value}"));
+        let (key, values) = (record.slice(..1), record.slice(1..));
+        let (one, other) = values.split_at(SHARED_BYTES);
+        let args = [b"MSET", &*key, one, b"l", other, b"m", value.as_bytes()];
+        let (mut copied, mut shared) = (Batch::new(0), Batch::new(0));
+        copied.command(1, DATA, args);
+        shared.begin(&record);
+        shared.command(1, DATA, args);
+        for batch in [&mut copied, &mut shared] {
+            batch.finish(b"ck", b"v", true);
+        }
+        assert!(text(&copied) == text(&shared) && copied.bytes() == shared.bytes());
+        assert!(shared.unsent().any(|segment| segment.as_ptr() == one.as_ptr()));
+        assert_eq!(shared.segments.len(), 4, "the one that is not of the record is copied");
+        shared.mark_sent();
+        assert!(text(&shared).is_empty());
     }
 
     #[test]

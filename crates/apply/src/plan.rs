@@ -360,6 +360,7 @@ impl Planner {
     /// Plans an event that is whole.
     fn event(&mut self, event: Event, record: Bytes, batch: &mut Batch) -> Result<Planned, Error> {
         self.check_order(&event)?;
+        batch.lend(&record);
         let place = Place {
             position: event.position,
             change: 0,

@@ -11,7 +11,7 @@ mod tests;
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use event::codec::EncodeError;
+use event::codec::{EncodeError, Rope};
 use event::limits::RECORD_KEY_BYTES;
 use event::{Effect, Event, Position, codec, fragment};
 use journal::{Append, Appender, Health, Partition, Receipt};
@@ -33,6 +33,9 @@ pub(crate) struct Outlet {
     open: Vec<bool>,
     batch: Vec<Append>,
     batch_bytes: usize,
+    /// What comes after the batch, from the first large event on.
+    later: VecDeque<Later>,
+    later_bytes: usize,
     scratch: BytesMut,
     /// Offsets of the stream, each with the receipt that makes it durable; without one: the first
     /// record to come makes it so.
@@ -72,6 +75,17 @@ struct Label<'a> {
     kind: &'static str,
 }
 
+/// What is not in the batch yet.
+enum Later {
+    Record(Append),
+    /// The rest of a large event: its pieces are encoded when their turn comes.
+    Pieces(Partition, fragment::Pieces),
+}
+
+/// Pieces of large events are encoded until so many bytes wait, which are then appended: so much
+/// memory they take besides the event.
+const WINDOW_BYTES: usize = 256 * 1024;
+
 /// Encoding space taken at once: many events share one allocation.
 const SCRATCH_BYTES: usize = 256 * 1024;
 
@@ -101,6 +115,8 @@ impl Outlet {
             open: holdings.open,
             batch: Vec::new(),
             batch_bytes: 0,
+            later: VecDeque::new(),
+            later_bytes: 0,
             scratch: BytesMut::new(),
             undurable: VecDeque::new(),
             durable_offset: 0,
@@ -171,7 +187,19 @@ impl Outlet {
         partition: Partition,
         event: &Event,
     ) -> Result<(), OutletError> {
-        self.encode_to(partition, &Label::of(event), |buf| codec::encode(event, buf))
+        let label = Label::of(event);
+        if self.skips(partition, &label) {
+            return Ok(());
+        }
+        let lenders = codec::lenders(event);
+        if lenders.is_empty() {
+            let encoded = self.encode(label.key, |buf| codec::encode(event, buf))?;
+            self.add_whole(partition, &label, encoded);
+            return Ok(());
+        }
+        let rope = codec::encode_rope(event, &lenders);
+        self.add_rope(partition, &label, rope.map_err(|source| failed(label.key, source))?);
+        Ok(())
     }
 
     /// Takes the event of a command that is recorded as it came, for the partition of its slot.
@@ -186,15 +214,26 @@ impl Outlet {
     ) -> Result<(), OutletError> {
         let key = command.bytes(1).unwrap_or_default();
         let label = Label { head: *head, key: &key, kind: event::COMMAND_KIND };
-        self.encode_to(self.partition_of(head.slot), &label, |buf| {
-            codec::encode_command(buf, head, effect, None, command.iter())
-        })
+        let partition = self.partition_of(head.slot);
+        if self.skips(partition, &label) {
+            return Ok(());
+        }
+        if command.frame().len() < codec::SHARED_BYTES {
+            let encoded = self.encode(&key, |buf| {
+                codec::encode_command(buf, head, effect, None, command.iter())
+            })?;
+            self.add_whole(partition, &label, encoded);
+            return Ok(());
+        }
+        let rope = codec::encode_command_rope(command.frame(), head, effect, None, command.iter());
+        self.add_rope(partition, &label, rope.map_err(|source| failed(&key, source))?);
+        Ok(())
     }
 
     /// Bytes that wait for the next flush.
     #[must_use]
     pub(crate) fn batch_bytes(&self) -> usize {
-        self.batch_bytes
+        self.batch_bytes + self.later_bytes
     }
 
     /// Appends what was taken; with it, everything up to `offset` of the stream is in the journal.
@@ -203,20 +242,54 @@ impl Outlet {
     /// # Errors
     /// When the journal fails.
     pub(crate) async fn flush(&mut self, offset: u64) -> Result<(), OutletError> {
-        if !self.batch.is_empty() {
-            let records = to_u64(self.batch.len());
-            let receipt = Some(self.appender.append(&mut self.batch).await?);
-            self.counts.records += records;
-            self.counts.bytes += to_u64(std::mem::take(&mut self.batch_bytes));
-            if let Some((before @ None, _)) = self.undurable.front_mut() {
-                // A crash takes a suffix: once this is durable, so is all that was there before.
-                *before = receipt;
-            }
-            self.accepted = receipt;
+        self.append().await?;
+        while !self.later.is_empty() {
+            self.fill_batch()?;
+            self.append().await?;
         }
         match self.undurable.back_mut() {
             Some((receipt, last)) if *receipt == self.accepted => *last = offset,
             _ => self.undurable.push_back((self.accepted, offset)),
+        }
+        Ok(())
+    }
+
+    async fn append(&mut self) -> Result<(), OutletError> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let records = to_u64(self.batch.len());
+        let receipt = Some(self.appender.append(&mut self.batch).await?);
+        self.counts.records += records;
+        self.counts.bytes += to_u64(std::mem::take(&mut self.batch_bytes));
+        if let Some((before @ None, _)) = self.undurable.front_mut() {
+            // A crash takes a suffix: once this is durable, so is all that was there before.
+            *before = receipt;
+        }
+        self.accepted = receipt;
+        Ok(())
+    }
+
+    /// Moves what comes later into the batch, as much as a window holds.
+    fn fill_batch(&mut self) -> Result<(), OutletError> {
+        while self.batch_bytes < WINDOW_BYTES {
+            match self.later.pop_front() {
+                None => return Ok(()),
+                Some(Later::Record(append)) => {
+                    self.later_bytes -= append.payload.len();
+                    self.batch_bytes += append.payload.len();
+                    self.batch.push(append);
+                }
+                Some(Later::Pieces(partition, mut pieces)) => {
+                    let before = pieces.rest_bytes();
+                    let Some(piece) = pieces.next() else { continue };
+                    self.later_bytes -= before - pieces.rest_bytes();
+                    self.later.push_front(Later::Pieces(partition, pieces));
+                    let encoded = self.encode(&piece.key, |buf| codec::encode(&piece, buf))?;
+                    self.batch_bytes += encoded.len();
+                    self.batch.push(append(partition, &Label::of(&piece), encoded));
+                }
+            }
         }
         Ok(())
     }
@@ -279,27 +352,11 @@ impl Outlet {
         }
     }
 
-    /// Adds an event, in pieces if it is large, unless the partition holds it.
-    fn encode_to(
-        &mut self,
-        partition: Partition,
-        label: &Label<'_>,
-        encode: impl FnOnce(&mut BytesMut) -> Result<(), EncodeError>,
-    ) -> Result<(), OutletError> {
-        if self.is_held(partition, &label.head.position) {
-            self.counts.skipped += 1;
-            return Ok(());
-        }
-        let encoded = self.encode(label.key, encode)?;
-        if !fragment::is_needed(encoded.len()) {
-            self.add(partition, label, encoded);
-            return Ok(());
-        }
-        for piece in fragment::split(encoded, &label.head) {
-            let encoded = self.encode(&piece.key, |buf| codec::encode(&piece, buf))?;
-            self.add(partition, &Label::of(&piece), encoded);
-        }
-        Ok(())
+    /// Whether the partition holds an event already.
+    fn skips(&mut self, partition: Partition, label: &Label<'_>) -> bool {
+        let held = self.is_held(partition, &label.head.position);
+        self.counts.skipped += u64::from(held);
+        held
     }
 
     fn encode(
@@ -310,27 +367,63 @@ impl Outlet {
         if self.scratch.capacity() < SCRATCH_LEAST_BYTES {
             self.scratch = BytesMut::with_capacity(SCRATCH_BYTES);
         }
-        encode(&mut self.scratch).map_err(|source| OutletError::Encode {
-            key: key.get(..64).unwrap_or(key).escape_ascii().to_string(),
-            source,
-        })?;
+        encode(&mut self.scratch).map_err(|source| failed(key, source))?;
         Ok(self.scratch.split().freeze())
     }
 
+    /// Adds an event, in pieces if it is large.
+    fn add_rope(&mut self, partition: Partition, label: &Label<'_>, rope: Rope) {
+        if !fragment::is_needed(rope.len()) {
+            self.add(partition, label, rope.into_bytes());
+            return;
+        }
+        self.begin(partition);
+        self.later_bytes += rope.len();
+        self.later.push_back(Later::Pieces(partition, fragment::split(rope, &label.head)));
+    }
+
+    fn add_whole(&mut self, partition: Partition, label: &Label<'_>, encoded: Bytes) {
+        if fragment::is_needed(encoded.len()) {
+            self.add_rope(partition, label, encoded.into());
+        } else {
+            self.add(partition, label, encoded);
+        }
+    }
+
     fn add(&mut self, partition: Partition, label: &Label<'_>, payload: Bytes) {
+        self.begin(partition);
+        let bytes = payload.len();
+        let append = append(partition, label, payload);
+        if self.later.is_empty() {
+            self.batch_bytes += bytes;
+            self.batch.push(append);
+        } else {
+            self.later_bytes += bytes;
+            self.later.push_back(Later::Record(append));
+        }
+    }
+
+    /// An event begins in a partition: what it ended within has been given up, or is complete.
+    fn begin(&mut self, partition: Partition) {
         if let Some(open) = self.open.get_mut(usize::from(partition.0)) {
             *open = false;
         }
-        self.batch_bytes += payload.len();
-        self.batch.push(Append {
-            partition,
-            key: record_key(label.key),
-            timestamp_ms: label.head.stamp.time_ms,
-            kind: label.kind,
-            db: label.head.db,
-            payload,
-        });
     }
+}
+
+fn append(partition: Partition, label: &Label<'_>, payload: Bytes) -> Append {
+    Append {
+        partition,
+        key: record_key(label.key),
+        timestamp_ms: label.head.stamp.time_ms,
+        kind: label.kind,
+        db: label.head.db,
+        payload,
+    }
+}
+
+fn failed(key: &Bytes, source: EncodeError) -> OutletError {
+    OutletError::Encode { key: key.get(..64).unwrap_or(key).escape_ascii().to_string(), source }
 }
 
 // === impl Label ===

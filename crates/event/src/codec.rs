@@ -7,6 +7,7 @@
 //!
 //! [`encode_command`], [`encode_text_image`] and [`encode_rdb_image`] write what [`encode`] writes
 //! for the same event, from borrowed slices and without an allocation besides the buffer's own.
+//! [`encode_rope`] and [`encode_command_rope`] write it without copying what is large.
 
 pub mod checkpoint;
 
@@ -16,13 +17,18 @@ mod convert;
 mod decode;
 mod encode;
 mod error;
+mod rope;
 mod scan;
 mod sink;
 
 pub(crate) use self::bodies::{change_bytes_max, group_bytes_max};
 pub use self::decode::decode;
-pub use self::encode::{Head, encode, encode_command, encode_rdb_image, encode_text_image};
+pub use self::encode::{
+    Head, encode, encode_command, encode_command_rope, encode_rdb_image, encode_rope,
+    encode_text_image,
+};
 pub use self::error::{DecodeError, EncodeError, Invalid, Malformed};
+pub use self::rope::{Rope, SHARED_BYTES, lenders};
 
 #[cfg(test)]
 mod tests;

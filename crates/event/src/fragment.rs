@@ -7,7 +7,7 @@
 use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
-use crate::codec::Head;
+use crate::codec::{Head, Rope};
 use crate::{Body, Event, Position, limits};
 
 /// A piece of the encoding of a larger event. All pieces carry that event's position.
@@ -117,27 +117,63 @@ pub fn is_needed(encoded_bytes: usize) -> bool {
     encoded_bytes > limits::MAX_EVENT_BYTES
 }
 
+/// The events that an encoding is cut into: see [`split`].
+#[derive(Debug)]
+pub struct Pieces {
+    rest: Rope,
+    number: u32,
+    count: u32,
+    total_bytes: u64,
+    crc32c: u32,
+    /// What all of them say.
+    blank: Event,
+}
+
 /// Cuts the encoding of an event into events that each fit a record: slices of it, at the same
 /// place in the history, with an empty key and without `seen`, which are in the encoding.
 ///
 /// `encoded` is what [`crate::codec::encode`] made of the event that `head` is of.
-pub fn split<'a>(encoded: Bytes, head: &Head<'a>) -> impl Iterator<Item = Event> + use<'a> {
-    let count = encoded.len().div_ceil(limits::FRAGMENT_BYTES).max(1);
+pub fn split(encoded: impl Into<Rope>, head: &Head<'_>) -> Pieces {
+    let rest = encoded.into();
+    let count = rest.len().div_ceil(limits::FRAGMENT_BYTES).max(1);
     let count = u32::try_from(count).expect("an encoding is smaller than four billion pieces");
-    let (total_bytes, crc32c) = (encoded.len() as u64, crc32c::crc32c(&encoded));
-    let head = *head;
-    (0..count).scan(encoded, move |rest, number| {
-        let data = rest.split_to(rest.len().min(limits::FRAGMENT_BYTES));
-        Some(Event {
-            position: head.position,
-            stamp: head.stamp.clone(),
-            db: head.db,
-            slot: head.slot,
-            key: Bytes::new(),
-            body: Body::Fragment(Fragment { number, count, total_bytes, crc32c, data }),
-            seen: Vec::new(),
-        })
-    })
+    let (total_bytes, crc32c) = (rest.len() as u64, rest.crc32c());
+    let nothing = Fragment { number: 0, count, total_bytes, crc32c, data: Bytes::new() };
+    let blank = Event {
+        position: head.position,
+        stamp: head.stamp.clone(),
+        db: head.db,
+        slot: head.slot,
+        key: Bytes::new(),
+        body: Body::Fragment(nothing),
+        seen: Vec::new(),
+    };
+    Pieces { rest, number: 0, count, total_bytes, crc32c, blank }
+}
+
+// === impl Pieces ===
+
+impl Pieces {
+    /// Bytes of the encoding that are not in the pieces given so far.
+    #[must_use]
+    pub fn rest_bytes(&self) -> usize {
+        self.rest.len()
+    }
+}
+
+impl Iterator for Pieces {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        let &mut Self { number, count, total_bytes, crc32c, .. } = self;
+        if number == count {
+            return None;
+        }
+        self.number += 1;
+        let data = self.rest.take(limits::FRAGMENT_BYTES);
+        let body = Body::Fragment(Fragment { number, count, total_bytes, crc32c, data });
+        Some(Event { body, ..self.blank.clone() })
+    }
 }
 
 // === impl Assembler ===

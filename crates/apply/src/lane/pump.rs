@@ -325,7 +325,9 @@ impl<'a> Pump<'a> {
     }
 
     async fn send(&mut self, batch: &mut Batch) -> Result<(), Error> {
-        self.connection.send(batch.unsent()).await?;
+        for segment in batch.unsent() {
+            self.connection.send(segment).await?;
+        }
         self.connection.flush().await?;
         batch.mark_sent();
         Ok(())

@@ -128,7 +128,7 @@ fn plan(planner: &mut Planner, events: &[Event]) -> Batch {
 /// The commands of a batch after MULTI, words separated by blanks.
 fn commands(batch: &Batch) -> Vec<String> {
     let mut decoder = ReplyDecoder::new(ReplyLimits::default());
-    decoder.feed(batch.unsent());
+    batch.unsent().for_each(|segment| decoder.feed(segment));
     let mut found = Vec::new();
     while let Some(reply) = decoder.next_reply().unwrap() {
         let words = reply.as_array().unwrap().iter().filter_map(Reply::as_bytes);

@@ -1,12 +1,13 @@
 //! The event around its body, and the two bodies that make up almost all of a stream: commands and
 //! images.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use prost::encoding::WireType;
 use wire::slot::Slot;
 
 use super::check;
 use super::error::EncodeError;
+use super::rope::{Rope, RopeWriter};
 use super::sink::{Message, Sink};
 use crate::image::{Flavour, ImageHead, ImageValue};
 use crate::{Body, Command, Effect, Event, KeyArgs, Position, SCHEMA_VERSION, Seen, Stamp, limits};
@@ -32,6 +33,21 @@ pub struct Head<'a> {
 ///
 /// The result may exceed [`limits::MAX_EVENT_BYTES`]: [`crate::fragment::split`] is for that.
 pub fn encode(event: &Event, buf: &mut BytesMut) -> Result<(), EncodeError> {
+    write(event, buf)
+}
+
+/// The encoding of an event, whose large values are shared with `lenders`, of which they are parts:
+/// see [`super::lenders`].
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_rope(event: &Event, lenders: &[Bytes]) -> Result<Rope, EncodeError> {
+    let mut out = RopeWriter::new(lenders);
+    write(event, &mut out)?;
+    Ok(out.finish())
+}
+
+fn write(event: &Event, buf: &mut impl Sink) -> Result<(), EncodeError> {
     check::body(&event.body)?;
     let head = Head::of(event);
     match &event.body {
@@ -64,6 +80,24 @@ pub fn encode_command<'a>(
     record(buf, head, 7, &CommandBody { args, effect, keys })
 }
 
+/// The event of one command, as of [`encode_command`]: arguments that are large are shared with
+/// `frame`, of which they are parts.
+///
+/// # Errors
+/// As [`encode_command`].
+pub fn encode_command_rope<'a>(
+    frame: &Bytes,
+    head: &Head<'_>,
+    effect: Effect,
+    keys: Option<(&[u32], &[u32])>,
+    args: impl Iterator<Item = &'a [u8]> + Clone,
+) -> Result<Rope, EncodeError> {
+    check::keys(args.clone().count(), keys)?;
+    let mut out = RopeWriter::new(std::slice::from_ref(frame));
+    record(&mut out, head, 7, &CommandBody { args, effect, keys })?;
+    Ok(out.finish())
+}
+
 /// Appends the event of a whole string to `buf`, from slices. Leaves `buf` unchanged after an
 /// error.
 pub fn encode_text_image(
@@ -91,7 +125,7 @@ pub fn encode_rdb_image(
 const HEAD_BYTES_MAX: usize = 128;
 
 fn record(
-    buf: &mut BytesMut,
+    buf: &mut impl Sink,
     head: &Head<'_>,
     number: u32,
     body: &impl Message,
@@ -103,7 +137,7 @@ fn record(
     if bytes > limits::MAX_ENCODED_BYTES {
         return Err(EncodeError::TooLarge { bytes, limit: limits::MAX_ENCODED_BYTES });
     }
-    buf.reserve(bytes);
+    buf.make_room(bytes);
     buf.uint(1, SCHEMA_VERSION);
     buf.message(2, &head.position);
     buf.message(3, head.stamp);

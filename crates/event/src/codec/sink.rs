@@ -26,6 +26,9 @@ pub(super) trait Sink: Sized {
     fn varint(&mut self, value: u64);
     fn raw(&mut self, bytes: &[u8]);
 
+    /// So many bytes are going to be written, about.
+    fn make_room(&mut self, _bytes: usize) {}
+
     fn field(&mut self, number: u32, kind: WireType) {
         self.varint(u64::from(number << 3 | kind as u32));
     }
@@ -141,5 +144,9 @@ impl Sink for BytesMut {
 
     fn raw(&mut self, bytes: &[u8]) {
         self.put_slice(bytes);
+    }
+
+    fn make_room(&mut self, bytes: usize) {
+        self.reserve(bytes);
     }
 }

@@ -15,15 +15,28 @@ where
     I::Item: AsRef<[u8]>,
 {
     let args = args.into_iter();
-    let count = args.clone().count();
-    write_length(out, b'*', count);
+    write_count(out, args.clone().count());
     for argument in args {
-        let argument = argument.as_ref();
-        write_length(out, b'$', argument.len());
-        out.reserve(argument.len() + 2);
-        out.put_slice(argument);
-        out.put_slice(b"\r\n");
+        write_argument(out, argument.as_ref());
     }
+}
+
+/// Appends the beginning of a command of so many arguments, each of which follows.
+pub fn write_count(out: &mut BytesMut, arguments: usize) {
+    write_length(out, b'*', arguments);
+}
+
+/// Appends one argument.
+pub fn write_argument(out: &mut BytesMut, argument: &[u8]) {
+    write_argument_head(out, argument.len());
+    out.reserve(argument.len() + 2);
+    out.put_slice(argument);
+    out.put_slice(b"\r\n");
+}
+
+/// Appends what comes before an argument of so many bytes; the bytes and a line end follow.
+pub fn write_argument_head(out: &mut BytesMut, bytes: usize) {
+    write_length(out, b'$', bytes);
 }
 
 fn write_length(out: &mut BytesMut, marker: u8, length: usize) {

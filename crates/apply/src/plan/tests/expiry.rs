@@ -305,7 +305,7 @@ fn fields_of_hashes_that_come_whole_are_put_off_and_settled_too() {
         let mut planner = lagging(&holding());
         let batch = plan(&mut planner, &hashes(ms));
         let mut decoder = ReplyDecoder::new(ReplyLimits::default());
-        decoder.feed(batch.unsent());
+        batch.unsent().for_each(|segment| decoder.feed(segment));
         let mut found = Vec::new();
         while let Some(words) = decoder.next_reply().unwrap() {
             found.extend(restored(&words));
