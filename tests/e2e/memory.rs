@@ -1,7 +1,7 @@
 //! How much memory large values take: one copy of the value on each side of the journal at most, given back afterwards.
 
 use anyhow::{Context as _, Result};
-use testkit::{Client, Kind, Keyferry};
+use testkit::{Client, Kind, Process};
 
 use crate::bridge::{Pair, stop};
 
@@ -12,14 +12,15 @@ const MORE_BYTES: usize = 128_000_000;
 const KEPT_BYTES: usize = 96_000_000;
 
 /// A field of the process' own status, bytes.
-fn memory_of(bridge: &Keyferry, field: &str) -> Result<usize> {
+fn memory_of(bridge: &Process, field: &str) -> Result<usize> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", bridge.pid()))?;
     let line = status.lines().find_map(|line| line.strip_prefix(field));
-    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)).context("no such field")?;
+    let kilobytes =
+        line.and_then(|line| line.split_whitespace().nth(1)).context("no such field")?;
     Ok(kilobytes.parse::<usize>()? * 1024)
 }
 
-fn assert_frugal(bridge: &Keyferry) -> Result<()> {
+fn assert_frugal(bridge: &Process) -> Result<()> {
     let (peak, kept) = (memory_of(bridge, "VmHWM")?, memory_of(bridge, "VmRSS")?);
     assert!(peak <= VALUE_BYTES + MORE_BYTES, "{peak} bytes at the peak, {kept} afterwards");
     assert!(kept <= KEPT_BYTES, "{kept} bytes are kept, {peak} at the peak");
