@@ -79,7 +79,7 @@ struct Label<'a> {
 enum Later {
     Record(Append),
     /// The rest of a large event: its pieces are encoded when their turn comes.
-    Pieces(Partition, fragment::Pieces),
+    Pieces(Partition, Box<fragment::Pieces>),
 }
 
 /// Pieces of large events are encoded until so many bytes wait, which are then appended: so much
@@ -379,7 +379,8 @@ impl Outlet {
         }
         self.begin(partition);
         self.later_bytes += rope.len();
-        self.later.push_back(Later::Pieces(partition, fragment::split(rope, &label.head)));
+        let pieces = Box::new(fragment::split(rope, &label.head));
+        self.later.push_back(Later::Pieces(partition, pieces));
     }
 
     fn add_whole(&mut self, partition: Partition, label: &Label<'_>, encoded: Bytes) {
