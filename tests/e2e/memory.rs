@@ -28,7 +28,7 @@ fn assert_frugal(bridge: &Process, rest_bytes: usize) -> Result<()> {
 }
 
 fn set_large(client: &mut Client) -> Result<()> {
-    let value: Vec<u8> = (0..VALUE_BYTES).map(|at| (at % 251) as u8).collect();
+    let value: Vec<u8> = (0..VALUE_BYTES).map(|at| at.to_le_bytes()[1]).collect();
     client.cmd(&[b"SET".as_slice(), b"large", &value])?;
     Ok(())
 }
