@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use testkit::{Client, Kind, Signal, eventually};
 
 use crate::bridge::{PATIENCE, Pair, stop};
+use crate::resync::overflow_the_backlog;
 
 /// Waits until the journal durably holds all that the source has written: it is acknowledged.
 fn recorded(client: &mut Client) -> Result<()> {
@@ -116,11 +117,7 @@ fn strangers_outlive_a_second_full_sync_where_they_are_to_be_left() -> Result<()
     let mut bridge = pair.run(&["--existing", "overwrite"])?;
     pair.caught_up(&mut bridge)?;
     stop(&mut bridge)?;
-    client.cmd(&["CONFIG", "SET", "repl-backlog-size", "16384"])?;
-    let commands: Vec<Vec<String>> = (0..3_000)
-        .map(|number| vec!["SET".to_owned(), format!("new:{number}"), format!("{number:0400}")])
-        .collect();
-    client.batch(&commands)?;
+    overflow_the_backlog(&mut client)?;
     let mut bridge = pair.run(&["--existing", "overwrite"])?;
     pair.caught_up(&mut bridge)?;
     // What comes after that is behind the snapshot and what its end does.

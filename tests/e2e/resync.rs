@@ -11,7 +11,7 @@ use crate::bridge::{PATIENCE, Pair, stop};
 const LIBRARY: &str = "#!lua name=mylib\nredis.register_function('f', function() return 1 end)";
 
 /// Writes until the source's backlog no longer has what it had.
-fn overflow_the_backlog(client: &mut Client) -> Result<()> {
+pub(crate) fn overflow_the_backlog(client: &mut Client) -> Result<()> {
     client.cmd(&["CONFIG", "SET", "repl-backlog-size", "16384"])?;
     let commands: Vec<Vec<String>> = (0..3_000)
         .map(|number| vec!["SET".to_owned(), format!("new:{number}"), format!("{number:0400}")])

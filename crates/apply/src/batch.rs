@@ -9,6 +9,7 @@
 
 use bytes::{Bytes, BytesMut};
 use event::Shard;
+use event::codec::SHARED_BYTES;
 use wire::resp::encode::{
     Decimal, write_argument, write_argument_head, write_command, write_count,
 };
@@ -91,8 +92,6 @@ pub(crate) enum Judge {
     Settles,
 }
 
-/// Arguments from this size on that are part of a record are sent from there.
-const SHARED_BYTES: usize = 64 << 10;
 /// First size of the buffer of a batch.
 const CAPACITY_BYTES: usize = 64 << 10;
 /// A buffer that one huge command made larger than this is given back.

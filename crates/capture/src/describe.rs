@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use redis_io::{Connection, Connector, Error};
-use runtime::{Backoff, Class, Classified, Clock, Random};
+use runtime::{Backoff, Class, Classified, Clock, Random, chain};
 use wire::command::CommandSpec;
 use wire::command::info::from_command_info;
 use wire::resp::reply::Reply;
 
-use crate::error::chain;
 use crate::translate::TranslateError;
 
 /// Asks over a connection of its own, made when first needed. A source that is away for a moment is

@@ -8,13 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis_io::{Connection, Connector, Error};
-use runtime::{Clock, TaskError};
+use runtime::{Clock, TaskError, chain};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wire::resp::encode::Decimal;
 use wire::resp::reply::Reply;
 
-use crate::error::chain;
 use crate::limits::{HEARTBEAT_TTL, REFUSED_INTERVAL, UNREACHED_INTERVAL};
 use crate::progress::Progress;
 

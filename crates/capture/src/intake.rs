@@ -17,12 +17,12 @@ use std::time::Duration;
 use redis_io::Connector;
 use redis_io::facts::ReplicationFacts;
 use redis_io::replication::{Answer, Link, ReplicationId, Resume, Transfer, open};
-use runtime::{Backoff, Class, Classified, Clock, Random, TaskError, backoff};
+use runtime::{Backoff, Class, Classified, Clock, Random, TaskError, backoff, chain};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::drain::Incoming;
-use crate::error::{IntakeError, chain};
+use crate::error::IntakeError;
 use crate::orders::TransferOrders;
 use crate::piece::{Durable, History, Lineage, Peer, Piece};
 use crate::progress::{LinkPhase, Progress};

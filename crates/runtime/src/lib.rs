@@ -19,7 +19,7 @@ pub mod units;
 pub use backoff::Backoff;
 pub use budget::{Budget, Permit};
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use policy::{Class, Classified};
+pub use policy::{Class, Classified, chain};
 pub use random::Random;
 pub use rate::RateMeter;
 pub use secret::Secret;

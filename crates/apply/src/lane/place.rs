@@ -43,12 +43,15 @@ impl Places<'_> {
         range: PartitionRange,
         needed: u64,
     ) -> Result<u64, Error> {
-        let (start, last) = (range.start.0, needed.min(range.end.0));
-        if needed <= start || last > start && !self.is_new(partition, last - 1).await? {
+        let (mut old, mut new) = (range.start.0, needed.min(range.end.0));
+        if needed <= old {
             // What has left the journal is for the reader to tell.
-            return Ok(if needed <= start { needed } else { last });
+            return Ok(needed);
         }
-        let (mut old, mut new) = (start, last.max(start));
+        // Nearly always.
+        if old < new && !self.is_new(partition, new - 1).await? {
+            return Ok(new);
+        }
         while old < new {
             let middle = old + (new - old) / 2;
             match self.is_new(partition, middle).await? {

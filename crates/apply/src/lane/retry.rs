@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use event::quarantine::Letter;
 use event::{Body, Position};
-use runtime::ByteSize;
+use runtime::{ByteSize, chain};
 
 use super::asked::Refused;
 use super::pump::Pump;
@@ -201,17 +201,6 @@ fn readable(letter: &Letter) -> Result<(), Refused> {
 
 fn unreadable(error: &Error) -> Refused {
     format!("the changes that are kept cannot be read: {}", chain(error))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 // === impl Ties ===

@@ -3,10 +3,11 @@
 use std::convert::Infallible;
 
 use redis_io::replication::{Event, Link, SnapshotSize, Transfer};
+use runtime::chain;
 
 use super::acks::Acks;
 use super::{Intake, Place};
-use crate::error::{IntakeError, chain};
+use crate::error::IntakeError;
 use crate::limits::{DISK_FULL_INTERVAL, LINK_SILENCE};
 use crate::piece::{FullResync, Lineage, Peer, Piece};
 use crate::progress::LinkPhase;

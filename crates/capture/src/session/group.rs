@@ -11,10 +11,11 @@ use event::control::{Barrier, Control};
 use event::group::Cutter;
 use event::{Body, Event, Group, GroupedChange, Position, Stamp};
 use journal::Partition;
+use runtime::chain;
 use wire::slot::Slot;
 
 use super::{Session, control_event};
-use crate::error::{OutletError, SessionError, chain};
+use crate::error::{OutletError, SessionError};
 use crate::limits::DISK_FULL_INTERVAL;
 use crate::spool::{Aside, SpoolError};
 
