@@ -20,6 +20,7 @@ mod pause;
 mod quarantine;
 mod refusals;
 mod resync;
+mod scripts;
 mod secure;
 mod single;
 mod status;

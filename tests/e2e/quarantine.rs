@@ -5,7 +5,7 @@ use testkit::{Kind, Process, eventually};
 
 use crate::bridge::{PATIENCE, Pair, stop};
 
-fn quarantine(pair: &Pair, args: &[&str]) -> Result<String> {
+pub(crate) fn quarantine(pair: &Pair, args: &[&str]) -> Result<String> {
     let (dir, destination) = (pair.data_dir(), pair.destination.uri());
     let args = [&["quarantine"], args, &["--data-dir", &dir, &destination]].concat();
     let mut process = Process::start(&args)?;

@@ -82,6 +82,8 @@ pub(crate) enum Judge {
     Pops,
     /// A change of whole databases: an error means that the destination is not what the source is, all over.
     Wholesale,
+    /// A script of the source: what it returns is its own affair, also an error, but not one that ended it.
+    Runs,
     /// A step that may have been made before: a group of a stream that exists.
     Repeats,
     /// A change of when a key expires, which the source makes only of one that is there: 0 says that it is not here.

@@ -90,9 +90,6 @@ pub(crate) enum Unseen {
     Record(#[from] DecodeError),
 }
 
-/// Commands that run a script.
-const SCRIPTS: [&[u8]; 3] = [b"EVAL", b"EVALSHA", b"FCALL"];
-
 // === impl Doubt ===
 
 impl Doubt {
@@ -231,8 +228,7 @@ impl Doubt {
     }
 
     fn command(&mut self, again: Again, command: &Command, db: u32, rules: &Rules) {
-        let name = command.args.first().map_or(b"".as_slice(), |name| name);
-        if SCRIPTS.iter().any(|script| name.eq_ignore_ascii_case(script)) {
+        if command.is_script() {
             self.lose_sight(again.position, again.change);
         }
         let roles = Roles::of(command, db);

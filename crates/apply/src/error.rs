@@ -157,7 +157,7 @@ pub enum Error {
         /// What the destination lacks.
         why: &'static str,
     },
-    /// A flush or an exchange of databases would touch what it should not.
+    /// A flush or an exchange of databases would touch what it should not, or a script cannot do what it did.
     #[error("{command} at {position} cannot be done exactly at the destination: {why}")]
     Inexact {
         /// Which command.
@@ -414,8 +414,9 @@ impl Error {
                  the databases that it lacks; then start again: it goes on with this change."
             }
             Self::Inexact { .. } => {
-                "Repeat it at the destination by hand where it is wanted, then start with flushes \
-                 that cannot be exact left out; or give the stream a destination of its own."
+                "Repeat it at the destination by hand where it is wanted, then start with what cannot be \
+                 exact left out (a script then goes to quarantine); or give the stream a destination of \
+                 its own."
             }
             _ => "",
         }

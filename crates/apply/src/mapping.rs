@@ -71,6 +71,12 @@ impl DbMapping {
         (0..dbs).filter(move |db| self.target(*db) == target && passes(*db))
     }
 
+    /// Whether every database stays where it is.
+    #[must_use]
+    pub fn is_identity(&self) -> bool {
+        self.all.is_none() && self.pairs.iter().all(|(from, to)| from == to)
+    }
+
     /// Whether no two databases are mixed in one.
     #[must_use]
     pub fn keeps_apart(&self) -> bool {
@@ -92,6 +98,8 @@ mod tests {
         let mapping = DbMapping::of([(1, 5), (5, 1)]).unwrap();
         assert_eq!([0, 1, 5, 999].map(|db| mapping.target(db)), [0, 5, 1, 999]);
         assert!(mapping.keeps_apart() && DbMapping::default().keeps_apart());
+        assert!(!mapping.is_identity() && DbMapping::default().is_identity());
+        assert!(DbMapping::of([(3, 3)]).unwrap().is_identity());
     }
 
     #[test]

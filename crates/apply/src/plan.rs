@@ -15,6 +15,7 @@ mod lower;
 mod part;
 mod rebuild;
 mod rules;
+mod script;
 #[cfg(test)]
 mod tests;
 
@@ -127,6 +128,8 @@ pub(crate) enum Need {
     Sweep,
     /// Databases are emptied or exchanged, so nothing else may live there.
     Alone,
+    /// A script, in whose way something is.
+    Script,
 }
 
 /// One change and where it stands.
@@ -150,6 +153,7 @@ impl Barrier {
     /// What it does, for messages.
     pub(crate) fn command(&self) -> &'static str {
         match &self.event.body {
+            _ if self.need == Need::Script => script::EVAL,
             Body::Control(Control::Flush { all: true }) => "FLUSHALL",
             Body::Control(Control::Flush { all: false }) => "FLUSHDB",
             Body::Control(Control::SwapDb { .. }) => "SWAPDB",
@@ -338,6 +342,9 @@ impl Planner {
                 let Some(change) = group.changes.get(number) else { return Ok(()) };
                 let place = Place { db: change.db, key: &change.key, ..place };
                 match &change.change {
+                    Change::Command(command) if command.is_script() => {
+                        self.script_again(&place, command, batch)
+                    }
                     Change::Command(command) => self.command(&place, command, batch),
                     Change::Function(function) => self.function(&place, function, batch),
                     Change::Flush { .. } | Change::SwapDb { .. } => Ok(()),
@@ -374,6 +381,7 @@ impl Planner {
             Body::Image(image) => self.image(&place, image, batch).map(|()| None)?,
             Body::ImagePart(part) => self.part(&place, part, batch).map(|()| None)?,
             Body::Group(group) if Self::empties_databases(group) => Some(Need::Alone),
+            Body::Group(_) if self.obstacle_to(&event).is_some() => Some(Need::Script),
             Body::Group(group) => self.group(&place, group, batch).map(|()| None)?,
             Body::Control(control) => self.control(&place, control, batch)?,
             Body::Fragment(_) => return Err(Self::contradiction(&event, "a piece of a piece")),
@@ -410,7 +418,7 @@ impl Planner {
             index,
         };
         match (&event.body, need) {
-            (Body::Group(group), Need::Alone) => self.group(&place, group, batch)?,
+            (Body::Group(group), Need::Alone | Need::Script) => self.group(&place, group, batch)?,
             (Body::Control(Control::Flush { all }), Need::Alone) => {
                 self.flush(&place, *all, batch)?;
             }
@@ -418,7 +426,7 @@ impl Planner {
                 self.swap(&place, (*first, *second), batch)?;
             }
             (_, Need::Sweep) => self.end_resync(),
-            (_, Need::Alone) => {}
+            (_, Need::Alone | Need::Script) => {}
         }
         batch.urgent = true;
         self.done(event.position, batch);

@@ -10,6 +10,7 @@ use redis_io::replication::TransferError;
 use wire::resp::scan::ScanError;
 
 use crate::config::Problem;
+use crate::orders::TransferCause;
 use crate::source::{SourceError, is_denial};
 use crate::spool::SpoolError;
 use crate::translate::TranslateError;
@@ -115,8 +116,8 @@ pub enum IntakeError {
         branch: u64,
     },
     /// A full transfer was ordered.
-    #[error("a destination holds changes that the source's history does not have")]
-    Ordered,
+    #[error("{0}")]
+    Ordered(TransferCause),
     /// The source changed its role while it was asked to go on.
     #[error("{endpoint} began another history while it was asked to go on")]
     Changed {
@@ -258,7 +259,7 @@ impl IntakeError {
 
     /// Whether only a full transfer leads on.
     pub(crate) fn leads_to_resync(&self) -> bool {
-        matches!(self, Self::Diverged { .. } | Self::Ordered)
+        matches!(self, Self::Diverged { .. } | Self::Ordered(_))
     }
 
     pub(crate) fn of_source(error: SourceError, endpoint: &str) -> Self {

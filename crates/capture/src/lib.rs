@@ -37,7 +37,7 @@ pub use config::{Config, Problem};
 pub use error::{
     BuildError, Error, IntakeError, OutletError, ResumeError, SessionError, SnapshotError,
 };
-pub use orders::TransferOrder;
+pub use orders::{TransferCause, TransferOrder};
 pub use service::{Capture, Parts, Summary};
 pub use spool::{SpoolConfig, SpoolError};
 pub use translate::TranslateError;

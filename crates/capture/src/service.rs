@@ -203,6 +203,7 @@ impl Capture {
             source_clock,
             durable: durable_out,
             ack_wanted,
+            order: self.orders.0,
         };
         let config = SessionConfig {
             shard: ONLY_SHARD,

@@ -21,6 +21,7 @@ use event::{Body, Event, Position, Shard, Stamp};
 use runtime::Clock;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
+use wire::command::script::Scripts;
 use wire::rdb;
 use wire::slot::Slot;
 
@@ -31,6 +32,7 @@ use self::transfer::SnapshotPhase;
 use crate::describe::CommandDescriber;
 use crate::error::SessionError;
 use crate::heartbeat::SourceClock;
+use crate::orders::TransferOrder;
 use crate::outlet::Outlet;
 use crate::piece::{Durable, History, Lineage, Peer, Piece};
 use crate::progress::{Progress, Recording};
@@ -52,6 +54,8 @@ pub(crate) struct SessionParts {
     pub(crate) durable: watch::Sender<Durable>,
     /// The source asks for an acknowledgement at once.
     pub(crate) ack_wanted: Arc<Notify>,
+    /// By which a full transfer is ordered, where only that leads on.
+    pub(crate) order: TransferOrder,
 }
 
 /// What a session is about.
@@ -102,7 +106,7 @@ impl Session {
             peer,
         };
         if let Some(point) = &tail.point {
-            session.begin_stream(point.selected_db, point.offset);
+            session.begin_stream(point.selected_db, point.offset, None);
         }
         session
     }
@@ -180,13 +184,16 @@ impl Session {
         Ok(())
     }
 
-    fn begin_stream(&mut self, selected_db: u32, offset: u64) {
-        self.phase = Phase::Stream(Box::new(StreamReader::new(
+    /// The stream begins, or goes on without what the source has sent before: then its `scripts`
+    /// are not known.
+    fn begin_stream(&mut self, selected_db: u32, offset: u64, scripts: Option<Scripts>) {
+        let reader = StreamReader::new(
             self.peer.era,
             self.parts.outlet.partitions(),
             &self.config.heartbeat_key,
             (selected_db, offset),
-        )));
+        );
+        self.phase = Phase::Stream(Box::new(reader.knowing(scripts)));
         self.parts.progress.set_recording(Recording::Stream);
         self.parts.progress.stream(offset);
     }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use event::control::{Control, FunctionChange, SnapshotBegin, SnapshotEnd};
 use event::image::{Image, ImageHead, ImageValue};
 use event::{Body, Event, Position, Stamp, names};
+use wire::command::script::Scripts;
 use wire::rdb::value::Value;
 use wire::rdb::{self, Entry, EntryHead, Flavour, Item, Progress, ValueType};
 use wire::slot::Slot;
@@ -20,6 +21,10 @@ use wire::slot::Slot;
 use self::large::LargeValue;
 use crate::error::SnapshotError;
 use crate::outlet::Outlet;
+
+/// Version of the files of Redis 4.0. Later servers write their scripts down as well, and never
+/// refer to them.
+const RDB_OF_4_0: u16 = 8;
 
 /// Reads one snapshot. Bytes in, events out; no I/O of its own.
 #[derive(Debug)]
@@ -37,6 +42,8 @@ pub(crate) struct SnapshotReader {
     counts: SnapshotCounts,
     partition_keys: Vec<u64>,
     left_out: LeftOut,
+    /// Scripts that the stream may name by their digests.
+    scripts: Scripts,
 }
 
 /// What is known of a snapshot before it is read.
@@ -121,6 +128,7 @@ impl SnapshotReader {
             counts,
             partition_keys: vec![0; usize::from(partitions)],
             left_out: LeftOut::default(),
+            scripts: Scripts::default(),
         }
     }
 
@@ -133,6 +141,11 @@ impl SnapshotReader {
     #[must_use]
     pub(crate) fn counts(&self) -> SnapshotCounts {
         SnapshotCounts { bytes: self.parser.offset(), ..self.counts }
+    }
+
+    /// The scripts that the file holds for the stream after it.
+    pub(crate) fn take_scripts(&mut self) -> Scripts {
+        std::mem::take(&mut self.scripts)
     }
 
     /// What could not be carried, for people; empty: nothing.
@@ -213,6 +226,8 @@ impl SnapshotReader {
         if key == b"repl-stream-db" {
             // -1 stands for "none selected yet": the stream then begins with a SELECT.
             self.stream_db = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+        } else if key == b"lua" && self.format.version <= RDB_OF_4_0 {
+            self.scripts.learn(value);
         } else if key == b"keydb-subexpire-key" {
             self.left_out.note("expiry of members of collections (KeyDB)".to_owned());
         }

@@ -20,11 +20,12 @@ use event::control::{Control, FunctionChange};
 use event::{Change, Command, Group, GroupedChange};
 use wire::args::{Args, is_word};
 use wire::command::normalise::Era;
+use wire::command::script::{Followed, ScriptError, Scripts};
 use wire::command::{CommandSpec, Effect, lookup};
 use wire::resp::scan::RawCommand;
 use wire::slot::Slot;
 
-use self::change::{ChangeMaker, Made, change_itself};
+use self::change::{ChangeMaker, Made, change_itself, change_of_script};
 pub use self::error::TranslateError;
 use self::route::{Home, Partitions, Route};
 use self::transaction::{Ended, Transaction};
@@ -40,6 +41,8 @@ pub(crate) struct Translator {
     heartbeat_key: Bytes,
     /// Commands that the table does not know, as the source described them.
     learned: HashMap<Vec<u8>, CommandSpec>,
+    /// The scripts that the source has sent, where it replicates them as such.
+    scripts: Scripts,
 }
 
 /// What one command came to.
@@ -105,7 +108,15 @@ impl Translator {
             transaction: None,
             heartbeat_key: Bytes::copy_from_slice(heartbeat_key.as_bytes()),
             learned: HashMap::new(),
+            scripts: Scripts::default(),
         }
+    }
+
+    /// The scripts that the source counts on being known here.
+    #[must_use]
+    pub(crate) fn knowing(mut self, scripts: Scripts) -> Self {
+        self.scripts = scripts;
+        self
     }
 
     /// The stream is written by a server of another generation from here on.
@@ -155,6 +166,7 @@ impl Translator {
                 self.control(raw, &name)
             }
             Effect::None | Effect::Publish => Ok(Translated::Nothing),
+            Effect::Script if self.maker.era == Era::V2_8 => self.script(raw, &spec.name.clone()),
             // Only fills a cache: what scripts do travels by itself, or as EVAL, which is refused.
             Effect::Script if spec.name.starts_with("SCRIPT ") => Ok(Translated::Nothing),
             Effect::Script => Err(TranslateError::Script { command: spec.name.to_string() }),
@@ -200,6 +212,22 @@ impl Translator {
             }
             other => other,
         })
+    }
+
+    /// A command about scripts, of a source that replicates them as such.
+    fn script(&mut self, raw: &RawCommand, name: &str) -> Result<Translated, TranslateError> {
+        match self.scripts.follow(raw) {
+            Ok(Followed::Noted) => Ok(Translated::Nothing),
+            Ok(Followed::Run(args)) => {
+                let change = change_of_script(args, self.selected_db)?;
+                Ok(self.take_changes(vec![change]))
+            }
+            Err(ScriptError::Unknown(digest)) => Err(TranslateError::UnknownScript { digest }),
+            Err(ScriptError::Malformed) => {
+                let what = "not a command about scripts that travels";
+                Err(TranslateError::Malformed { command: name.to_owned(), what })
+            }
+        }
     }
 
     /// A command that the table does not know.

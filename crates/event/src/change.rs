@@ -71,7 +71,7 @@ pub enum Effect {
 /// Which arguments of a command are keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyArgs {
-    /// The first argument after the name, and it is written.
+    /// The first argument after the name, and it is written. Of a script: none.
     First,
     /// These; indexes into the arguments, the name being 0.
     Listed {
@@ -172,9 +172,17 @@ impl Event {
 // === impl Command ===
 
 impl Command {
+    /// Whether it runs a script: it may read and write any key of any database, whatever keys it
+    /// names. One that names none has [`KeyArgs::First`], and no written key.
+    #[must_use]
+    pub fn is_script(&self) -> bool {
+        self.args.first().is_some_and(|name| name.eq_ignore_ascii_case(b"EVAL"))
+    }
+
     /// The keys that it writes.
     pub fn written_keys(&self) -> impl Iterator<Item = &Bytes> {
-        self.select(matches!(self.keys, KeyArgs::First), |keys| match keys {
+        let first = matches!(self.keys, KeyArgs::First) && !self.is_script();
+        self.select(first, |keys| match keys {
             KeyArgs::First => &[],
             KeyArgs::Listed { written, .. } => written,
         })

@@ -20,8 +20,16 @@ use crate::plan::{Barrier, Need};
 impl Pump<'_> {
     /// Passes a barrier, before which everything has been executed; or puts it back, for a little later.
     pub(super) async fn pass(&mut self, barrier: Box<Barrier>) -> Result<(), Error> {
+        let position = barrier.event.position;
         let mut exact = true;
         match barrier.need {
+            // What was in its way may be gone by now.
+            Need::Script => {
+                if let Some(why) = self.planner.obstacle_to(&barrier.event) {
+                    let error = Error::Inexact { command: barrier.command(), position, why };
+                    exact = self.leave_out(error)?;
+                }
+            }
             Need::Sweep => {
                 if self.planner.begin_sweep() {
                     // Said at the destination before anything goes.
@@ -35,17 +43,22 @@ impl Pump<'_> {
             }
             Need::Alone => {
                 if let Err(error) = self.require_alone(&barrier).await {
-                    if self.tools.config.inexact == Inexact::Refuse {
-                        return Err(error);
-                    }
-                    tracing::warn!(error = %error, "left it out, as the settings say");
-                    exact = false;
+                    exact = self.leave_out(error)?;
                 }
             }
         }
         // It may have waited for long.
         self.planner.rules.hold_expiry_anew(self.tools.clock.now_ms());
         self.planner.plan_barrier(&barrier, exact, &mut self.open)
+    }
+
+    /// Says that what is not exact is left out, where the settings say so.
+    fn leave_out(&self, error: Error) -> Result<bool, Error> {
+        if self.tools.config.inexact == Inexact::Refuse {
+            return Err(error);
+        }
+        tracing::warn!(error = %error, "left it out, as the settings say");
+        Ok(false)
     }
 
     /// Removes every key that the snapshot did not name. Says whether it came to the end.

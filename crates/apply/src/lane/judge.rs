@@ -83,6 +83,7 @@ fn failure(item: &Reply, sent: Sent) -> Option<Failure> {
     let said = match (item, sent.judge) {
         (_, Judge::Settles) => return None,
         (Reply::Error(text), Judge::Repeats) if text.starts_with(b"BUSYGROUP") => return None,
+        (Reply::Error(text), Judge::Runs) if is_returned(text) => return None,
         (Reply::Error(text), Judge::Takes) if text.eq_ignore_ascii_case(b"ERR no such key") => None,
         (Reply::Error(text), _) => Some(String::from_utf8_lossy(text).into_owned()),
         (Reply::Integer(0) | Reply::Null, Judge::Takes | Judge::Pops) => None,
@@ -93,6 +94,14 @@ fn failure(item: &Reply, sent: Sent) -> Option<Failure> {
         _ => return None,
     };
     Some(Failure { sent, said })
+}
+
+/// Whether an error is what a script returned, as it did at the source, and not what ended it or kept it from running.
+fn is_returned(text: &[u8]) -> bool {
+    let refusal = Refusal::read(text);
+    let ended = ["Error running script", "Error compiling script", " script: "];
+    matches!(refusal.code, Code::Other | Code::WrongType)
+        && !ended.iter().any(|mark| refusal.text.contains(mark))
 }
 
 /// Whether a hash had none of the fields whose deadlines were to change.

@@ -35,6 +35,9 @@ impl Planner {
         command: &Command,
         batch: &mut Batch,
     ) -> Result<(), Error> {
+        if command.is_script() {
+            return self.script(place, command, batch);
+        }
         let name = command.args.first().map_or(b"".as_slice(), |name| name);
         if !self.rules.filters.command(name) {
             self.counts.filtered += 1;

@@ -82,7 +82,11 @@ impl Planner {
     }
 
     /// Databases cannot be set aside: a destination that does not take the command stops the lane.
-    fn require_allowed(&self, place: &Place<'_>, command: &'static str) -> Result<(), Error> {
+    pub(super) fn require_allowed(
+        &self,
+        place: &Place<'_>,
+        command: &'static str,
+    ) -> Result<(), Error> {
         match self.refusal(place, 0) {
             None => Ok(()),
             Some(said) => Err(Error::NotAllowed { command, position: place.position, said }),

@@ -203,6 +203,14 @@ impl Planner {
             }
             return;
         }
+        if again.command.is_some_and(Command::is_script) && !states.is_empty() {
+            // It may have needed any of them.
+            for draft in self.drafts(again, AFTER_A_FAILURE) {
+                taint(states, &draft);
+                drafts.push(draft);
+            }
+            return;
+        }
         let needed: Vec<Spot> = touched
             .iter()
             .filter(|one| !one.replaced && states.contains_key(&one.spot))
@@ -330,6 +338,10 @@ impl Planner {
         };
         let roles = Roles::of(command, place.db);
         let mut drafts: Vec<Draft> = Vec::new();
+        if command.is_script() && roles.keys.is_empty() {
+            // The empty key stands for whatever it has written: so no other script runs before this is looked at.
+            drafts.push(draft(target, vec![place.key.clone()]));
+        }
         for role in roles.written().filter(|role| self.rules.takes(role.db, role.key)) {
             let db = self.rules.mapping.target(role.db);
             match drafts.iter_mut().find(|draft| draft.db == db) {

@@ -4,6 +4,7 @@ mod cases;
 mod doubt;
 mod expiry;
 mod once;
+mod scripts;
 
 use bytes::{Bytes, BytesMut};
 use event::control::{Control, EpochBegin, EpochCause, SnapshotEnd};

@@ -68,9 +68,10 @@ impl Classified for IntakeError {
         match self {
             Self::Link(error) => error.class(),
             Self::Transfer { source, .. } => source.class(),
-            Self::Silent { .. } | Self::Diverged { .. } | Self::Ordered | Self::Changed { .. } => {
-                Class::Retry
-            }
+            Self::Silent { .. }
+            | Self::Diverged { .. }
+            | Self::Ordered(_)
+            | Self::Changed { .. } => Class::Retry,
             // The link is given up until there is room: what is missing is asked for again then.
             Self::Spool(error) if error.is_disk_full() => Class::Retry,
             Self::Denied { .. } | Self::Unasked { .. } | Self::Unfit { .. } | Self::Spool(_) => {
@@ -85,7 +86,7 @@ impl Classified for IntakeError {
             Self::Denied { .. } | Self::Unfit { .. } => OTHER_SOURCE.to_owned(),
             Self::Transfer { source, .. } => source.advice(),
             Self::Silent { .. } | Self::Changed { .. } => "the link is set up again".to_owned(),
-            Self::Diverged { .. } | Self::Ordered => {
+            Self::Diverged { .. } | Self::Ordered(_) => {
                 "everything is read again, in a new epoch".to_owned()
             }
             Self::Unasked { .. } => {

@@ -54,8 +54,8 @@ impl Intake {
                     acks.send(self.history, incoming.place.offset).await?;
                     acks.await_durable();
                 }
-                () = self.orders.next() => match self.place {
-                    Some(_) => return Err(IntakeError::Ordered),
+                cause = self.orders.next() => match self.place {
+                    Some(_) => return Err(IntakeError::Ordered(cause)),
                     None => tracing::info!("a full transfer is under way already"),
                 },
                 () = acks.grown() => acks.send(self.history, incoming.place.offset).await?,

@@ -37,7 +37,7 @@ impl Session {
     /// Writes a heartbeat event, if this is a place to resume at.
     pub(super) async fn beat(&mut self) -> Result<(), SessionError> {
         let Phase::Stream(stream) = &self.phase else { return Ok(()) };
-        if stream.in_transaction() {
+        if stream.in_transaction() || stream.is_forsaken() {
             return Ok(());
         }
         let (offset, selected_db) = (stream.offset(), stream.selected_db());

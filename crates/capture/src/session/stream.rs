@@ -6,6 +6,7 @@ use event::control::Control;
 use event::{Body, Event, Position, Stamp};
 use wire::args::Args;
 use wire::command::normalise::Era;
+use wire::command::script::Scripts;
 use wire::resp::scan::{RawCommand, ScanLimits, StreamScanner};
 use wire::slot::Slot;
 
@@ -14,6 +15,7 @@ use super::group::AsideChanges;
 use super::{Phase, Session, control_event};
 use crate::error::SessionError;
 use crate::limits::BATCH_BYTES;
+use crate::orders::TransferCause;
 use crate::translate::{Record, TranslateError, Translated, Translator};
 
 /// Where the stream stands.
@@ -28,6 +30,10 @@ pub(super) struct StreamReader {
     recorded: u64,
     /// The beginning of an open transaction that is too large for the memory.
     pub(super) aside: Option<AsideChanges>,
+    /// Whether every script that the source may name was sent to this process.
+    knows_scripts: bool,
+    /// Whether nothing more of it can be recorded: another full transfer is on its way.
+    is_forsaken: bool,
 }
 
 // === impl StreamReader ===
@@ -46,7 +52,20 @@ impl StreamReader {
             offset,
             recorded: offset,
             aside: None,
+            knows_scripts: false,
+            is_forsaken: false,
         }
+    }
+
+    /// With the scripts that came with the snapshot before it; none: it begins in the middle.
+    pub(super) fn knowing(mut self, scripts: Option<Scripts>) -> Self {
+        self.knows_scripts = scripts.is_some();
+        self.translator = self.translator.knowing(scripts.unwrap_or_default());
+        self
+    }
+
+    pub(super) fn is_forsaken(&self) -> bool {
+        self.is_forsaken
     }
 
     pub(super) fn offset(&self) -> u64 {
@@ -97,16 +116,37 @@ impl Session {
         bytes: Bytes,
         arrived_ms: i64,
     ) -> Result<(), SessionError> {
+        if self.stream_reader()?.is_forsaken {
+            return Ok(());
+        }
         self.stream_reader()?.scanner.feed(bytes);
         loop {
             self.enter_epochs().await?;
             let Some(raw) = self.stream_reader()?.next()? else { break };
-            let translated = self.translate(&raw, arrived_ms).await?;
+            let translated = match self.translate(&raw, arrived_ms).await {
+                Err(SessionError::Command {
+                    source: source @ TranslateError::UnknownScript { .. },
+                    offset,
+                }) if !self.stream_reader()?.knows_scripts => {
+                    self.forsake(offset, &source)?;
+                    break;
+                }
+                translated => translated?,
+            };
             self.record(translated, &raw, arrived_ms).await?;
             self.put_excess_aside().await?;
             self.stream_reader()?.settle();
         }
         self.flush().await
+    }
+
+    /// Leaves the rest of the stream unread: the source counts on a script that it has sent to an
+    /// earlier process of this capture, and will send it again only behind another snapshot.
+    fn forsake(&mut self, offset: u64, why: &TranslateError) -> Result<(), SessionError> {
+        tracing::warn!(offset, %why, "the source is asked for a new snapshot: it sends a script once");
+        self.stream_reader()?.is_forsaken = true;
+        self.parts.order.give_for(TransferCause::Script);
+        Ok(())
     }
 
     async fn flush(&mut self) -> Result<(), SessionError> {

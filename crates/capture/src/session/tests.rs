@@ -21,6 +21,7 @@ use self::link::Link;
 use self::world::World;
 use super::*;
 use crate::heartbeat::SourceClock;
+use crate::orders::transfer_orders;
 use crate::outlet::Holdings;
 use crate::resume::read_tail;
 use crate::spool::{SpoolConfig, SpoolWriter, spool};
@@ -106,7 +107,9 @@ impl Simulation {
         let (_, source_clock) = watch::channel(SourceClock { skew_ms: Some(5), beats: Some(true) });
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let backoff = Backoff::new(backoff::Settings::default()).unwrap();
+        let (order, _) = transfer_orders();
         let parts = SessionParts {
+            order,
             clock: Arc::clone(&clock),
             spool: reader,
             outlet: Outlet::new(appender, Holdings::of(&tail)),

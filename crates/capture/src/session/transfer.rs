@@ -62,9 +62,10 @@ impl Session {
                 Read::Full => {}
                 Read::NeedMore => return Ok(()),
                 Read::Complete { stream_db } => {
+                    let scripts = snapshot.reader.take_scripts();
                     let (left_out, offset) = (snapshot.reader.left_out(), snapshot.offset);
                     self.parts.progress.set_left_out(&left_out);
-                    self.begin_stream(stream_db.unwrap_or(0), offset);
+                    self.begin_stream(stream_db.unwrap_or(0), offset, Some(scripts));
                     // What was written during the transfer comes all at once.
                     self.expect_backlog();
                     return self.beat().await;

@@ -117,6 +117,18 @@ fn one_change(
     Ok(None)
 }
 
+/// The change that a script is: it stands at the first key that it declares, if any.
+pub(super) fn change_of_script(args: Vec<Bytes>, db: u32) -> Result<GroupedChange, TranslateError> {
+    let spec = by_name("EVAL").expect("the table knows EVAL");
+    let found = keys::keys(spec, &args)?;
+    let key = found.iter().next().and_then(|at| args.bytes(at.index));
+    let slot = key.as_deref().map_or_else(first_slot, Slot::of_key);
+    let keys = if key.is_some() { key_args(&found) } else { KeyArgs::First };
+    let command = Command { args, effect: Effect::Merge, keys };
+    let (key, change) = (key.unwrap_or_default(), Change::Command(command));
+    Ok(GroupedChange { db, slot, key, change })
+}
+
 /// The key whose new state the command makes: of RENAME the second, of all others the first that is
 /// written. None if it writes nothing.
 fn home_key(found: &keys::Keys) -> Option<usize> {

@@ -22,6 +22,12 @@ pub enum TranslateError {
         /// What the source said.
         why: String,
     },
+    /// The digest of a script whose text was sent before this process listened.
+    #[error("the script with the digest {digest} was sent before this process listened")]
+    UnknownScript {
+        /// The digest, as it came.
+        digest: String,
+    },
     /// A script itself, not its effects.
     #[error("the source replicates scripts, not their effects: {command}")]
     Script {
@@ -83,8 +89,11 @@ impl Classified for TranslateError {
                 "allow COMMAND to the source's user, and check which module made this command"
             }
             Self::Script { .. } => {
-                "set lua-replicate-commands yes (5.0 to 6.2), have the scripts call \
-                 redis.replicate_commands() (3.2 to 4.0), or use a newer source; \
+                "set lua-replicate-commands yes at the source; then start with a new snapshot"
+            }
+            Self::UnknownScript { .. } => {
+                "the source named a script that it had not sent since its snapshot: have the scripts \
+                 call redis.replicate_commands() (3.2 to 4.0), or use a newer source; \
                  then start with a new snapshot"
             }
             Self::Refused { command } if command == "RREPLAY" => {

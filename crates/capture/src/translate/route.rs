@@ -33,8 +33,11 @@ pub(super) struct Route {
 // === impl Partitions ===
 
 impl Partitions {
-    /// Whether all keys of a command are in one partition.
+    /// Whether all keys of a command are in one partition; of a script they cannot be told.
     pub(super) fn have_in_one(self, command: &Command) -> bool {
+        if command.is_script() {
+            return false;
+        }
         if matches!(command.keys, KeyArgs::First) {
             return true;
         }
@@ -57,6 +60,10 @@ impl Route {
     pub(super) fn add(&mut self, change: &GroupedChange, partitions: Partitions) {
         let GroupedChange { db, slot, key, change } = change;
         match change {
+            // Whatever keys it names, it may meet others.
+            Change::Command(command) if command.is_script() => {
+                self.touched.extend(0..partitions.0);
+            }
             Change::Command(Command { keys: KeyArgs::First, .. }) => {
                 self.touched.insert(partitions.of(*slot));
             }

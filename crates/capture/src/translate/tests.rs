@@ -1,5 +1,7 @@
 //! Every kind of command, alone and in transactions, in one and in several partitions.
 
+mod scripts;
+
 use event::KeyArgs;
 use wire::command::info::from_command_info;
 use wire::resp::reply::ReplyDecoder;

@@ -15,5 +15,6 @@ mod link;
 mod resume;
 mod running;
 mod same;
+mod scripts;
 mod snapshot;
 mod stall;

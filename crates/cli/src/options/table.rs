@@ -200,7 +200,7 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "destination.inexact",
         Kind::Word(&["refuse", "skip"]),
         Some("refuse"),
-        "What to do about a flush or an exchange of databases that filters, mappings or other people's keys make inexact: stop and say so, or leave it out with a warning.",
+        "What to do about a flush, an exchange of databases or a script (of a Redis up to 4.0) that filters, mappings or other people's keys make inexact: stop and say so, or leave it out with a warning; a script then goes to quarantine.",
     ),
     short(
         option(

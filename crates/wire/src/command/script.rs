@@ -51,13 +51,14 @@ pub enum ScriptError {
 // === impl Scripts ===
 
 impl Scripts {
-    /// Notes a script, and gives its name. Known ones are noted once.
-    pub fn learn(&mut self, text: Bytes) -> Digest {
-        let digest = Digest::of(&text);
-        let len = text.len();
-        if self.known.insert(digest, text).is_none() {
-            self.bytes = self.bytes.saturating_add(len);
-        }
+    /// Notes a script, and gives its name. Known ones are noted once. The text is copied: a slice
+    /// would keep the buffer that it came in for as long as the script is known.
+    pub fn learn(&mut self, text: &[u8]) -> Digest {
+        let digest = Digest::of(text);
+        self.known.entry(digest).or_insert_with(|| {
+            self.bytes = self.bytes.saturating_add(text.len());
+            Bytes::copy_from_slice(text)
+        });
         digest
     }
 
@@ -95,7 +96,7 @@ impl Scripts {
         }
         let script = args.bytes(1).ok_or(ScriptError::Malformed)?;
         let text = if is_word(args, 0, "EVAL") {
-            self.learn(script.clone());
+            self.learn(&script);
             script
         } else if is_word(args, 0, "EVALSHA") {
             let digest = Digest::parse(&script);
@@ -111,7 +112,7 @@ impl Scripts {
 
     fn manage<A: Args + ?Sized>(&mut self, args: &A) -> Result<Followed, ScriptError> {
         if is_word(args, 1, "LOAD") {
-            self.learn(args.bytes(2).ok_or(ScriptError::Malformed)?);
+            self.learn(args.get(2).ok_or(ScriptError::Malformed)?);
         } else if is_word(args, 1, "FLUSH") {
             self.clear();
         } else {
@@ -185,7 +186,7 @@ mod tests {
     #[test]
     fn knows_what_was_loaded_until_it_is_flushed() {
         let mut scripts = Scripts::default();
-        let digest = hex(scripts.learn(Bytes::from(TEXT)));
+        let digest = hex(scripts.learn(TEXT.as_bytes()));
         assert_eq!(follow(&mut scripts, &["script", "load", TEXT]), Ok(Followed::Noted));
         assert_eq!(scripts.bytes(), TEXT.len(), "known ones count once");
         assert!(follow(&mut scripts, &["EVALSHA", &digest, "0"]).is_ok());

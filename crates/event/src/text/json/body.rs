@@ -27,6 +27,7 @@ impl Serialize for Json<'_, Command> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Command { args, effect, keys } = self.0;
         let (written, read): (&[u32], &[u32]) = match keys {
+            KeyArgs::First if self.0.is_script() => (&[], &[]),
             KeyArgs::First => (&[1], &[]),
             KeyArgs::Listed { written, read } => (written, read),
         };
