@@ -142,6 +142,10 @@ impl Planner {
         for record in records {
             let (event, record) = record.decode()?;
             planned = self.event(event, record, batch)?;
+            if let Planned::Barrier(barrier) = &planned {
+                // In the way of a script in the middle: nothing of this batch is executed.
+                self.plan_barrier(barrier, true, batch)?;
+            }
         }
         Ok(planned)
     }

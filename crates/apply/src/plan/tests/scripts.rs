@@ -145,3 +145,23 @@ fn whole_values_from_before_a_script_in_doubt_are_not_written_again() {
     assert_eq!(settled.again.len(), 1);
     assert_eq!(settled.suspects, [(0, Bytes::from("k"))]);
 }
+
+#[test]
+fn a_script_in_the_middle_of_a_large_transaction_is_not_passed_either() {
+    let mut planner = begun();
+    planner.held.hold(0, &Bytes::from("k"), &Bytes::from("a test")).unwrap();
+    let mut batch = Batch::new(0);
+    let piece = |number: u32, words: &str| {
+        let mut event = script(1, 0, words, &[3]);
+        event.position = at(1).at_index(number.into());
+        let Body::Group(group) = &mut event.body else { panic!("no group") };
+        (group.number, group.last) = (number, number == 1);
+        event
+    };
+    let pieces = [piece(0, "EVAL code 1 a"), piece(1, "EVAL code 1 b")];
+    let mut outcomes = (0..).zip(&pieces).map(|(offset, piece)| {
+        planner.plan(entry(piece, 0, offset), &mut batch).map(|planned| format!("{planned:?}"))
+    });
+    let stopped = outcomes.find_map(Result::err).expect("it is not passed");
+    assert!(stopped.to_string().contains("quarantine"), "{stopped}");
+}
