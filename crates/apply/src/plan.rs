@@ -354,16 +354,6 @@ impl Planner {
         }
     }
 
-    /// Where to read from in order to meet the record at hand again, and all after it.
-    fn here(&self) -> Vec<u64> {
-        let mut needed = self.now().needed;
-        let (lane_index, offset) = self.at;
-        if let Some(here) = needed.get_mut(lane_index) {
-            *here = offset.min(*here);
-        }
-        needed
-    }
-
     /// Plans an event that is whole.
     fn event(&mut self, event: Event, record: Bytes, batch: &mut Batch) -> Result<Planned, Error> {
         self.check_order(&event)?;

@@ -40,9 +40,7 @@ type Table = (Since, &'static [&'static str]);
 pub const WITHOUT_EXAMPLE: &[(&str, &str)] =
     &[("migrate", "needs a second server"), ("cluster|flushslot", "needs a cluster")];
 
-/// All examples for a server, in an order in which they may run one after the other. Of a server
-/// whose scripts replicate as such, those are left out that do not ask for the replication of what
-/// they do.
+/// All examples for a server, in an order in which they may run one after the other.
 pub fn every_command(kind: Kind) -> Vec<Example> {
     let tables = [keyspace::TABLES, strings::TABLES, collections::TABLES, streams::TABLES].concat();
     let lines =
@@ -50,9 +48,7 @@ pub fn every_command(kind: Kind) -> Vec<Example> {
     let mut all = Vec::new();
     for (number, line) in lines.enumerate() {
         let (setup, run) = line.split_once(" -> ").unwrap_or(("", line));
-        let is_script = run.starts_with("EVAL ") && !run.contains("replicate_commands");
-        let fits = since::knows(kind, setup) && since::knows(kind, run);
-        if fits && !(is_script && kind.replicates_scripts()) {
+        if since::knows(kind, setup) && since::knows(kind, run) {
             all.push(Example::parse(line, number));
         }
     }

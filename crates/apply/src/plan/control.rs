@@ -206,6 +206,16 @@ impl Planner {
         self.marks = sweep.then(|| self.rules.marks(of));
     }
 
+    /// Where to read from in order to meet the record at hand again, and all after it.
+    fn here(&self) -> Vec<u64> {
+        let mut needed = self.now().needed;
+        let (lane_index, offset) = self.at;
+        if let Some(here) = needed.get_mut(lane_index) {
+            *here = offset.min(*here);
+        }
+        needed
+    }
+
     /// Sees to it that the marks of a snapshot under way are all there, or that reading begins where it does.
     pub(super) fn require_marks(&mut self) {
         let (Some(resync), Some(from)) = (self.progress.resync, &self.progress.snapshot_from)

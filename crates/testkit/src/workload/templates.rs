@@ -33,12 +33,10 @@ pub(super) fn singles(kind: Kind, cluster: bool) -> Vec<Template> {
     known(kind, all)
 }
 
-/// Lines that stand alone. Of a server whose scripts replicate as such there are none.
+/// Lines that stand alone.
 pub(super) fn units(kind: Kind, cluster: bool) -> Vec<Template> {
     let mut all = [BLOCKING, GROUPS].concat();
-    if !kind.replicates_scripts() {
-        all.extend(SCRIPTS);
-    }
+    all.extend(if kind.replicates_scripts() { PLAIN_SCRIPTS } else { SCRIPTS });
     if kind.has_functions() {
         all.extend(FUNCTIONS);
     }
@@ -274,6 +272,17 @@ const SCRIPTS: &[Template] = &[
     "EVAL return\\sredis.call('SADD',KEYS[1],unpack(ARGV)) 1 $set $member $member $value",
     "EVAL for\\si=1,ARGV[1]\\sdo\\sredis.call('ZADD',KEYS[1],i,i)\\send 1 $zset $count",
     "EVAL local\\sm=redis.call('SPOP',KEYS[1]);if\\sm\\sthen\\sredis.call('RPUSH',KEYS[2],m)\\send 2 $set $list",
+];
+
+/// Scripts of a server that replicates them as such: they take nothing by chance, and none fails half way, since nobody
+/// can tell then whether it was to fail.
+const PLAIN_SCRIPTS: &[Template] = &[
+    "EVAL redis.pcall('SET',KEYS[1],ARGV[1]);redis.pcall('RPUSH',KEYS[2],ARGV[1]);return\\s1 2 $str $list $value",
+    "EVAL local\\sv=redis.pcall('INCR',KEYS[1]);redis.pcall('HSET',KEYS[2],ARGV[1],type(v)=='number'\\sand\\sv\\sor\\s0);redis.pcall('EXPIRE',KEYS[2],ARGV[2]);return\\s1 2 $num $hash $member $sec",
+    "EVAL return\\sredis.pcall('SADD',KEYS[1],unpack(ARGV)) 1 $set $member $member $value",
+    "EVAL for\\si=1,ARGV[1]\\sdo\\sredis.pcall('ZADD',KEYS[1],i*math.random(9),i)\\send 1 $zset $count",
+    "EVAL local\\sm=redis.pcall('SMEMBERS',KEYS[1]);if\\snot\\sm.err\\sthen\\sfor\\s_,v\\sin\\sipairs(m)\\sdo\\sredis.pcall('RPUSH','list:of:'..KEYS[1],v)\\send\\send 1 $set",
+    "EVAL return\\sredis.pcall('RENAME',KEYS[1],KEYS[2]) 2 $list $list",
 ];
 
 const GROUPS: &[Template] = &[

@@ -137,9 +137,10 @@ fn a_script_behind_a_failure_or_with_one_is_set_aside() {
 fn whole_values_from_before_a_script_in_doubt_are_not_written_again() {
     let events = [written(1, "SET k 1", Effect::Overwrite), script(2, 0, "EVAL code 0", &[])];
     let after = written(3, "SET l 1", Effect::Overwrite);
+    let planner = begun();
     let mut doubt = crate::doubt::Doubt::new([(at(0), at(3))], vec![0; 4]);
     for event in events.iter().chain([&after]) {
-        doubt.note(event, &entry(event, 0, 0).payload);
+        doubt.note(event, &entry(event, 0, 0).payload, (0, &planner.rules)).unwrap();
     }
     let settled = doubt.settle(Shard(0));
     assert_eq!(settled.again.len(), 1);
