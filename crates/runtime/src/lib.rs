@@ -1,11 +1,10 @@
-//! What every process of ours shares: named tasks, time, chance, budgets, status, error policy.
+//! What every process of ours shares: named tasks, time, chance, status, error policy.
 //!
 //! Guarantees: nothing here knows Redis, Kafka or an event; real time is read in [`clock`] only
 //! and tasks are started in [`tasks`] only, so tests own both; every wait is bounded by what the
 //! caller gives.
 
 pub mod backoff;
-pub mod budget;
 pub mod clock;
 pub mod policy;
 pub mod random;
@@ -17,7 +16,6 @@ pub mod tasks;
 pub mod units;
 
 pub use backoff::Backoff;
-pub use budget::{Budget, Permit};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use policy::{Class, Classified, chain};
 pub use random::Random;
