@@ -285,11 +285,11 @@ impl Intake {
         self.room.notify_one();
     }
 
-    /// Waits while the disk is full; true when the journal is being closed.
+    /// Waits while the disk is full, unless something fails; true when the journal is being closed.
     pub(super) fn wait_while_stalled(&self, patience: Duration) -> bool {
         let mut state = self.state.lock();
         let mut timed_out = false;
-        while !state.closing && !timed_out {
+        while !state.closing && state.failed.is_none() && !timed_out {
             timed_out = self.work.wait_for(&mut state, patience).timed_out();
         }
         state.closing

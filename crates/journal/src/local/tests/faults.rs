@@ -5,9 +5,12 @@ use std::time::Duration;
 use runtime::Random;
 
 use super::sim_disk::SimDisk;
-use super::{Stream, numbered, sim_config};
+use super::{ALL, Stream, from_start, numbered, sim_config};
 use crate::local::{LocalConfig, OpenReport, SyncPolicy};
 use crate::{AppendError, Health, Journal, Receipt};
+
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn a_full_disk_is_waited_for_and_nothing_is_lost_or_doubled() {
@@ -84,6 +87,72 @@ async fn a_failed_sync_is_final() {
 #[tokio::test]
 async fn a_failed_sync_beside_the_writer_is_final_too() {
     fails_for_good(SyncPolicy::Interval(Duration::from_millis(1))).await;
+}
+
+/// Record 1 is in the file and being synced when record 2 finds no room.
+#[tokio::test]
+async fn a_sync_that_fails_while_the_writer_waits_for_room_is_final() {
+    let disk = SimDisk::new();
+    let sync = SyncPolicy::Interval(Duration::from_millis(1));
+    let mut stream = Stream::open(&disk, &LocalConfig { sync, ..sim_config() }).await;
+    stream.append(vec![numbered(0, 10)]).await;
+    stream.appender.flush().await.unwrap();
+    disk.hold_syncs();
+    stream.append(vec![numbered(1, 10)]).await;
+    disk.until_a_sync_waits();
+    stalls(&disk, &mut stream).await;
+    disk.fail_syncs();
+    disk.release_syncs();
+    is_final(&disk, stream).await;
+}
+
+/// Record 1 is in the file, its sync is far away, when record 2 finds no room.
+#[tokio::test]
+async fn a_sync_that_fails_because_there_is_no_room_for_more_is_final() {
+    let disk = SimDisk::new();
+    let sync = SyncPolicy::Interval(Duration::from_hours(1));
+    let mut stream = Stream::open(&disk, &LocalConfig { sync, ..sim_config() }).await;
+    stream.append(vec![numbered(0, 10)]).await;
+    stream.appender.flush().await.unwrap();
+    stream.append(vec![numbered(1, 10)]).await;
+    assert_eq!(stream.check_all_numbered(str::to_owned).await, 2, "it is in the file");
+    disk.hold_syncs();
+    stalls(&disk, &mut stream).await;
+    disk.until_a_sync_waits();
+    disk.fail_syncs();
+    disk.release_syncs();
+    is_final(&disk, stream).await;
+}
+
+/// There is no room for record 2.
+async fn stalls(disk: &SimDisk, stream: &mut Stream) {
+    let mut health = stream.appender.health();
+    disk.set_capacity(disk.used());
+    stream.append(vec![numbered(2, 5_000)]).await;
+    health.wait_for(|health| *health != Health::Accepting).await.unwrap();
+}
+
+/// Room does not help, nobody waits for ever, and what was durable is all that is claimed to be.
+async fn is_final(disk: &SimDisk, mut stream: Stream) {
+    let mut durable = stream.appender.durable();
+    while durable.changed().await.is_ok() {}
+    assert_eq!(*durable.borrow(), Receipt(1));
+    // Also those who read up to what stands in the file: the writer has left, full as the disk is.
+    let told = tokio::time::timeout(PATIENCE, async {
+        let mut reader = stream.journal.reader(from_start()).await.unwrap();
+        while reader.next(ALL).await.is_ok() {}
+    });
+    told.await.expect("readers are told");
+    disk.set_capacity(u64::MAX);
+    for failed in [
+        stream.appender.flush().await.unwrap_err(),
+        stream.appender.append(&mut vec![numbered(3, 10)]).await.unwrap_err(),
+    ] {
+        let AppendError::Failed(text) = failed else { panic!("{failed:?}") };
+        assert!(text.contains("sync /sim/00000000000000000000.seg"), "{text}");
+    }
+    drop(stream.appender);
+    stream.journal.close().await;
 }
 
 async fn fails_for_good(sync: SyncPolicy) {

@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use runtime::Random;
 
 use super::super::disk::{Disk, DiskFile};
@@ -20,6 +20,20 @@ const SECTOR_BYTES: usize = 512;
 #[derive(Clone, Debug)]
 pub(super) struct SimDisk {
     state: Arc<Mutex<State>>,
+    syncs: Arc<Syncs>,
+}
+
+/// A gate before every sync.
+#[derive(Debug, Default)]
+struct Syncs {
+    gate: Mutex<Gate>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Gate {
+    closed: bool,
+    waiting: usize,
 }
 
 #[derive(Debug)]
@@ -48,6 +62,7 @@ struct Inode {
 #[derive(Debug)]
 struct SimFile {
     state: Arc<Mutex<State>>,
+    syncs: Arc<Syncs>,
     inode: u64,
 }
 
@@ -66,7 +81,7 @@ impl SimDisk {
             bytes_read: 0,
             next_inode: 0,
         };
-        Self { state: Arc::new(Mutex::new(state)) }
+        Self { state: Arc::new(Mutex::new(state)), syncs: Arc::default() }
     }
 
     /// Writes beyond so many bytes in all files find no room.
@@ -81,6 +96,22 @@ impl SimDisk {
 
     pub(super) fn fail_syncs(&self) {
         self.state.lock().sync_fails = true;
+    }
+
+    /// From now on a sync waits until [`SimDisk::release_syncs`].
+    pub(super) fn hold_syncs(&self) {
+        self.syncs.gate.lock().closed = true;
+    }
+
+    pub(super) fn release_syncs(&self) {
+        self.syncs.gate.lock().closed = false;
+        self.syncs.changed.notify_all();
+    }
+
+    /// Blocks until a sync waits.
+    pub(super) fn until_a_sync_waits(&self) {
+        let mut gate = self.syncs.gate.lock();
+        self.syncs.changed.wait_while(&mut gate, |gate| gate.waiting == 0);
     }
 
     pub(super) fn write_short(&self, random: Random) {
@@ -143,7 +174,7 @@ impl SimDisk {
     }
 
     fn file(&self, inode: u64) -> Arc<dyn DiskFile> {
-        Arc::new(SimFile { state: Arc::clone(&self.state), inode })
+        Arc::new(SimFile { state: Arc::clone(&self.state), syncs: Arc::clone(&self.syncs), inode })
     }
 }
 
@@ -199,6 +230,19 @@ impl Disk for SimDisk {
         state.synced_names = state.names.clone();
         state.pending.clear();
         Ok(())
+    }
+}
+
+// === impl Syncs ===
+
+impl Syncs {
+    /// Waits while the gate is closed.
+    fn pass(&self) {
+        let mut gate = self.gate.lock();
+        gate.waiting += 1;
+        self.changed.notify_all();
+        self.changed.wait_while(&mut gate, |gate| gate.closed);
+        gate.waiting -= 1;
     }
 }
 
@@ -290,6 +334,7 @@ impl DiskFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        self.syncs.pass();
         let mut state = self.state.lock();
         if state.sync_fails {
             return Err(ErrorKind::Other.into());
