@@ -3,6 +3,8 @@
 //! The first kills of a run fall into the snapshot, which begins anew each time; the later ones into
 //! the start and the stream.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Result, bail, ensure};
 use fastrand::Rng;
 use testkit::{Client, Kind, Process, Value, Workload, eventually};
@@ -107,6 +109,66 @@ fn a_kill_between_the_parts_of_a_large_value_leaves_nothing_behind() -> Result<(
     pair.assert_same()?;
     ensure!(staged(&mut destination)? == 0, "temporary keys are left");
     stop(&mut bridge)
+}
+
+/// How many increments one script makes: a transaction of many times the memory for it.
+const SCRIPT_WRITES: u64 = 60_000;
+/// Kills in one such transaction.
+const TRANSACTION_KILLS: u64 = 4;
+
+/// A large transaction waits in a file for its end, and goes from there into the journal: it is killed in both.
+#[test]
+fn a_kill_in_a_large_transaction_loses_nothing_and_leaves_no_file() -> Result<()> {
+    let mut rng = Rng::with_seed(seed());
+    let backlog = ["repl-backlog-size 256mb"];
+    let mut pair = Pair::start_with(Kind::Redis7_0, &backlog, Kind::Redis7_0, &[])?;
+    let mut client = pair.source_client()?;
+    let mut bridge = pair.run(&[])?;
+    pair.caught_up(&mut bridge)?;
+    let file = file_named("transaction.spool", pair.data_dir().as_ref());
+    ensure!(file.is_none(), "{file:?} is there before the transaction");
+    let script = format!("for i = 1, {SCRIPT_WRITES} do redis.call('INCR', 'counted') end");
+    client.cmd(&["EVAL", &script, "0"])?;
+    let (mut killed_in_the_file, mut left) = (0, None);
+    for _ in 0..TRANSACTION_KILLS {
+        let bytes = rng.u64(0..SCRIPT_WRITES * 20);
+        eventually(PATIENCE, "the transaction is put aside", || {
+            ensure!(bridge.is_running()?, "the bridge ended by itself:\n{}", bridge.stderr());
+            left =
+                left.take().or_else(|| file_named("transaction.spool", pair.data_dir().as_ref()));
+            let length = left.as_ref().and_then(|path| std::fs::metadata(path).ok());
+            // It may have grown on and gone between two looks.
+            let is_over = counted(&pair)? == SCRIPT_WRITES;
+            Ok((is_over || length.is_some_and(|file| file.len() > bytes)).then_some(()))
+        })?;
+        bridge.kill()?;
+        killed_in_the_file += usize::from(left.as_ref().is_some_and(|path| path.exists()));
+        bridge = pair.run(&[])?;
+    }
+    ensure!(killed_in_the_file > 0, "no kill of {TRANSACTION_KILLS} fell into the transaction");
+    println!("{killed_in_the_file} of {TRANSACTION_KILLS} kills fell into the transaction");
+    pair.caught_up(&mut bridge)?;
+    ensure!(counted(&pair)? == SCRIPT_WRITES, "counted {}", counted(&pair)?);
+    ensure!(!left.is_some_and(|path| path.exists()), "the file of the transaction stays");
+    let full_syncs = client.info_field("stats", "sync_full")?;
+    ensure!(full_syncs.as_deref() == Some("1"), "full syncs: {full_syncs:?}");
+    pair.assert_same()?;
+    stop(&mut bridge)
+}
+
+fn counted(pair: &Pair) -> Result<u64> {
+    let text = pair.destination_client()?.cmd(&["GET", "counted"])?.text();
+    Ok(text.ok().and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
+/// A file somewhere below a directory.
+fn file_named(name: &str, dir: &Path) -> Option<PathBuf> {
+    // What is gone at a second look is not there.
+    let entries = std::fs::read_dir(dir).ok()?.flatten();
+    entries.map(|entry| entry.path()).find_map(|path| match path.is_dir() {
+        true => file_named(name, &path),
+        false => (path.file_name()? == name).then_some(path),
+    })
 }
 
 fn staged(destination: &mut Client) -> Result<usize> {

@@ -4,6 +4,7 @@
 //!
 //! A failure prints its seed: `simulate(seed, …)` alone repeats it.
 
+mod aside;
 mod destination;
 mod link;
 mod log;

@@ -9,9 +9,11 @@
 
 mod access;
 mod applier;
+mod aside;
 mod follow;
 mod large;
 mod link;
+mod relay;
 mod resume;
 mod running;
 mod same;

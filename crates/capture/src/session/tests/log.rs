@@ -143,7 +143,8 @@ pub(super) async fn cut(journal: &MemoryJournal, random: &mut Random) -> MemoryJ
     journal_of(records).await
 }
 
-async fn journal_of(records: Vec<(u16, Event)>) -> MemoryJournal {
+/// A journal that holds these records.
+pub(super) async fn journal_of(records: Vec<(u16, Event)>) -> MemoryJournal {
     let journal = MemoryJournal::new("test", PARTITIONS);
     let mut appender = journal.appender().await.unwrap();
     for (partition, event) in records {

@@ -238,6 +238,26 @@ impl World {
         self.emit(&["EXEC"]);
     }
 
+    /// MULTI and changes of three megabytes, in several databases; EXEC is not there yet.
+    pub(super) fn begin_large_transaction(&mut self) {
+        self.client_db = self.db();
+        self.select();
+        self.emit(&["MULTI"]);
+        for number in 0..30 {
+            let value = self.text(100_000);
+            self.set(KEYS[number % KEYS.len()], &value);
+            self.client_db = self.db();
+            self.change();
+        }
+        self.note();
+    }
+
+    /// EXEC.
+    pub(super) fn end_transaction(&mut self) {
+        self.emit(&["EXEC"]);
+        self.note();
+    }
+
     fn change(&mut self) {
         let (one, other) = (self.key(), self.key());
         let db = self.client_db;
