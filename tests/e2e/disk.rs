@@ -75,6 +75,12 @@ fn waits_for_room_and_loses_nothing() -> Result<()> {
     bridge.until(PATIENCE, "it says that the disk is full", |_, said| {
         said.to_lowercase().contains("no space").then_some(())
     })?;
+    eventually(PATIENCE, "the status says so too, though there is no room for it", || {
+        let mut asked = Process::start(&["status", "--data-dir", &dir, "--max-age", "5s"])?;
+        let code = asked.wait(PATIENCE)?.code();
+        let said = asked.stdout();
+        Ok((code == Some(0) && said.to_lowercase().contains("no space")).then_some(()))
+    })?;
     disk.grow("200m")?;
     let mut other = destination.client()?;
     eventually(PATIENCE, "everything has arrived", || {

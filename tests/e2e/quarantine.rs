@@ -46,6 +46,28 @@ fn stops_before_what_cannot_be_held_and_goes_on_once_it_may_be_set_aside() -> Re
     stop(&mut bridge)
 }
 
+/// One that fails where it is executed, and one for which there is no database: also the key of no bytes has a name.
+#[test]
+fn every_key_that_is_set_aside_has_its_line_in_the_log() -> Result<()> {
+    let (from, to) = (Kind::Redis7_0, Kind::Redis7_0);
+    let mut pair = Pair::start_with(from, &["databases 20"], to, &[])?;
+    let mut bridge = pair.run(&[])?;
+    pair.caught_up(&mut bridge)?;
+    set_one_aside(&mut pair, &mut bridge, "")?;
+    let mut client = pair.source_client()?;
+    client.select(17)?;
+    client.cmd(&["SET", "two words", "1"])?;
+    client.cmd(&["SET", "two words", "2"])?;
+    pair.caught_up(&mut bridge)?;
+    let log = bridge.stderr();
+    for key in ["key=db 0 \"\"", "key=db 17 \"two words\""] {
+        let lines: Vec<_> = log.lines().filter(|line| line.contains(key)).collect();
+        ensure!(lines.len() == 1 && lines[0].contains("set a key aside"), "{key}: {log}");
+    }
+    ensure!(log.contains("the destination has no database 17"), "{log}");
+    stop(&mut bridge)
+}
+
 #[test]
 fn a_key_is_set_aside_and_tried_again() -> Result<()> {
     let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;

@@ -48,6 +48,7 @@ fn the_last_word_of_a_stop_says_who_asked_and_where_it_stands() -> Result<()> {
     ensure!(last["state"] == "stopped" && last["running"] == json!(false), "{last:#}");
     ensure!(last["ended"]["why"] == "stopped by SIGTERM", "{last:#}");
     ensure!(last["ended"]["exit_code"] == 0, "{last:#}");
+    ensure!(last["ended"]["records_behind"] == 0, "{last:#}");
     ensure!(last["ended"]["captured_to"] == last["capture"]["durable_offset"], "{last:#}");
     let lane = &last["apply"]["partitions-0-15"];
     ensure!(last["ended"]["applied_to"] == lane["applied"], "{last:#}");

@@ -39,6 +39,7 @@ use crate::marks::Marks;
 use crate::names::Names;
 use crate::policy;
 use crate::progress::Progress;
+use crate::quarantine::notices::Notices;
 use crate::quarantine::store::Letters;
 
 /// What a lane is of its stream.
@@ -110,6 +111,8 @@ pub(crate) struct Memory {
     has_asked: bool,
     /// Whether there was a checkpoint before.
     had_checkpoint: bool,
+    /// What the log has said lately of keys that were set aside.
+    notices: Notices,
     /// Whether the session at hand got as far as applying.
     opened: bool,
 }

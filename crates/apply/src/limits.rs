@@ -82,7 +82,7 @@ pub const DEADLINES_OF_HASH: usize = 1_024;
 /// Keys whose deadlines are settled in one go, so that what has just been read does not wait behind them.
 pub const SETTLED_KEYS: usize = 256;
 
-/// Keys that were set aside after a failure are named in the log, up to so many of one batch.
+/// Keys that were set aside are named in the log, up to so many in ten seconds; more are counted.
 pub const LOGGED_KEYS: usize = 20;
 
 /// Window of attempts while the destination cannot be reached.

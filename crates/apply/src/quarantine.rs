@@ -5,6 +5,7 @@
 //! beside the checkpoint and changes in the same atomic step; a letter is durable before the checkpoint that passes it.
 
 pub(crate) mod letters;
+pub(crate) mod notices;
 pub(crate) mod set;
 pub(crate) mod shelf;
 pub(crate) mod store;

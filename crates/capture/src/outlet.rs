@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use event::codec::{EncodeError, Rope};
 use event::limits::RECORD_KEY_BYTES;
+use event::text::Quoted;
 use event::{Effect, Event, Position, codec, fragment};
 use journal::{Append, Appender, Health, Partition, Receipt};
 use tokio::sync::watch;
@@ -424,7 +425,8 @@ fn append(partition: Partition, label: &Label<'_>, payload: Bytes) -> Append {
 }
 
 fn failed(key: &Bytes, source: EncodeError) -> OutletError {
-    OutletError::Encode { key: key.get(..64).unwrap_or(key).escape_ascii().to_string(), source }
+    let shown = key.get(..64).unwrap_or(key);
+    OutletError::Encode { key: Quoted(shown).to_string(), source }
 }
 
 // === impl Label ===

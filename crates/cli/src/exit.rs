@@ -1,9 +1,8 @@
 //! Exit codes, and how an error is told to a person.
 
-use std::error::Error;
 use std::process::ExitCode;
 
-use runtime::{Class, Classified};
+use runtime::{Class, Classified, chain};
 
 /// What the process ends with. Scripts may rely on these numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,21 +154,6 @@ pub(crate) fn of_capture(error: &capture::Error) -> Exit {
         | capture::Error::Intake(capture::IntakeError::Spool(_)) => Exit::Journal,
         _ => Exit::Source,
     }
-}
-
-/// The error and its causes, outermost first.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use runtime::{Clock, StatusNode};
 use tokio_util::sync::CancellationToken;
 
 use self::figures::Figures;
-pub(crate) use self::file::StatusFile;
+pub(crate) use self::file::{StatusFile, read as read_status};
 pub(crate) use self::terminal::{Screen, Terminal};
 
 /// How often the file is written: as often as anyone could look.

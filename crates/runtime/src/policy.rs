@@ -27,14 +27,18 @@ pub trait Classified: std::error::Error {
     fn advice(&self) -> String;
 }
 
-/// An error with all its causes, outermost first, for a line of status or log.
+/// An error with all its causes, outermost first, for a line of status or log. A cause whose words the text ends with
+/// already is not said again.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
+        let said = cause.to_string();
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
         source = cause.source();
     }
     text
@@ -48,5 +52,28 @@ impl fmt::Display for Class {
             Self::Quarantine => "quarantine",
             Self::Fatal => "fatal",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{what}")]
+    struct Layer {
+        what: &'static str,
+        #[source]
+        cause: Option<Box<Layer>>,
+    }
+
+    #[test]
+    fn every_cause_is_said_once() {
+        let layers = ["read the file: no such file", "no such file", "gone"];
+        let error = layers
+            .into_iter()
+            .rev()
+            .fold(None, |cause, what| Some(Box::new(Layer { what, cause })));
+        assert_eq!(chain(&*error.unwrap()), "read the file: no such file: gone");
     }
 }

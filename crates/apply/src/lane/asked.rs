@@ -38,7 +38,9 @@ impl Pump<'_> {
         let mut done = HashSet::new();
         let mut ties = None;
         for (field, word) in pairs(&reply) {
-            let outcome = match (Spot::parse(&field), Word::parse(&word)) {
+            let named = Spot::parse(&field);
+            let key = named.as_ref().map(Spot::to_string);
+            let outcome = match (named, Word::parse(&word)) {
                 (_, Word::Refused(_)) => continue,
                 (Some(spot), _) if done.contains(&spot) => continue,
                 (Some(spot), Word::Tried) => {
@@ -52,7 +54,7 @@ impl Pump<'_> {
                 (_, Word::Unknown(text)) => Err(format!("{text:?} is nothing that can be done")),
             };
             if let Err(why) = outcome {
-                tracing::warn!(why, "a request about a key in quarantine cannot be done");
+                tracing::warn!(key, why, "a request about a key in quarantine cannot be done");
                 let answer = Word::Refused(why).text();
                 let put: [&[u8]; 4] = [b"HSET", &self.names.requests, &field, answer.as_bytes()];
                 self.connection.call(put).await?;
@@ -89,7 +91,7 @@ impl Pump<'_> {
         match ask {
             Ask::Retry => self.retry(spot, ties, done).await,
             Ask::Discard => {
-                tracing::info!("released a key as it is, on request");
+                tracing::info!(key = %spot, "released a key as it is, on request");
                 self.planner.held.release(spot.db, &spot.key);
                 self.open.urgent = true;
                 done.insert(spot);

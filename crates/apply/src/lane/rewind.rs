@@ -7,10 +7,12 @@ use super::session::{durable, offsets};
 use crate::batch::{Batch, Sent};
 use crate::doubt::Doubt;
 use crate::error::Error;
-use crate::limits;
 use crate::plan::Aftermath;
 use crate::quarantine;
 use crate::quarantine::set::Spot;
+
+/// What a key that is removed should have got.
+const EXPIRED_EARLY: &str = "the value of one that had expired early";
 
 // === impl Pump ===
 
@@ -18,18 +20,11 @@ impl Pump<'_> {
     /// Sets aside what failed, and removes what must not be there, ahead of everything else.
     pub(super) fn deal_with(&mut self, aftermath: Aftermath) -> Result<(), Error> {
         self.open.urgent = true;
-        let mut named = 0;
+        let now = self.tools.clock.monotonic();
         let held = &self.planner.held;
         let right: Vec<Spot> =
             aftermath.right.into_iter().filter(|spot| !held.contains(spot.db, &spot.key)).collect();
         for draft in aftermath.drafts {
-            for key in draft.keys.iter().filter(|key| !self.planner.held.contains(draft.db, key)) {
-                named += 1;
-                if named <= limits::LOGGED_KEYS {
-                    let key = Spot { db: draft.db, key: key.clone() };
-                    tracing::warn!(%key, position = %draft.position, why = draft.why, "set a key aside");
-                }
-            }
             self.planner.hold(draft, &mut self.open)?;
         }
         for spot in right {
@@ -40,17 +35,13 @@ impl Pump<'_> {
             self.planner.deadlines.forget(spot.db, &spot.key);
         }
         for spot in aftermath.gone {
-            named += 1;
-            if named <= limits::LOGGED_KEYS {
-                tracing::warn!(key = %spot, "removed a key that should have got the value of one that had expired early");
+            if self.memory.notices.has_a_line(now, EXPIRED_EARLY) {
+                tracing::warn!(key = %spot, "removed a key that should have got {EXPIRED_EARLY}");
             }
             self.planner.held.release(spot.db, &spot.key);
             self.planner.deadlines.forget(spot.db, &spot.key);
             self.open.command(spot.db, Sent::OURS, [b"DEL".as_slice(), &spot.key]);
             self.status.removed(1);
-        }
-        if let Some(more @ 1..) = named.checked_sub(limits::LOGGED_KEYS) {
-            tracing::warn!(keys = more, "the same of more keys (keyferry quarantine list)");
         }
         Ok(())
     }

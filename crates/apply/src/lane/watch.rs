@@ -19,6 +19,7 @@ impl Pump<'_> {
     /// What the batch does to the set of held keys at the destination, or all of our keys where it removes them.
     pub(super) fn write_held(&mut self, batch: &mut Batch) {
         self.write_suspects(batch);
+        self.tell_set_aside(batch);
         let key = &self.names.quarantine;
         if batch.loses_own || self.anew {
             let owner = Decimal::from(self.owner);
@@ -39,6 +40,36 @@ impl Pump<'_> {
                 }
             }
             batch.changes.push(change);
+        }
+    }
+
+    /// Says what the batch sets aside: each key, and each change that has none.
+    fn tell_set_aside(&mut self, batch: &Batch) {
+        let (now, notices) = (self.tools.clock.monotonic(), &mut self.memory.notices);
+        for change in batch.changes.iter().filter(|change| change.held) {
+            let why = String::from_utf8_lossy(&change.why);
+            // Its first word is the place.
+            let (position, why) = why.split_once(' ').unwrap_or(("", &why));
+            if notices.has_a_line(now, why) {
+                tracing::warn!(key = %change.spot, position, why, "set a key aside");
+            }
+        }
+        for draft in batch.letters.iter().filter(|draft| draft.keys.is_empty()) {
+            if notices.has_a_line(now, &draft.why) {
+                tracing::warn!(position = %draft.position, why = draft.why, "set a change aside");
+            }
+        }
+    }
+
+    /// Says how many there were of which nothing was said.
+    fn tell_of_more(&mut self) {
+        let now = self.tools.clock.monotonic();
+        if let Some((keys, last)) = self.memory.notices.take_untold(now) {
+            tracing::warn!(
+                keys,
+                why_the_last = last,
+                "more keys were set aside: `keyferry quarantine list` names all that still are"
+            );
         }
     }
 
@@ -117,6 +148,7 @@ impl Pump<'_> {
         let lag = ends.zip(&done.needed).map(|(range, next)| range.end.0.saturating_sub(*next));
         self.status.observed(lag.sum(), self.planner.held.len());
         self.look_at_deadlines();
+        self.tell_of_more();
         self.status.left_out(&std::mem::take(&mut self.planner.counts));
         self.status.applied(&self.executed);
         if self.running.is_none() && self.waiting.is_none() {

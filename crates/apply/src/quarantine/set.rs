@@ -5,6 +5,7 @@ use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use event::Position;
+use event::text::Quoted;
 
 use crate::error::Error;
 use crate::limits;
@@ -57,12 +58,12 @@ impl Spot {
     }
 }
 
-/// For the log: a long key is cut, and what is not printable escaped.
+/// For the log: as `keyferry quarantine list` shows it and `--key` takes it, but for a long key, which is cut.
 impl fmt::Display for Spot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = self.key.get(..SHOWN_BYTES).unwrap_or(&self.key);
         let more = if shown.len() < self.key.len() { "…" } else { "" };
-        write!(f, "db {} {}{more}", self.db, shown.escape_ascii())
+        write!(f, "db {} {}{more}", self.db, Quoted(shown))
     }
 }
 
@@ -187,7 +188,9 @@ mod tests {
     #[test]
     fn a_key_in_the_log_is_printable_and_not_long() {
         let spot = |key| Spot { db: 3, key };
-        assert_eq!(spot(key("a b\n\u{1b}")).to_string(), r"db 3 a b\n\x1b");
+        assert_eq!(spot(key("a b\n\u{1b}")).to_string(), r#"db 3 "a b\n\x1b""#);
+        assert_eq!(spot(key("")).to_string(), r#"db 3 """#);
+        assert_eq!(spot(key("plain")).to_string(), "db 3 plain");
         let long = spot(Bytes::from(vec![b'k'; 10_000])).to_string();
         assert!(long.ends_with("k…") && long.len() < 200);
     }

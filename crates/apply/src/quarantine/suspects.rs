@@ -83,8 +83,7 @@ impl Suspects {
 
     /// The first of them for a person, and how many follow.
     pub(crate) fn shown(&self) -> String {
-        let name = |spot: &Spot| format!("db {} {}", spot.db, event::text::Quoted(&spot.key));
-        let names: Vec<String> = self.keys.keys().take(SHOWN).map(name).collect();
+        let names: Vec<String> = self.keys.keys().take(SHOWN).map(Spot::to_string).collect();
         let rest = self.count().saturating_sub(names.len() as u64);
         match rest {
             0 => names.join(", "),

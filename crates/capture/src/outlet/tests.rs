@@ -177,6 +177,6 @@ async fn an_event_without_an_encoding_is_named_by_its_key() {
     let Body::Command(command) = &mut event.body else { panic!() };
     command.keys = KeyArgs::Listed { written: vec![9], read: Vec::new() };
     let error = outlet.push(&event).unwrap_err();
-    assert_eq!(error.to_string(), "encode an event of key a\\x00key");
+    assert_eq!(error.to_string(), r#"encode an event of key "a\x00key""#);
     assert_eq!(outlet.batch_bytes(), 0);
 }

@@ -272,7 +272,7 @@ impl Shared {
         let ending = self.run_both(tasks, started.capture, started.apply).await;
         self.status.child("capture").set("phase", "stopped");
         let ending = match ending {
-            Ok(ending) => Ok(ending.beside(&started.journals[0]).await),
+            Ok(ending) => Ok(ending.beside(&*started.journals[0]).await),
             Err(failure) => Err(failure),
         };
         // Dropping them writes and syncs what was accepted.

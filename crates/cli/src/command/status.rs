@@ -11,7 +11,7 @@ use crate::exit::{Exit, Failure};
 use crate::life::{Life, Process};
 use crate::options::layers::Values;
 use crate::options::typed::Reader;
-use crate::output;
+use crate::{output, show};
 
 /// What is true of a process, whatever it last said.
 struct Verdict {
@@ -35,7 +35,7 @@ pub(crate) fn run(matches: &ArgMatches, values: &Values) -> Result<(), Failure> 
     let json = reader.flag("log.json");
     reader.finish()?;
     let path = dir.status(&stream);
-    let text = std::fs::read_to_string(&path).map_err(|error| Failure {
+    let text = show::read_status(&path).map_err(|error| Failure {
         exit: Exit::Usage,
         what: format!("read {}: {error}", path.display()),
         advice: "start `keyferry run` with this --data-dir first, or name the right one".to_owned(),
@@ -90,7 +90,7 @@ impl Verdict {
             }
             Life::Runs | Life::OutOfSight => {
                 let since = Utc(number("/process/started_at_ms"));
-                (said, true, format!("{said}: pid {pid} since {since}"))
+                (said, true, format!("{said}: pid {pid} since {since}, said {ago} ago"))
             }
         };
         Self { state: state.to_owned(), running, age, headline }

@@ -1,10 +1,11 @@
 //! The file in which a process says how it is, for `keyferry status` and for health checks.
 //!
-//! Guarantees: it is always whole; it is written only by the process that has the stream's journal.
+//! Guarantees: it is always whole; it is written only by the process that has the stream's journal; a disk that becomes
+//! full does not keep it from being written: then it is written over in place, into the room that it has.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +20,13 @@ pub(crate) struct StatusFile {
     /// Whether it has been said that it cannot be written.
     told: Arc<AtomicBool>,
 }
+
+/// The file is a multiple of this long, and has at least a half of it to spare, in spaces: room for figures that grow
+/// while the disk is full.
+const ROOM_BYTES: usize = 8 << 10;
+
+/// How often a file is read before what is in it is taken for what is wrong with it.
+const READINGS: usize = 5;
 
 /// Read, write and enter for the owner, nothing for others.
 const PRIVATE: u32 = 0o700;
@@ -45,24 +53,61 @@ impl StatusFile {
         if let Some(fields) = status.as_object_mut() {
             fields.insert("written_at_ms".to_owned(), now_ms.into());
         }
-        if let Err(error) = replace(&self.path, &format!("{status:#}\n"))
-            && !self.told.swap(true, Ordering::Relaxed)
-        {
-            tracing::warn!(
+        let text = format!("{status:#}\n");
+        match replace(&self.path, &text).or_else(|error| overwrite(&self.path, &text, error)) {
+            Ok(()) if self.told.swap(false, Ordering::Relaxed) => {
+                tracing::info!(path = %self.path.display(), "the status file can be written again");
+            }
+            Err(error) if !self.told.swap(true, Ordering::Relaxed) => tracing::warn!(
                 path = %self.path.display(), %error,
-                "the status file cannot be written: `keyferry status` shows nothing new"
-            );
+                "the status file cannot be written: `keyferry status` shows nothing new, and says how old that is"
+            ),
+            Ok(()) | Err(_) => {}
         }
     }
 }
 
+/// Reads a status. It may be written over at this moment, so it counts as soon as it reads the same twice.
+///
+/// # Errors
+/// When there is no such file.
+pub(crate) fn read(path: &Path) -> io::Result<String> {
+    let mut text = std::fs::read_to_string(path)?;
+    for _ in 1..READINGS {
+        let again = std::fs::read_to_string(path)?;
+        if again == text {
+            break;
+        }
+        text = again;
+    }
+    Ok(text)
+}
+
+/// Puts a new file in the place of the old one, with room to spare.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     if let Some(dir) = path.parent() {
         DirBuilder::new().recursive(true).mode(PRIVATE).create(dir)?;
     }
     let new = path.with_extension("json.new");
-    std::fs::write(&new, text)?;
-    std::fs::rename(&new, path)
+    let length = (text.len() + ROOM_BYTES / 2).next_multiple_of(ROOM_BYTES);
+    let written = std::fs::write(&new, format!("{text:<length$}"));
+    written.and_then(|()| std::fs::rename(&new, path)).inspect_err(|_| {
+        // Half of a file takes room that others wait for; whether it can go does not matter more than that.
+        std::fs::remove_file(&new).ok();
+    })
+}
+
+/// Writes over the file that is there, which needs no room on the disk as long as it becomes no longer.
+fn overwrite(path: &Path, text: &str, error: io::Error) -> io::Result<()> {
+    if !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        return Err(error);
+    }
+    let file = File::options().write(true).open(path)?;
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    if text.len() > length {
+        return Err(error);
+    }
+    file.write_all_at(format!("{text:<length$}").as_bytes(), 0)
 }
 
 #[cfg(test)]
@@ -82,5 +127,21 @@ mod tests {
         file.write(&json!({ "state": "running" }), 8);
         let written: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         assert_eq!(written, json!({ "state": "running", "written_at_ms": 8 }));
+    }
+
+    #[test]
+    fn a_file_is_written_over_in_the_room_that_it_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("main.json");
+        replace(&path, "{\"state\":\"running\"}\n").unwrap();
+        let length = std::fs::metadata(&path).unwrap().len();
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        overwrite(&path, "{\"state\":\"stopping\",\"more\":1}\n", full()).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), length);
+        let shown: Value = serde_json::from_str(&read(&path).unwrap()).unwrap();
+        assert_eq!(shown, json!({ "state": "stopping", "more": 1 }));
+        assert!(overwrite(&path, &"x".repeat(ROOM_BYTES + 1), full()).is_err());
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        assert!(overwrite(&path, "{}", denied).is_err());
     }
 }

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use event::Position;
-use journal::Journal;
-use journal::local::LocalJournal;
+use event::control::Control;
+use event::{Body, Event, Position};
+use journal::{Journal, Offset, Partition, ReadError, ReadLimit};
 use runtime::status::Value;
 
 use super::Shared;
@@ -21,7 +21,7 @@ pub(super) struct Ending {
     captured: Option<(u64, u64)>,
     /// Where each lane stopped.
     applied: Vec<apply::Stopped>,
-    /// Records that the destination has not had.
+    /// Records of changes that the destination has not had.
     behind: Option<u64>,
 }
 
@@ -51,16 +51,14 @@ impl Ending {
     }
 
     /// Counts what the journal holds beyond.
-    pub(super) async fn beside(self, journal: &LocalJournal) -> Self {
-        // Only a figure for people is lost if the journal does not tell.
-        let Ok(description) = journal.describe().await else { return self };
-        let mut behind = 0;
+    pub(super) async fn beside(self, journal: &dyn Journal) -> Self {
+        let mut behind = Some(0);
         for lane in &self.applied {
-            let ends = description.partitions.iter().skip(usize::from(lane.partitions.0));
-            let pairs = ends.zip(&lane.next);
-            behind += pairs.map(|(range, next)| range.end.0.saturating_sub(*next)).sum::<u64>();
+            // Only a figure for people is lost if the journal does not tell.
+            let of_lane = changes_behind(journal, lane).await.ok();
+            behind = behind.zip(of_lane).map(|(behind, more)| behind + more);
         }
-        Self { behind: Some(behind), ..self }
+        Self { behind, ..self }
     }
 
     /// Says in the log where it stopped.
@@ -87,6 +85,57 @@ impl Ending {
         places.collect::<Vec<_>>().join(" ")
     }
 }
+
+/// How many records of changes the journal has that a lane has not applied. Where very many records follow they are not
+/// looked at one by one, and notes of place count with them.
+async fn changes_behind(journal: &dyn Journal, lane: &apply::Stopped) -> Result<u64, ReadError> {
+    let ranges = journal.describe().await?.partitions;
+    let ends = (lane.partitions.0..).zip(ranges.iter().skip(usize::from(lane.partitions.0)));
+    let pairs: Vec<_> =
+        ends.zip(&lane.next).map(|((at, range), next)| (at, range, *next)).collect();
+    let records: u64 = pairs.iter().map(|(_, range, next)| range.end.0.saturating_sub(*next)).sum();
+    if records > COUNTED_RECORDS || records == 0 {
+        return Ok(records);
+    }
+    let from = pairs.iter().filter(|(_, range, next)| *next < range.end.0);
+    let from = from.map(|(at, _, next)| (Partition(*at), Offset(*next))).collect();
+    let mut reader = journal.reader(from).await?;
+    let (mut seen, mut behind) = (0, 0);
+    while seen < records {
+        let limit = ReadLimit { records: PAGE_RECORDS, bytes: PAGE_BYTES };
+        for entry in reader.next(limit).await? {
+            seen += 1;
+            // What cannot be read is no note of place that this version wrote.
+            let event = event::codec::decode(entry.payload);
+            behind += u64::from(event.map_or(true, |event| is_ahead(&event, &lane.applied)));
+        }
+    }
+    Ok(behind)
+}
+
+/// Whether an event changes something that is not applied yet.
+fn is_ahead(event: &Event, applied: &[Position]) -> bool {
+    let changes = !matches!(
+        event.body,
+        Body::Control(
+            Control::EpochBegin(_)
+                | Control::SnapshotBegin(_)
+                | Control::SnapshotEnd(_)
+                | Control::Heartbeat(_)
+                | Control::Barrier(_)
+                | Control::SlotHandover(_)
+        )
+    );
+    let passed = |applied: &&Position| applied.shard == event.position.shard;
+    changes && applied.iter().find(passed).is_none_or(|at| event.position.is_after(at))
+}
+
+/// More records than this are not looked at one by one: a stop is to be quick.
+const COUNTED_RECORDS: u64 = 100_000;
+
+/// What is read at once to count.
+const PAGE_RECORDS: usize = 1_000;
+const PAGE_BYTES: usize = 4 << 20;
 
 fn words(positions: &[Position]) -> String {
     positions.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
