@@ -90,7 +90,8 @@ pub(crate) enum Judge {
     Renews,
     /// The same of fields of a hash: -2 says that one is not here. A source may name some that are not there either.
     RenewsFields,
-    /// A deadline of ours in place of a later one of ours: whatever is said, the key is as it was, or gone.
+    /// A deadline of ours in place of a later one of ours, or the removal of a part of a value: whatever is said, the
+    /// key is as it was, or gone.
     Settles,
 }
 

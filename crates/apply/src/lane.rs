@@ -37,6 +37,7 @@ use crate::deadlines::{Before, Deadlines};
 use crate::error::Error;
 use crate::marks::Marks;
 use crate::names::Names;
+use crate::plan::Aftermath;
 use crate::policy;
 use crate::progress::Progress;
 use crate::quarantine::notices::Notices;
@@ -101,6 +102,8 @@ pub(crate) struct Memory {
     deadlines: Deadlines,
     /// What to take back of them if it was not.
     unsure_deadlines: Vec<Before>,
+    /// What is to be done about failures of the last executed batch, until that has been executed.
+    aftermath: Option<Aftermath>,
     /// Changes that the destination refused to queue.
     refused: HashMap<(Position, u32), String>,
     /// Where it stands and where the source's history branched off before that: only a snapshot leads on.

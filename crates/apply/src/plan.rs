@@ -28,7 +28,7 @@ use journal::{Entry, Offset, Partition};
 
 use self::assemble::{Assembly, Gathered, Origin};
 use self::expiry::Lags;
-pub(crate) use self::fault::{Aftermath, Failure};
+pub(crate) use self::fault::{Aftermath, Failure, Part};
 pub(crate) use self::keys::Roles;
 pub(crate) use self::rules::Rules;
 use crate::batch::{Batch, Judge, Sent};

@@ -157,11 +157,22 @@ impl<'a> Pump<'a> {
     /// What ends the session.
     pub(crate) async fn run(mut self) -> Result<Progress, Error> {
         self.show_phase();
-        let result = self.pump().await;
+        let result = self.begin().await;
         self.memory.marks = self.planner.marks.take();
         self.memory.refused = std::mem::take(&mut self.planner.refused);
         self.keep_deadlines();
         result
+    }
+
+    /// Deals with what failed before the connection was lost, and goes on.
+    async fn begin(&mut self) -> Result<Progress, Error> {
+        self.deal_with_earlier()?;
+        self.pump().await
+    }
+
+    /// What failed in the last batch that was executed has not been dealt with, or in one that was not executed.
+    fn deal_with_earlier(&mut self) -> Result<(), Error> {
+        self.memory.aftermath.take().map_or(Ok(()), |aftermath| self.deal_with(aftermath))
     }
 
     async fn pump(&mut self) -> Result<Progress, Error> {
@@ -370,7 +381,8 @@ impl<'a> Pump<'a> {
                 }
                 // Among them may be what an operator asked for: it is set aside again before that is forgotten.
                 self.asked = true;
-                self.rewind(Some(flight.batch)).await
+                self.rewind(Some(flight.batch)).await?;
+                self.deal_with_earlier()
             }
             Verdict::Refused(refusal) => {
                 let endpoint = endpoint();
@@ -414,8 +426,11 @@ impl<'a> Pump<'a> {
         self.planner.refused.retain(|(position, _), _| {
             applied.of(position.shard).is_none_or(|applied| position.is_after(applied))
         });
-        let late = failures.iter().filter(|failure| failure.is_late_renewal()).count();
-        self.status.late_renewals(late as u64);
+        let late = failures.iter().filter(|failure| failure.is_late_renewal());
+        let late: HashSet<(u32, u32)> = late.map(|failure| failure.sent.place()).collect();
+        self.status.late_renewals(late.len() as u64);
+        // What was to be done about the batch before was done in this one.
+        self.memory.aftermath = None;
         let aftermath = self.planner.aftermath(&batch, failures);
         self.recycle(batch);
         let tried = std::mem::take(&mut self.tried);

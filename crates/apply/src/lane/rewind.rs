@@ -4,10 +4,10 @@ use event::{Position, Shard};
 
 use super::pump::Pump;
 use super::session::{durable, offsets};
-use crate::batch::{Batch, Sent};
+use crate::batch::{Batch, Judge, Sent};
 use crate::doubt::Doubt;
 use crate::error::Error;
-use crate::plan::Aftermath;
+use crate::plan::{Aftermath, Part};
 use crate::quarantine;
 use crate::quarantine::set::Spot;
 
@@ -19,6 +19,8 @@ const EXPIRED_EARLY: &str = "the value of one that had expired early";
 impl Pump<'_> {
     /// Sets aside what failed, and removes what must not be there, ahead of everything else.
     pub(super) fn deal_with(&mut self, aftermath: Aftermath) -> Result<(), Error> {
+        // Until that has been executed: the next session may have to do it.
+        self.memory.aftermath = Some(aftermath.clone());
         self.open.urgent = true;
         let now = self.tools.clock.monotonic();
         let held = &self.planner.held;
@@ -43,7 +45,27 @@ impl Pump<'_> {
             self.open.command(spot.db, Sent::OURS, [b"DEL".as_slice(), &spot.key]);
             self.status.removed(1);
         }
+        for (spot, part) in aftermath.parts {
+            self.remove_part(&spot, &part);
+        }
         Ok(())
+    }
+
+    /// Removes what readers would take for the value of a key that is set aside.
+    fn remove_part(&mut self, spot: &Spot, part: &Part) {
+        // Somebody else may have made something else of it.
+        let sent = Sent { judge: Judge::Settles, ..Sent::OURS };
+        match part {
+            Part::Whole => {
+                let remove = [self.planner.rules.remove_command(), &spot.key];
+                self.open.command(spot.db, sent, remove);
+            }
+            Part::Fields(fields) => {
+                let head: [&[u8]; 2] = [b"HDEL", &spot.key];
+                let fields = fields.iter().map(|field| &field[..]);
+                self.open.command(spot.db, sent, head.into_iter().chain(fields));
+            }
+        }
     }
 
     /// Takes back everything that was planned after the last executed batch, and reads it again. `refused` is the batch

@@ -136,6 +136,7 @@ impl Lane {
             }
             None => {
                 memory.deadlines = Deadlines::default();
+                memory.aftermath = None;
                 fresh(&*tools.journal, &description, scope).await?
             }
         };
@@ -226,11 +227,13 @@ fn resume(checkpoint: &event::checkpoint::Checkpoint, scope: &Scope, memory: &mu
         }
         // The batch that was under way has been executed, and its replies are lost.
         (Some(1), Some(judged), Some(executed)) => {
+            memory.aftermath = None;
             let progress = Progress { needed: judged.needed, ..executed };
             Start::at(progress, judged.applied)
         }
         _ => {
             memory.marks = None;
+            memory.aftermath = None;
             memory.deadlines = Deadlines::default();
             let judged = checkpoint.applied.iter().map(|applied| applied.judged).collect();
             Start::at(stored, judged)

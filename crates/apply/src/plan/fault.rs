@@ -11,6 +11,7 @@ use event::quarantine::Letter;
 use event::{Body, Change, Command, Event, Shard};
 
 use super::keys::Roles;
+use super::lower::find;
 use super::{Place, Planner};
 use crate::batch::{Batch, Judge, Sent};
 use crate::error::Error;
@@ -27,7 +28,7 @@ pub(crate) struct Failure {
 }
 
 /// What is to be done after failures.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Aftermath {
     /// Changes to be set aside, in order.
     pub(crate) drafts: Vec<Draft>,
@@ -37,13 +38,24 @@ pub(crate) struct Aftermath {
     pub(crate) right: Vec<Spot>,
     /// Keys that are wrong where an exchange of databases has brought them, and why, as it is stored.
     pub(crate) moved: Vec<(Spot, Bytes)>,
+    /// What is there of keys that are set aside, and is a part of a value.
+    pub(crate) parts: Vec<(Spot, Part)>,
+}
+
+/// What a key has that is not the source's value, but a part of it: changes behind a failure have made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All that it has: it was not there.
+    Whole,
+    /// These fields of a hash: they were not there.
+    Fields(Vec<Bytes>),
 }
 
 /// What is known of a key after a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
-    /// Its value is not the source's, since what this note says.
-    Unknown(Bytes),
+    /// Its value is not the source's, since what this note says; and it may have a part of it.
+    Unknown(Bytes, Option<Part>),
     /// It must not be there; the change that should have written it.
     Gone(Draft),
 }
@@ -72,13 +84,50 @@ impl Aftermath {
         let right = set_aside.iter().filter(|spot| !states.contains_key(spot)).cloned().collect();
         let mut aftermath = Self { drafts, right, ..Self::default() };
         for (spot, state) in states {
-            match state {
-                State::Gone(_) => aftermath.gone.push(spot),
-                State::Unknown(_) if set_aside.contains(&spot) => {}
-                State::Unknown(note) => aftermath.moved.push((spot, note)),
+            let (note, part) = match state {
+                State::Gone(_) => {
+                    aftermath.gone.push(spot);
+                    continue;
+                }
+                State::Unknown(note, part) => (note, part),
+            };
+            aftermath.parts.extend(part.map(|part| (spot.clone(), part)));
+            if !set_aside.contains(&spot) {
+                aftermath.moved.push((spot, note));
             }
         }
         aftermath
+    }
+}
+
+// === impl Part ===
+
+impl Part {
+    /// What two failures leave of one key.
+    fn of_both(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        match (one, other) {
+            (Some(Self::Fields(mut one)), Some(Self::Fields(other))) => {
+                one.extend(other);
+                Some(Self::Fields(one))
+            }
+            (Some(Self::Whole), _) | (_, Some(Self::Whole)) => Some(Self::Whole),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// What a key has of it that gets its value from there by a command.
+    fn given(self, command: Option<&Command>) -> Self {
+        let name = command.and_then(|command| command.args.first());
+        let is = |word: &&str| name.is_some_and(|name| name.eq_ignore_ascii_case(word.as_bytes()));
+        if ["COPY", "MOVE", "RENAME", "RENAMENX"].iter().any(is) { self } else { Self::Whole }
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unknown(..))
     }
 }
 
@@ -92,6 +141,19 @@ impl Failure {
     /// Whether a change of a deadline came after what was to live on was gone.
     pub(crate) fn is_late_renewal(&self) -> bool {
         self.said.as_deref() == Some(Self::RENEWED_TOO_LATE)
+    }
+
+    /// What was not there when a change was to prolong its life.
+    fn absent(&self, command: Option<&Command>) -> Option<Part> {
+        if !self.is_late_renewal() {
+            return None;
+        }
+        let args = command.map(|command| &command.args[..]).unwrap_or_default();
+        let fields = find(args, 2, "FIELDS").and_then(|at| args.get(at + 2..));
+        match (self.sent.judge, fields) {
+            (Judge::RenewsFields, Some(fields)) => Some(Part::Fields(fields.to_vec())),
+            _ => Some(Part::Whole),
+        }
     }
 }
 
@@ -189,50 +251,78 @@ impl Planner {
         drafts: &mut Vec<Draft>,
     ) {
         let touched = self.touched(again);
-        if let Some(failure) = failure {
-            let takes = failure.sent.judge == Judge::Takes && again.command.is_some();
-            let why = failure.said.as_deref().unwrap_or(NOTHING_TO_TAKE);
-            for draft in self.drafts(again, why) {
-                if takes && failure.said.is_none() {
-                    let spots = touched.iter().filter(|spot| spot.replaced);
-                    states.extend(spots.map(|one| (one.spot.clone(), State::Gone(draft.clone()))));
-                } else {
-                    taint(states, &draft);
-                    drafts.push(draft);
-                }
-            }
-            return;
-        }
-        if again.command.is_some_and(Command::is_script) && !states.is_empty() {
-            // It may have needed any of them.
-            for draft in self.drafts(again, AFTER_A_FAILURE) {
-                taint(states, &draft);
-                drafts.push(draft);
-            }
-            return;
-        }
         let needed: Vec<Spot> = touched
             .iter()
             .filter(|one| !one.replaced && states.contains_key(&one.spot))
             .map(|one| one.spot.clone())
             .collect();
+        if let Some(failure) = failure {
+            return self.follow_failure(again, failure, (&touched, &needed), (states, drafts));
+        }
+        if again.command.is_some_and(Command::is_script) && !states.is_empty() {
+            // It may have needed any of them.
+            for draft in self.drafts(again, AFTER_A_FAILURE) {
+                taint(states, &draft, None);
+                drafts.push(draft);
+            }
+            return;
+        }
         if needed.is_empty() {
             for one in touched.iter().filter(|one| one.replaced) {
                 states.remove(&one.spot);
             }
             return;
         }
+        let mut part = None;
         for spot in needed {
-            // What should have made it go comes first in the order of its letters.
-            if let Some(State::Gone(draft)) = states.get(&spot).cloned() {
-                states.insert(spot, State::Unknown(draft.note()));
-                taint(states, &draft);
-                drafts.push(draft);
+            match states.get(&spot).cloned() {
+                // What should have made it go comes first in the order of its letters.
+                Some(State::Gone(draft)) => {
+                    taint(states, &draft, Some(&Part::Whole));
+                    drafts.push(draft);
+                    part = Some(Part::Whole);
+                }
+                Some(State::Unknown(_, of)) => {
+                    part = Part::of_both(part, of.map(|of| of.given(again.command)));
+                }
+                None => {}
             }
         }
+        for one in touched.iter().filter(|one| one.replaced) {
+            states.remove(&one.spot);
+        }
         for draft in self.drafts(again, AFTER_A_FAILURE) {
-            taint(states, &draft);
+            taint(states, &draft, None);
             drafts.push(draft);
+        }
+        for one in touched.into_iter().filter(|one| one.replaced) {
+            if let Some(State::Unknown(_, of)) = states.get_mut(&one.spot) {
+                of.clone_from(&part);
+            }
+        }
+    }
+
+    /// Follows a change that failed, with all keys that it touches, and those whose value it needs and is not known.
+    fn follow_failure(
+        &self,
+        again: &Again<'_>,
+        failure: &Failure,
+        (touched, needed): (&[Touched], &[Spot]),
+        (states, drafts): (&mut States, &mut Vec<Draft>),
+    ) {
+        let takes = failure.sent.judge == Judge::Takes && again.command.is_some();
+        let why = failure.said.as_deref().unwrap_or(NOTHING_TO_TAKE);
+        // What a key that is set aside should have given is not gone, but unknown.
+        let unknown = needed.iter().any(|spot| states.get(spot).is_some_and(State::is_unknown));
+        let part = failure.absent(again.command);
+        for draft in self.drafts(again, why) {
+            if takes && failure.said.is_none() && !unknown {
+                let spots = touched.iter().filter(|spot| spot.replaced);
+                states.extend(spots.map(|one| (one.spot.clone(), State::Gone(draft.clone()))));
+            } else {
+                taint(states, &draft, part.as_ref());
+                drafts.push(draft);
+            }
         }
     }
 
@@ -360,9 +450,17 @@ struct Touched {
     replaced: bool,
 }
 
-fn taint(states: &mut States, draft: &Draft) {
+/// The keys of a draft are unknown from here on; one that was not there has no more than what came since.
+fn taint(states: &mut States, draft: &Draft, part: Option<&Part>) {
     for key in &draft.keys {
-        states.insert(Spot { db: draft.db, key: key.clone() }, State::Unknown(draft.note()));
+        let state = states
+            .entry(Spot { db: draft.db, key: key.clone() })
+            .or_insert(State::Unknown(Bytes::new(), None));
+        let before = match state {
+            State::Unknown(_, before) => before.take(),
+            State::Gone(_) => Some(Part::Whole),
+        };
+        *state = State::Unknown(draft.note(), Part::of_both(before, part.cloned()));
     }
 }
 

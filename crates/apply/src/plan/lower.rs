@@ -129,7 +129,7 @@ pub(super) fn write(
         Kind::GeoSearchStore => out.geosearchstore(args),
         // Where no field expires, it has nothing to do.
         Kind::FieldPersist if !rules.target.can(target::FIELD_EXPIRY) => Ok(()),
-        Kind::FieldPersist => out.judged(Judge::RenewsFields).put(args),
+        Kind::FieldPersist => out.renews_fields(args).put(args),
         Kind::Vectors if !rules.target.can(target::VECTORS) => Err(Misfit::VectorSet.into()),
         Kind::Vectors => out.put(args),
         Kind::XAdd => out.xadd(args),
@@ -256,7 +256,16 @@ impl Out<'_> {
         if !self.rules.target.can(target::FIELD_EXPIRY) {
             return Err(Unfit("it knows no expiry of hash fields"));
         }
-        self.judged(Judge::RenewsFields).put_off(args, 1)
+        self.renews_fields(args).put_off(args, 1)
+    }
+
+    /// The reply about fields does not tell whether the hash is there at all, with others than these.
+    fn renews_fields(&mut self, args: &[Bytes]) -> &mut Self {
+        if let (Some(key), true) = (args.get(1), self.rules.complete) {
+            let sent = Sent { judge: Judge::Renews, ..self.sent };
+            self.batch.command(self.db, sent, [b"EXISTS".as_slice(), key]);
+        }
+        self.judged(Judge::RenewsFields)
     }
 
     /// `HSETEX key [PXAT ms | KEEPTTL] FIELDS n field value…`.

@@ -3,6 +3,7 @@
 mod cases;
 mod doubt;
 mod expiry;
+mod late;
 mod once;
 mod scripts;
 

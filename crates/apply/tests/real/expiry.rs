@@ -228,6 +228,7 @@ async fn a_key_that_was_gone_when_the_source_renewed_it_is_set_aside() -> Result
         // No partial value comes to be, and a whole one releases the key.
         bench.feed.command("INCR renewed").await?;
         bench.caught_up()?;
+        assert_eq!(bench.get("renewed")?, None, "the part that INCR made of it");
         assert_eq!(bench.client.cmd(&["EXISTS", "persisted"])?.int()?, 0);
         bench.feed.commands(&["SET renewed 7", "INCR renewed", "DEL persisted"]).await?;
         bench.caught_up()?;
@@ -329,5 +330,79 @@ async fn fields_of_a_hash_that_comes_whole_live_and_are_settled() -> Result<()> 
         assert_eq!(bench.client.cmd(&["HGET", "h", "renewed"])?.text()?, "2");
         service.stop().await?;
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_part_of_a_value_stays_of_what_was_gone_when_the_source_renewed_it() -> Result<()> {
+    for kind in [Kind::Redis8_2, Kind::Valkey9_1] {
+        let mut bench = Bench::streaming(kind).await?;
+        let (soon, later) = (in_seconds(60)?, in_seconds(120)?);
+        for key in ["some", "all"] {
+            bench.feed.command(&format!("HSETEX {key} PXAT {soon} FIELDS 2 f 1 g 1")).await?;
+        }
+        bench.feed.commands(&["RPUSH list a b", "SET target old"]).await?;
+        let service = bench.start().await?;
+        bench.caught_up()?;
+        bench.client.cmd(&["HDEL", "some", "f"])?;
+        bench.client.cmd(&["DEL", "all", "list"])?;
+        // In one transaction, so that nothing is judged in between.
+        let commands = [
+            format!("HPEXPIREAT some {later} FIELDS 1 f"),
+            "HINCRBY some f 1".to_owned(),
+            "HSET some g 2".to_owned(),
+            "HPERSIST all FIELDS 1 f".to_owned(),
+            "HSET all x 1".to_owned(),
+            format!("PEXPIREAT list {later}"),
+            "RPUSH list c".to_owned(),
+            "COPY list copied REPLACE".to_owned(),
+            "RENAME list target".to_owned(),
+            "INCR n".to_owned(),
+        ];
+        let group: Vec<(u32, &str)> = commands.iter().map(|words| (0, words.as_str())).collect();
+        bench.feed.group(&group).await?;
+        bench.feed.commands(&["RPUSH target d", "INCR n"]).await?;
+        bench.caught_up()?;
+        service.shows("quarantined_keys", "5")?;
+        service.shows("late_renewals", "3")?;
+        for key in ["all", "list", "copied", "target"] {
+            assert_eq!(bench.client.cmd(&["EXISTS", key])?.int()?, 0, "{key} at {kind}");
+        }
+        let fields = bench.client.cmd(&["HGETALL", "some"])?.array()?;
+        let fields: Vec<String> = fields.into_iter().map(Value::text).collect::<Result<_>>()?;
+        assert_eq!(fields, ["g", "2"], "{kind}");
+        assert_eq!(bench.get("n")?.as_deref(), Some("2"));
+        service.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_is_set_aside_also_where_the_destination_refuses_that_for_a_while() -> Result<()>
+{
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.client.cmd(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all"])?;
+    let uri = format!("redis://app:pw@127.0.0.1:{}", bench.server.port());
+    let config = apply::Config::new(redis_io::Endpoint::parse(&uri)?);
+    bench.feed.commands(&["SET gone 5", "SET bad text"]).await?;
+    let service = bench.start_with(config).await?;
+    bench.caught_up()?;
+    bench.client.cmd(&["DEL", "gone"])?;
+    // The batch is executed, and what is to be done about it is not.
+    bench.client.cmd(&["ACL", "SETUSER", "app", "-hset"])?;
+    let later = in_seconds(120)?;
+    let renewal = format!("PEXPIREAT gone {later}");
+    bench.feed.group(&[(0, &renewal), (0, "INCR gone"), (0, "INCR bad"), (0, "INCR n")]).await?;
+    eventually(LIMIT, "the keys cannot be set aside", || {
+        Ok(service.lane("waiting_for").contains("NOPERM").then_some(()))
+    })?;
+    bench.client.cmd(&["ACL", "SETUSER", "app", "+hset"])?;
+    service.shows("quarantined_keys", "2")?;
+    bench.feed.commands(&["INCR bad", "INCR n"]).await?;
+    bench.caught_up()?;
+    assert_eq!(bench.get("gone")?, None);
+    assert_eq!(bench.get("bad")?.as_deref(), Some("text"));
+    assert_eq!(bench.get("n")?.as_deref(), Some("2"));
+    service.stop().await?;
     Ok(())
 }
