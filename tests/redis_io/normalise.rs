@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use testkit::{Client, Dataset, Kind, Server, Tolerance, assert_same, examples, now_ms};
 use wire::command::lookup;
-use wire::command::normalise::{Context as Moment, DropReason, Era, Normalised, normalise};
+use wire::command::normalise::{Context as Moment, DropReason, Era, Normalised, before, normalise};
 use wire::command::script::{Followed, Scripts};
 use wire::resp::scan::RawCommand;
 
@@ -25,7 +25,8 @@ const STEERING: [&str; 3] = ["SELECT", "MULTI", "EXEC"];
 
 fn era(kind: Kind) -> Era {
     match kind {
-        Kind::Redis2_8 | Kind::Redis3_2 => Era::V2_8,
+        Kind::Redis2_8 => Era::V2_6,
+        Kind::Redis3_2 => Era::V2_8,
         Kind::Redis5_0 | Kind::Redis6_2 => Era::V5_0,
         Kind::Redis7_0 | Kind::Redis8_2 | Kind::Valkey9_1 => Era::V7_0,
     }
@@ -135,9 +136,11 @@ async fn assert_means_the_same(
     let received_at_ms = i64::try_from(now_ms())?;
     let mut scripts = Scripts::default();
     let commands = replica.frames().iter().filter(|command| !command.is_blank());
-    let all: Vec<Vec<Bytes>> = commands
-        .filter_map(|command| rewritten(kind, &mut scripts, command, received_at_ms).transpose())
-        .collect::<Result<_>>()?;
+    let mut all: Vec<Vec<Bytes>> = Vec::new();
+    for command in commands {
+        all.extend(lookup(command).and_then(|spec| before(spec, command, era(kind))));
+        all.extend(rewritten(kind, &mut scripts, command, received_at_ms)?);
+    }
     execute(&mut destination.client()?, &all)?;
     let (left, right) =
         (Dataset::read(&mut source.client()?)?, Dataset::read(&mut destination.client()?)?);

@@ -102,9 +102,15 @@ pub(crate) fn is_denial(refusal: &Refusal) -> bool {
     matches!(refusal.code, Code::NoAuth | Code::WrongPassword | Code::NoPermission)
 }
 
+/// The first of their lines whose MOVE takes the deadline along.
+const KEEPS_DEADLINES_2_8: Version = Version { major: 2, minor: 8, patch: 23 };
+const KEEPS_DEADLINES_3_0: Version = Version { major: 3, minor: 0, patch: 5 };
+
 fn era(facts: &ServerFacts, version: Version) -> Era {
     match version.major {
         _ if facts.is_valkey() => Era::V7_0,
+        0..=2 if version < KEEPS_DEADLINES_2_8 => Era::V2_6,
+        3 if version < KEEPS_DEADLINES_3_0 => Era::V2_6,
         0..=4 => Era::V2_8,
         5 | 6 => Era::V5_0,
         _ => Era::V7_0,
@@ -130,6 +136,16 @@ mod tests {
             told(&format!("redis_version:4.0.14\n{role}")),
             ("redis 4.0.14".into(), Era::V2_8)
         );
+        for (version, era) in [
+            ("2.8.19", Era::V2_6),
+            ("2.8.23", Era::V2_8),
+            ("3.0.4", Era::V2_6),
+            ("3.0.5", Era::V2_8),
+            ("3.2.0", Era::V2_8),
+        ] {
+            let peer = told(&format!("redis_version:{version}\n{role}"));
+            assert_eq!(peer, (format!("redis {version}"), era));
+        }
         assert_eq!(
             told(&format!("redis_version:6.2.16\n{role}")),
             ("redis 6.2.16".into(), Era::V5_0)

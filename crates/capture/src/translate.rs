@@ -166,7 +166,7 @@ impl Translator {
                 self.control(raw, &name)
             }
             Effect::None | Effect::Publish => Ok(Translated::Nothing),
-            Effect::Script if self.maker.era == Era::V2_8 => self.script(raw, &spec.name.clone()),
+            Effect::Script if self.maker.era <= Era::V2_8 => self.script(raw, &spec.name.clone()),
             // Only fills a cache: what scripts do travels by itself, or as EVAL, which is refused.
             Effect::Script if spec.name.starts_with("SCRIPT ") => Ok(Translated::Nothing),
             Effect::Script => Err(TranslateError::Script { command: spec.name.to_string() }),

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use event::{Change, Command, Effect, GroupedChange, KeyArgs, names};
 use wire::args::Args;
-use wire::command::normalise::{Context, Era, Normalised, normalise};
-use wire::command::{self, CommandSpec, Replaces, Split, by_name, is_whole_state, keys};
+use wire::command::normalise::{Context, Era, Normalised, before, normalise};
+use wire::command::{self, CommandSpec, Replaces, Split, by_name, is_whole_state, keys, lookup};
 use wire::resp::scan::RawCommand;
 use wire::slot::Slot;
 
@@ -52,11 +52,17 @@ impl ChangeMaker {
                 return Ok(Made::Changes(Vec::new()));
             }
         };
+        let mut changes = Vec::new();
+        if let Some(before) = before(spec, &args, self.era) {
+            let spec = lookup(&before).expect("the table knows what comes before");
+            changes.extend(one_change(spec, before, db)?);
+        }
         if spec.split != Split::PerKey {
-            return Ok(Made::Changes(one_change(spec, args, db)?.into_iter().collect()));
+            changes.extend(one_change(spec, args, db)?);
+            return Ok(Made::Changes(changes));
         }
         let (spec, commands) = split_per_key(spec, args)?;
-        let mut changes = Vec::with_capacity(commands.len());
+        changes.reserve(commands.len());
         for args in commands {
             changes.extend(one_change(spec, args, db)?);
         }

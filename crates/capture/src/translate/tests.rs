@@ -1,5 +1,6 @@
 //! Every kind of command, alone and in transactions, in one and in several partitions.
 
+mod moves;
 mod scripts;
 
 use event::KeyArgs;

@@ -24,6 +24,7 @@ const ALWAYS: &[&str] = &[
     "SET @k v EX 1000 -> PERSIST @k",
     "SET @k v -> MOVE @k 5",
     "RPUSH @k v w -> MOVE @k 5",
+    "SET @k v EX 1000 -> MOVE @k 5",
     "SET @a v -> RENAME @a @b",
     "SET @a v EX 1000 ; RPUSH @b w -> RENAME @a @b",
     "SET @a v -> RENAMENX @a @b",

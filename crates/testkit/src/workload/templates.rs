@@ -12,7 +12,7 @@ pub(super) type Template = &'static str;
 /// Single commands for a server.
 pub(super) fn singles(kind: Kind, cluster: bool) -> Vec<Template> {
     let mut all = [STRINGS, BITS, LISTS, SETS, HASHES, SORTED_SETS, PLACES, STREAMS, KEYS].concat();
-    if !cluster && kind.at_least(3, 0) {
+    if !cluster {
         all.extend(ACROSS_DATABASES);
     }
     if kind.at_least(5, 0) {
@@ -228,7 +228,6 @@ const KEYS: &[Template] = &[
     r"RESTORE $str $future \x00\x05value\x09\x00Q\x04\x90\xf4\x95,\xf8\xdf REPLACE ABSTTL",
 ];
 
-/// Redis 2.8 forgets the deadline of a key that it moves; whoever replays that later keeps it.
 const ACROSS_DATABASES: &[Template] =
     &["MOVE $any $db", "MOVE $str $db", "COPY $list $list DB $db REPLACE", "COPY $any $any DB $db"];
 

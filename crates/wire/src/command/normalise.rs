@@ -23,7 +23,9 @@ use crate::resp::encode::Decimal;
 /// Which generation of servers a stream comes from, by the first version of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Era {
-    /// 2.8 to 4.0: times are relative, scripts travel as such.
+    /// 2.8 before 2.8.23, and 3.0 before 3.0.5: as the next, and MOVE forgets the deadline of the key.
+    V2_6,
+    /// Up to 4.0: times are relative, scripts travel as such.
     V2_8,
     /// 5.0 to 6.2, and `KeyDB`: times are relative, of scripts only the effects travel.
     V5_0,
@@ -162,6 +164,15 @@ pub fn normalise<A: Args + ?Sized>(
     outcome.map_err(|problem| NormaliseError { command: spec.name.clone().into_owned(), problem })
 }
 
+/// What has to be done before a command, in the same database, for it to mean elsewhere what it did at the source: where
+/// MOVE forgets the key's deadline, that is taken off before.
+#[must_use]
+pub fn before<A: Args + ?Sized>(spec: &CommandSpec, args: &A, source: Era) -> Option<Vec<Bytes>> {
+    let forgets = spec.name == "MOVE" && source == Era::V2_6;
+    let key = args.bytes(1).filter(|_| forgets)?;
+    Some(vec![Bytes::from_static(b"PERSIST"), key])
+}
+
 /// The first word that a command has once it is normalised; none: nothing of it is left as a command.
 #[must_use]
 pub fn carried_as(spec: &CommandSpec) -> Option<&str> {
@@ -190,7 +201,7 @@ fn rewrite<A: Args + ?Sized>(rule: Rewrite, args: &A, context: &Context) -> Outc
     match rule {
         Rewrite::Verbatim => Ok(Normalised::Verbatim),
         Rewrite::Never => Err(NormaliseProblem::NeverReplicated),
-        Rewrite::ScriptCache if context.source == Era::V2_8 => Ok(Normalised::Script),
+        Rewrite::ScriptCache if context.source <= Era::V2_8 => Ok(Normalised::Script),
         Rewrite::ScriptCache => Ok(Normalised::Drop(DropReason::ScriptCache)),
         Rewrite::Set => string::set(args, context),
         Rewrite::SetEx => string::setex(args, context, Time::EX),
