@@ -49,7 +49,7 @@ fn needs_no_more_than_the_rights_that_are_documented() -> Result<()> {
     ];
     source.client()?.cmd(&reader)?;
     let rules = "ACL SETUSER writer on >pw ~* -@all +@write +ping +info +select +scan +get +hgetall \
-         +hexists +watch +multi +exec +discard +client|setname +client|list +client|kill";
+         +hexists +watch +multi +exec +discard +client|setname +client|list +client|kill +type +getrange +hmget";
     let writer: Vec<&str> = rules.split_whitespace().collect();
     destination.client()?.cmd(&writer)?;
     let dir = tempfile::tempdir()?;

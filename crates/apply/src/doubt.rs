@@ -2,11 +2,14 @@
 //!
 //! EXEC does not roll back, so one of them may have failed while the checkpoint beside it stands. They are read again from
 //! the journal: a key whose last change among them replaces it as a whole gets that change once more; the others
-//! are suspects, since applying them again could apply them twice.
+//! are suspects, since applying them again could apply them twice, unless the destination shows that none of their
+//! changes failed.
 //!
 //! What is once more applied is never older than what the key has got since: large changes are put together as the lane
 //! does it, what came before a flush is forgotten, and nothing from before a change that cannot be seen (a script, a
 //! change that cannot be put together) is applied again. Keys are those of the destination.
+
+pub(crate) mod evidence;
 
 use std::collections::HashMap;
 
@@ -16,6 +19,7 @@ use event::control::Control;
 use event::fragment::{Assembler, Fragment, FragmentError};
 use event::{Body, Change, Command, Event, Position, Shard};
 
+use self::evidence::Evidence;
 use crate::limits;
 use crate::plan::{Roles, Rules};
 
@@ -57,6 +61,21 @@ struct Last {
     /// Database of the source.
     db: u32,
     again: Option<Again>,
+    /// Whether it replaces the value and cannot fail.
+    is_sure: bool,
+    /// What the key shows if no change has failed.
+    evidence: Option<Evidence>,
+}
+
+/// What a change makes of the doubt about its key.
+#[derive(Clone)]
+enum Effect {
+    /// It replaces the value: it is applied once more. Whether it cannot fail.
+    Again(Again, bool),
+    /// It puts this text in the place of the value.
+    Text(Bytes),
+    /// It changes the value, which then shows this, if that can be told.
+    Change(Option<Evidence>),
 }
 
 /// A change to be applied once more.
@@ -75,8 +94,8 @@ pub(crate) struct Again {
 pub(crate) struct Settled {
     /// To be applied once more, in order.
     pub(crate) again: Vec<Again>,
-    /// Keys that cannot be judged: database of the source and key.
-    pub(crate) suspects: Vec<(u32, Bytes)>,
+    /// Keys that cannot be judged: database of the source and key, and what they show if nothing is wrong with them.
+    pub(crate) suspects: Vec<(u32, Bytes, Option<Evidence>)>,
 }
 
 /// Why a change in doubt cannot be seen.
@@ -89,6 +108,9 @@ pub(crate) enum Unseen {
     #[error(transparent)]
     Record(#[from] DecodeError),
 }
+
+/// Commands that replace a value and never fail in a transaction that is executed.
+const SURE: [&[u8]; 3] = [b"SET", b"DEL", b"UNLINK"];
 
 // === impl Doubt ===
 
@@ -161,16 +183,20 @@ impl Doubt {
         let unfinished: Vec<Assembler> =
             self.open.extract_if(|(of, _), _| *of == shard).map(|(_, open)| open).collect();
         let unfinished = unfinished.iter().any(Assembler::is_open);
+        let in_sight = !unfinished && blind.is_none();
         let mut settled = Settled::default();
         for (spot, last) in self.last.extract_if(|spot, _| spot.shard == shard) {
             let seen = |again: &Again| !unfinished && Some(again.order()) > blind;
             match last.again.filter(seen) {
                 Some(again) => settled.again.push(again),
-                None => settled.suspects.push((last.db, spot.key)),
+                None => {
+                    let evidence = last.evidence.filter(|_| in_sight);
+                    settled.suspects.push((last.db, spot.key, evidence));
+                }
             }
         }
         settled.again.sort_by_key(Again::order);
-        settled.suspects.sort();
+        settled.suspects.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
         settled
     }
 
@@ -194,10 +220,15 @@ impl Doubt {
         match &event.body {
             Body::Command(command) => self.command(again, command, event.db, rules),
             Body::Image(image) if image.head.snapshot_id == 0 => {
-                self.put(rules, event.db, &event.key, (position.shard, Some(again)));
+                self.put(
+                    rules,
+                    event.db,
+                    &event.key,
+                    (position.shard, Effect::Again(again, false)),
+                );
             }
             Body::ImagePart(part) if part.head.snapshot_id == 0 => {
-                self.put(rules, event.db, &event.key, (position.shard, None));
+                self.put(rules, event.db, &event.key, (position.shard, Effect::Change(None)));
             }
             Body::Group(group) => {
                 for (change, grouped) in (0u32..).zip(&group.changes) {
@@ -228,24 +259,52 @@ impl Doubt {
     }
 
     fn command(&mut self, again: Again, command: &Command, db: u32, rules: &Rules) {
+        let name = command.args.first().map_or(b"".as_slice(), |name| name);
         if command.is_script() {
             self.lose_sight(again.position, again.change);
         }
         let roles = Roles::of(command, db);
         let shard = again.position.shard;
         // One key only: of several, another may have changed again since.
-        let whole = roles.whole_state() && roles.keys.len() == 1;
+        let alone = roles.keys.len() == 1;
+        let is_sure = SURE.iter().any(|sure| name.eq_ignore_ascii_case(sure));
+        let sets_many = roles.spec.is_some_and(|spec| spec.name == "MSET");
         for role in roles.written() {
-            let again = whole.then(|| again.clone());
-            self.put(rules, role.db, role.key, (shard, again));
+            let effect = match alone {
+                true if roles.whole_state() => Effect::Again(again.clone(), is_sure),
+                true => Effect::Change(Evidence::of(&command.args)),
+                false if sets_many => text_of(&command.args, role.key),
+                false => Effect::Change(None),
+            };
+            self.put(rules, role.db, role.key, (shard, effect));
         }
     }
 
-    fn put(&mut self, rules: &Rules, db: u32, key: &Bytes, (shard, again): (Shard, Option<Again>)) {
-        if rules.takes(db, key) && !rules.is_own(key) {
-            let spot = Spot { shard, db: rules.mapping.target(db), key: key.clone() };
-            self.last.insert(spot, Last { db, again });
+    fn put(&mut self, rules: &Rules, db: u32, key: &Bytes, (shard, effect): (Shard, Effect)) {
+        if !rules.takes(db, key) || rules.is_own(key) {
+            return;
         }
+        let spot = Spot { shard, db: rules.mapping.target(db), key: key.clone() };
+        let last = match effect {
+            Effect::Again(again, is_sure) => {
+                Last { db, again: Some(again), is_sure, evidence: None }
+            }
+            Effect::Text(text) => {
+                let evidence = Evidence::of_text(&text);
+                Last { db, again: None, is_sure: true, evidence }
+            }
+            Effect::Change(next) => {
+                let evidence = match self.last.remove(&spot) {
+                    None => next,
+                    Some(before) if before.is_sure => next.map(Evidence::after_a_value),
+                    Some(before) => {
+                        before.evidence.zip(next).and_then(|(before, next)| before.and(next))
+                    }
+                };
+                Last { db, again: None, is_sure: false, evidence }
+            }
+        };
+        self.last.insert(spot, last);
     }
 
     /// One database has been emptied, or all.
@@ -258,7 +317,7 @@ impl Doubt {
         if rules.skips_inexact {
             // Nobody knows any more whether it was done here.
             let kept = self.last.iter_mut().filter(|(spot, _)| emptied(spot));
-            kept.for_each(|(_, last)| last.again = None);
+            kept.for_each(|(_, last)| *last = Last::of(last.db));
         } else {
             self.last.retain(|spot, _| !emptied(spot));
         }
@@ -275,14 +334,14 @@ impl Doubt {
         let moved: Vec<(Spot, Last)> = self
             .last
             .extract_if(|spot, _| spot.shard == shard && moves(spot))
-            .map(|(spot, last)| (spot, Last { again: None, ..last }))
+            .map(|(spot, last)| (spot, Last::of(last.db)))
             .collect();
         for (spot, last) in moved {
             let db = other(&spot);
             if rules.skips_inexact {
                 self.last.insert(spot.clone(), last);
             }
-            self.last.insert(Spot { db: target(db), ..spot }, Last { db, again: None });
+            self.last.insert(Spot { db: target(db), ..spot }, Last::of(db));
         }
     }
 
@@ -308,6 +367,22 @@ impl Range {
             && !position.is_after(&self.applied)
             && self.noted.is_none_or(|noted| position.is_after(&noted))
     }
+}
+
+// === impl Last ===
+
+impl Last {
+    /// A change that cannot be judged, to a key of this database of the source.
+    fn of(db: u32) -> Self {
+        Self { db, again: None, is_sure: false, evidence: None }
+    }
+}
+
+/// What `MSET` makes of one of its keys: the last value that it names.
+fn text_of(args: &[Bytes], key: &Bytes) -> Effect {
+    let pairs = args.get(1..).unwrap_or_default().chunks_exact(2).rev();
+    let mut texts = pairs.filter(|pair| pair.first() == Some(key)).filter_map(|pair| pair.get(1));
+    texts.next().map_or(Effect::Change(None), |text| Effect::Text(text.clone()))
 }
 
 // === impl Again ===

@@ -10,6 +10,7 @@ pub(crate) mod begin;
 pub(crate) mod claim;
 mod judge;
 mod place;
+mod proof;
 mod pump;
 mod retreat;
 mod retry;

@@ -38,7 +38,8 @@ use crate::error::Error;
 use crate::lane::Scope;
 use crate::marks::Marks;
 use crate::progress::Progress;
-use crate::quarantine::set::{Held, Spot};
+use crate::quarantine::set::Held;
+use crate::quarantine::suspects::Suspected;
 
 /// Plans the events of one lane.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ pub(crate) struct Planner {
     /// Changes that were executed and not judged before a crash.
     pub(crate) doubt: Doubt,
     /// Keys that such a change may have left wrong.
-    pub(crate) suspects: Vec<Spot>,
+    pub(crate) suspects: Vec<Suspected>,
     /// What was left out and why.
     pub(crate) counts: Counts,
     /// Deadlines that were put off.

@@ -12,7 +12,7 @@ use super::retry::Ties;
 use crate::error::Error;
 use crate::quarantine::set::Spot;
 use crate::quarantine::shelf::{Ask, Word, pairs};
-use crate::quarantine::suspects::Suspects;
+use crate::quarantine::suspects::{Suspected, Suspects};
 
 /// Why something is not done.
 pub(super) type Refused = String;
@@ -75,7 +75,7 @@ impl Pump<'_> {
     fn lost_sight_of(&mut self, spot: Spot) {
         self.open.own([b"HDEL".as_slice(), &self.names.requests, &spot.field()]);
         self.open.urgent = true;
-        self.planner.suspects.push(spot);
+        self.planner.suspects.push(Suspected { spot, evidence: None });
     }
 
     async fn fulfil(

@@ -262,6 +262,7 @@ impl<'a> Pump<'a> {
             if let Some(flight) = self.waiting.take() {
                 self.execute(flight).await?;
             } else if self.is_open_due() {
+                self.clear_of_suspicion().await?;
                 let batch = self.seal();
                 self.execute(Flight::of(batch)).await?;
             }
@@ -293,7 +294,8 @@ impl<'a> Pump<'a> {
         let mut batch = std::mem::replace(&mut self.open, next);
         batch.changes = self.planner.held.take_changes();
         batch.deadlines = self.planner.deadlines.take_changes();
-        batch.suspects = std::mem::take(&mut self.planner.suspects);
+        let suspects = std::mem::take(&mut self.planner.suspects);
+        batch.suspects = suspects.into_iter().map(|suspected| suspected.spot).collect();
         batch.after = self.planner.now();
         batch.in_doubt = self.planner.doubt.shards();
         batch

@@ -18,6 +18,7 @@ impl Pump<'_> {
     /// Executes what a barrier has planned with nothing behind it. Nothing is under way.
     pub(super) async fn execute_alone(&mut self) -> Result<(), Error> {
         if self.open.urgent {
+            self.clear_of_suspicion().await?;
             let batch = self.seal();
             self.execute(Flight::of(batch)).await?;
         }

@@ -83,19 +83,28 @@ impl Pump<'_> {
         let found = std::mem::take(&mut batch.suspects);
         let position = batch.after.applied.first().copied().unwrap_or_default();
         let why = Bytes::from(format!("nobody has read what became of a change before {position}"));
+        let found_now = found.len();
+        found.iter().for_each(|spot| tracing::debug!(key = %spot, "suspect"));
         let news: Vec<_> =
             found.into_iter().filter_map(|spot| self.suspects.add(spot, &why)).collect();
         if !news.is_empty() {
-            tracing::warn!(
-                keys = self.suspects.shown(),
-                "keys are suspect after a crash: compare them with the source"
-            );
+            self.tell_suspects(found_now);
         }
         let all = batch.loses_own.then(|| self.suspects.fields());
         for (field, why) in all.into_iter().flatten().chain(news) {
             batch.own([b"HSET".as_slice(), key, &field, &why]);
         }
         self.status.suspects(&self.suspects);
+    }
+
+    fn tell_suspects(&self, found: usize) {
+        let (destination, stream) = (self.connection.endpoint(), &self.scope.stream);
+        tracing::warn!(
+            keys = found,
+            see = format!("keyferry quarantine list {destination} --stream {stream} --data-dir …"),
+            "suspects: these keys were changed when the last process or connection ended, before the replies were \
+             read, and nothing shows that each change was executed; most likely all were: compare them with the source"
+        );
     }
 
     /// Every key has been written anew.

@@ -17,6 +17,7 @@ use crate::batch::{Batch, Judge, Sent};
 use crate::error::Error;
 use crate::quarantine::Draft;
 use crate::quarantine::set::Spot;
+use crate::quarantine::suspects::Suspected;
 
 /// One command of an executed batch that did not do what it did at the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -329,12 +330,12 @@ impl Planner {
     /// Applies once more what was executed and not judged before a crash, where that is safe.
     pub(super) fn settle_doubt(&mut self, shard: Shard, batch: &mut Batch) -> Result<(), Error> {
         let settled = self.doubt.settle(shard);
-        for (db, key) in settled.suspects.into_iter().filter(|(db, key)| self.rules.takes(*db, key))
-        {
+        for (db, key, evidence) in settled.suspects {
             let spot = Spot { db: self.rules.mapping.target(db), key };
             // What was set aside has not been executed.
-            if !self.held.contains(spot.db, &spot.key) {
-                self.suspects.push(spot);
+            let is_held = self.held.contains(spot.db, &spot.key);
+            if self.rules.takes(db, &spot.key) && !is_held {
+                self.suspects.push(Suspected { spot, evidence });
             }
         }
         batch.urgent = true;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::set::Spot;
+use crate::doubt::evidence::Evidence;
 use crate::limits;
 
 /// What the list at the destination says.
@@ -16,6 +17,15 @@ use crate::limits;
 pub(crate) struct Suspects {
     keys: BTreeMap<Spot, Bytes>,
     more: u64,
+}
+
+/// A key that a batch is going to put on the list, unless the destination shows that nothing is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Suspected {
+    /// Which.
+    pub(crate) spot: Spot,
+    /// What it shows then; none: there is nothing that would.
+    pub(crate) evidence: Option<Evidence>,
 }
 
 /// The field that counts what is not listed. No key has it: those begin with a number.

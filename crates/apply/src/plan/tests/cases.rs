@@ -310,7 +310,7 @@ fn after_a_crash_whole_states_are_applied_again_and_the_rest_is_suspect() {
     let next = written(7, "SET f 1", Effect::Overwrite);
     let batch = plan(&mut planner, &[&events[..], &[next]].concat());
     assert_eq!(commands(&batch), ["SET a 1", "DEL e", "SET f 1"]);
-    let mut suspects: Vec<_> = planner.suspects.iter().map(|spot| spot.key.clone()).collect();
+    let mut suspects: Vec<_> = planner.suspects.iter().map(|it| it.spot.key.clone()).collect();
     suspects.sort();
     assert_eq!(suspects, ["b", "c", "d"]);
 }

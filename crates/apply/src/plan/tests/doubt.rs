@@ -265,7 +265,7 @@ impl World {
             }
         }
         let name = |key: &Bytes| String::from_utf8_lossy(key).into_owned();
-        planner.suspects.iter().map(|spot| (spot.db, name(&spot.key))).collect()
+        planner.suspects.iter().map(|it| (it.spot.db, name(&it.spot.key))).collect()
     }
 
     /// The keys at which the destination is not what the source is.

@@ -144,7 +144,7 @@ fn whole_values_from_before_a_script_in_doubt_are_not_written_again() {
     }
     let settled = doubt.settle(Shard(0));
     assert_eq!(settled.again.len(), 1);
-    assert_eq!(settled.suspects, [(0, Bytes::from("k"))]);
+    assert_eq!(settled.suspects, [(0, Bytes::from("k"), None)]);
 }
 
 #[test]
