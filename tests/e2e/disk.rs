@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
-use testkit::{Kind, Process, Server, eventually};
+use testkit::{Deadline, Kind, Process, Server, eventually};
 
 use crate::bridge::{PATIENCE, stop};
 
@@ -51,20 +52,56 @@ const ELEMENTS: i64 = 150_000;
 
 #[test]
 fn waits_for_room_and_loses_nothing() -> Result<()> {
-    let disk = SmallDisk::mount("6m")?;
-    let (source, destination) =
-        (Server::start(Kind::Redis7_0, &[])?, Server::start(Kind::Redis7_0, &[])?);
+    let (disk, source, destination) = full_soon()?;
+    let mut bridge = run(&disk, &source, &destination)?;
+    fill(&mut bridge, &source)?;
     let dir = disk.data_dir().display().to_string();
-    let args = [
-        "run",
-        &source.uri(),
-        &destination.uri(),
-        "--data-dir",
-        &dir,
-        "--journal-compression",
-        "none",
-    ];
-    let mut bridge = Process::start(&args)?;
+    eventually(PATIENCE, "the status says so too, though there is no room for it", || {
+        let mut asked = Process::start(&["status", "--data-dir", &dir, "--max-age", "5s"])?;
+        let code = asked.wait(PATIENCE)?.code();
+        let said = asked.stdout();
+        Ok((code == Some(0) && said.to_lowercase().contains("no space")).then_some(()))
+    })?;
+    disk.grow("200m")?;
+    everything_arrives(&mut bridge, &destination)?;
+    stop(&mut bridge).context("stop after the disk has room again")
+}
+
+/// Far below the time that is given where the journal is only slow.
+const STOP_LIMIT: Duration = Duration::from_secs(6);
+
+#[test]
+fn a_stop_does_not_wait_for_room_and_says_so() -> Result<()> {
+    let (disk, source, destination) = full_soon()?;
+    let mut bridge = run(&disk, &source, &destination)?;
+    fill(&mut bridge, &source)?;
+    let deadline = Deadline::after(STOP_LIMIT);
+    let status = bridge.stop(PATIENCE)?;
+    ensure!(!deadline.has_passed(), "it took {:?} to stop", deadline.elapsed());
+    let said = bridge.stderr();
+    ensure!(status.success() && said.contains("there is no room for what had come"), "{said}");
+    ensure!(!said.contains("everything read is durable"), "it is not: {said}");
+    disk.grow("200m")?;
+    let mut bridge = run(&disk, &source, &destination)?;
+    everything_arrives(&mut bridge, &destination)?;
+    stop(&mut bridge)
+}
+
+fn full_soon() -> Result<(SmallDisk, Server, Server)> {
+    let disk = SmallDisk::mount("6m")?;
+    let backlog = ["repl-backlog-size 128mb"];
+    Ok((disk, Server::start(Kind::Redis7_0, &backlog)?, Server::start(Kind::Redis7_0, &[])?))
+}
+
+fn run(disk: &SmallDisk, source: &Server, destination: &Server) -> Result<Process> {
+    let dir = disk.data_dir().display().to_string();
+    let (source, destination) = (source.uri(), destination.uri());
+    let args = ["run", &source, &destination, "--data-dir", &dir, "--journal-compression", "none"];
+    Process::start(&args)
+}
+
+/// Writes more than there is room for, and waits until that is said.
+fn fill(bridge: &mut Process, source: &Server) -> Result<()> {
     let mut client = source.client()?;
     let commands: Vec<Vec<String>> = (0..ELEMENTS)
         .map(|number| {
@@ -74,21 +111,16 @@ fn waits_for_room_and_loses_nothing() -> Result<()> {
     client.batch(&commands)?;
     bridge.until(PATIENCE, "it says that the disk is full", |_, said| {
         said.to_lowercase().contains("no space").then_some(())
-    })?;
-    eventually(PATIENCE, "the status says so too, though there is no room for it", || {
-        let mut asked = Process::start(&["status", "--data-dir", &dir, "--max-age", "5s"])?;
-        let code = asked.wait(PATIENCE)?.code();
-        let said = asked.stdout();
-        Ok((code == Some(0) && said.to_lowercase().contains("no space")).then_some(()))
-    })?;
-    disk.grow("200m")?;
-    let mut other = destination.client()?;
+    })
+}
+
+fn everything_arrives(bridge: &mut Process, destination: &Server) -> Result<()> {
+    let mut client = destination.client()?;
     eventually(PATIENCE, "everything has arrived", || {
         ensure!(bridge.is_running()?, "the bridge ended:\n{}", bridge.stderr());
-        let lengths = (0..10).map(|list| other.cmd(&["LLEN", &format!("list:{list}")])?.int());
+        let lengths = (0..10).map(|list| client.cmd(&["LLEN", &format!("list:{list}")])?.int());
         let total: i64 = lengths.collect::<Result<Vec<_>>>()?.iter().sum();
         ensure!(total <= ELEMENTS, "{total} elements: some arrived twice");
         Ok((total == ELEMENTS).then_some(()))
-    })?;
-    stop(&mut bridge).context("stop after the disk has room again")
+    })
 }

@@ -23,6 +23,7 @@ mod outlet;
 mod piece;
 mod progress;
 mod resume;
+mod room;
 mod service;
 mod session;
 mod snapshot;

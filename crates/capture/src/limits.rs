@@ -36,6 +36,10 @@ pub(crate) const UNREACHED_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the end may take when the journal takes nothing any more.
 pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(10);
 
+/// How long the end waits for room on a full disk, or for a journal that says that it takes nothing:
+/// enough for it to try again once.
+pub(crate) const STALL_GRACE: Duration = Duration::from_secs(1);
+
 /// Sources ping every 10 s by default, and give up on us after 60 s themselves.
 pub(crate) const LINK_SILENCE: Duration = Duration::from_secs(60);
 

@@ -55,6 +55,8 @@ pub(crate) struct Progress {
     phases: Arc<Mutex<(LinkPhase, Recording)>>,
     /// Pieces that the session has finished.
     pieces: AtomicU64,
+    /// How many wait for room on the disk.
+    waiting_for_room: AtomicU64,
 }
 
 // === impl Progress ===
@@ -80,6 +82,7 @@ impl Progress {
             skipped: node.gauge("skipped_events"),
             phases: Arc::default(),
             pieces: AtomicU64::new(0),
+            waiting_for_room: AtomicU64::new(0),
             node: node.clone(),
         };
         progress.show_phase();
@@ -178,6 +181,19 @@ impl Progress {
     /// How many pieces were finished.
     pub(crate) fn pieces(&self) -> u64 {
         self.pieces.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn begin_wait_for_room(&self) {
+        self.waiting_for_room.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end_wait_for_room(&self) {
+        self.waiting_for_room.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether something waits for room on the disk.
+    pub(crate) fn waits_for_room(&self) -> bool {
+        self.waiting_for_room.load(Ordering::Relaxed) > 0
     }
 
     /// The offset up to which the journal holds everything for good, and the records appended.

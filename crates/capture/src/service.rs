@@ -2,12 +2,12 @@
 //!
 //! Guarantees: becomes the journal's writer before it reads where to go on, so that nobody writes
 //! in between; after a stop, or after the link has failed for good, what has come is finished,
-//! unless the journal takes nothing for [`DRAIN_GRACE`].
+//! unless the journal takes nothing for [`DRAIN_GRACE`], or says that it cannot.
 
 use std::sync::Arc;
 
 use event::{Shard, limits, names};
-use journal::Journal;
+use journal::{Health, Journal};
 use redis_io::{Connector, connector};
 use runtime::tasks::{Failure, Outcome};
 use runtime::{Backoff, Clock, OnFailure, Random, StatusNode, Tasks, backoff};
@@ -20,7 +20,7 @@ use crate::describe::CommandDescriber;
 use crate::error::{BuildError, Error, IntakeError};
 use crate::heartbeat::{Heartbeater, SourceClock};
 use crate::intake::{Intake, Place};
-use crate::limits::{DRAIN_GRACE, TRANSACTION_BYTES};
+use crate::limits::{DRAIN_GRACE, STALL_GRACE, TRANSACTION_BYTES};
 use crate::orders::{TransferOrder, TransferOrders, transfer_orders};
 use crate::outlet::{Holdings, Outlet};
 use crate::piece::{Durable, History};
@@ -36,6 +36,11 @@ const ONLY_SHARD_NAME: &str = "0";
 
 /// The task that keeps the link.
 const INTAKE: &str = "intake";
+
+/// Why what had come was not recorded before the end.
+const NOT_IN_TIME: &str = "the journal did not take in time what had come";
+const NO_ROOM: &str =
+    "there is no room for what had come (a full disk, or a journal that takes nothing)";
 
 /// What capture works with.
 #[derive(Clone)]
@@ -68,6 +73,8 @@ pub struct Summary {
     pub durable_offset: u64,
     /// Records appended by this run.
     pub records: u64,
+    /// Whether everything that had come is in the journal; else it is read from the source again.
+    pub complete: bool,
 }
 
 // === impl Capture ===
@@ -123,27 +130,29 @@ impl Capture {
         let progress = Arc::clone(&self.progress);
         let tasks = Tasks::under(Arc::clone(&clock), &stop);
         let (session, link_ended) = self.start(&tasks);
+        let health = session.journal_health();
         let given_up = async {
             tokio::select! {
-                () = stalled_after(&link_ended, clock.as_ref(), &progress) => {}
-                () = overdue(&stop, clock.as_ref()) => {}
+                () = stalled_after(&link_ended, clock.as_ref(), &progress) => NOT_IN_TIME,
+                () = overdue(&stop, clock.as_ref()) => NOT_IN_TIME,
+                () = stuck(&stop, clock.as_ref(), &progress, &health) => NO_ROOM,
             }
         };
         let result = tokio::select! {
             biased;
-            result = session.run(tasks.stop_token()) => Some(result),
-            () = given_up => None,
+            result = session.run(tasks.stop_token()) => Ok(result),
+            why = given_up => Err(why),
         };
         tasks.stop_token().cancel();
         let outcome = tasks.join(DRAIN_GRACE).await;
         match (result, failure_of(outcome)) {
-            (Some(Err(error)), _) => Err(Error::Session(error)),
+            (Ok(Err(error)), _) => Err(Error::Session(error)),
             (_, Some(failure)) => Err(failure),
-            (Some(Ok(summary)), None) => Ok(summary),
-            (None, None) => {
-                tracing::warn!("the journal did not take in time what had come: it is read again");
+            (Ok(Ok(summary)), None) => Ok(summary),
+            (Err(why), None) => {
+                tracing::warn!("{why}: it is read from the source again");
                 let (durable_offset, records) = progress.totals();
-                Ok(Summary { durable_offset, records })
+                Ok(Summary { durable_offset, records, complete: false })
             }
         }
     }
@@ -232,6 +241,25 @@ fn place_of(tail: &Tail) -> Option<Place> {
 async fn overdue(stop: &CancellationToken, clock: &dyn Clock) {
     stop.cancelled().await;
     clock.sleep(DRAIN_GRACE).await;
+}
+
+/// Completes when a stop was asked for and nothing can be finished: the disk is full and stays so, or
+/// the journal takes nothing.
+async fn stuck(
+    stop: &CancellationToken,
+    clock: &dyn Clock,
+    progress: &Progress,
+    health: &watch::Receiver<Health>,
+) {
+    stop.cancelled().await;
+    let is_stuck = || progress.waits_for_room() || *health.borrow() != Health::Accepting;
+    loop {
+        let was_stuck = is_stuck();
+        clock.sleep(STALL_GRACE).await;
+        if was_stuck && is_stuck() {
+            return;
+        }
+    }
 }
 
 /// Completes when the link has ended and what it left is not being recorded any more.

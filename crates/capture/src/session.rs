@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use event::control::{Control, EpochBegin, EpochCause};
 use event::{Body, Event, Position, Shard, Stamp};
+use journal::Health;
 use runtime::Clock;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -111,6 +112,11 @@ impl Session {
         session
     }
 
+    /// Whether the journal takes records.
+    pub(crate) fn journal_health(&self) -> watch::Receiver<Health> {
+        self.parts.outlet.health()
+    }
+
     /// Runs until the link's side of the spool has ended; on `stop` leaves a snapshot unfinished.
     ///
     /// # Errors
@@ -156,6 +162,7 @@ impl Session {
         Ok(Summary {
             durable_offset: self.parts.outlet.durable_offset(),
             records: self.parts.outlet.counts().records,
+            complete: true,
         })
     }
 

@@ -3,14 +3,14 @@
 use std::convert::Infallible;
 
 use redis_io::replication::{Event, Link, SnapshotSize, Transfer};
-use runtime::chain;
 
 use super::acks::Acks;
 use super::{Intake, Place};
 use crate::error::IntakeError;
-use crate::limits::{DISK_FULL_INTERVAL, LINK_SILENCE};
+use crate::limits::LINK_SILENCE;
 use crate::piece::{FullResync, Lineage, Peer, Piece};
 use crate::progress::LinkPhase;
+use crate::room::Room;
 
 /// What comes over one link.
 pub(super) struct Incoming {
@@ -128,25 +128,15 @@ impl Intake {
         incoming: &Incoming,
         acks: &mut Acks,
     ) -> Result<(), IntakeError> {
-        let mut waited = false;
+        let mut room = Room::new("what the source sends", self.clock.as_ref(), &self.progress);
         loop {
-            let error = match self.spool.push(piece.clone()).await {
-                Err(error) if error.is_disk_full() => IntakeError::from(error),
+            match self.spool.push(piece.clone()).await {
+                Err(error) if error.is_disk_full() => room.wait(&IntakeError::from(error)).await,
                 done => {
-                    if waited {
-                        tracing::info!("there is room again for what the source sends");
-                        self.progress.set_trouble("");
-                    }
+                    room.found();
                     return Ok(done?);
                 }
-            };
-            if !waited {
-                waited = true;
-                let error = chain(&error);
-                tracing::warn!(%error, "no room for what the source sends: it waits until there is");
-                self.progress.set_trouble(&error);
             }
-            self.clock.sleep(DISK_FULL_INTERVAL).await;
             acks.send(self.history, incoming.place.offset).await?;
         }
     }

@@ -11,12 +11,11 @@ use event::control::{Barrier, Control};
 use event::group::Cutter;
 use event::{Body, Event, Group, GroupedChange, Position, Stamp};
 use journal::Partition;
-use runtime::chain;
 use wire::slot::Slot;
 
 use super::{Session, control_event};
 use crate::error::{OutletError, SessionError};
-use crate::limits::DISK_FULL_INTERVAL;
+use crate::room::Room;
 use crate::spool::{Aside, SpoolError};
 
 /// Changes put aside, in their order.
@@ -70,20 +69,15 @@ impl Session {
             Some(aside) => aside,
             None => AsideChanges { file: self.parts.spool.aside()? },
         };
-        let mut waited = false;
+        let (clock, progress) = (self.parts.clock.as_ref(), &self.parts.progress);
+        let mut room = Room::new("a large transaction", clock, progress);
         while let Err(error) = aside.file.put(&piece).await {
             if !error.is_disk_full() {
                 return Err(error.into());
             }
-            waited = true;
-            tracing::warn!(error = %chain(&error), "a large transaction waits for room on the disk");
-            self.parts.progress.set_trouble(&chain(&error));
-            self.parts.clock.sleep(DISK_FULL_INTERVAL).await;
+            room.wait(&error).await;
         }
-        if waited {
-            tracing::info!("there is room again for a large transaction");
-            self.parts.progress.set_trouble("");
-        }
+        room.found();
         self.stream_reader()?.aside = Some(aside);
         Ok(())
     }

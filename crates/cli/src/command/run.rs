@@ -109,6 +109,9 @@ const PRIVATE: u32 = 0o700;
 /// What shells give a process that a SIGINT ended.
 const SECOND_SIGNAL_CODE: i32 = 130;
 
+/// A signal may come twice for one wish: from the terminal and from a shell or a supervisor that hands it on.
+const SECOND_SIGNAL_GRACE: Duration = Duration::from_secs(1);
+
 const SECOND_SIGNAL: &str = "ended at once by a second signal, with what was under way unfinished. \
     Nothing is lost: start again to go on";
 
@@ -241,17 +244,17 @@ impl Shared {
             advice: "this is a defect of keyferry: please report it".to_owned(),
         })?;
         let (stop, status, asked) = (self.stop.clone(), self.status.clone(), self.asked.clone());
-        let screen = screen.clone();
+        let (screen, clock) = (screen.clone(), Arc::clone(&self.clock));
         tasks.spawn("signals", OnFailure::Report, async move {
             let first = signals.next().await;
             tracing::info!(
                 signal = first,
-                "finishing what is under way; a second signal ends at once"
+                "finishing what is under way; another signal, a second from now or later, ends at once"
             );
             asked.by(first);
             status.set("state", "stopping");
             stop.cancel();
-            signals.next().await;
+            signals.next_after(SECOND_SIGNAL_GRACE, clock.as_ref()).await;
             // Whatever is under way is as safe as after a crash.
             screen.clear();
             output::note(SECOND_SIGNAL);

@@ -19,6 +19,8 @@ pub(super) struct Asked(Arc<OnceLock<&'static str>>);
 pub(super) struct Ending {
     /// The source's history up to which the journal has everything, and records written.
     captured: Option<(u64, u64)>,
+    /// Something had come that the journal has not.
+    cut_short: bool,
     /// Where each lane stopped.
     applied: Vec<apply::Stopped>,
     /// Records of changes that the destination has not had.
@@ -45,6 +47,7 @@ impl Ending {
     pub(super) fn of(captured: &capture::Summary, applied: apply::Summary) -> Self {
         Self {
             captured: Some((captured.durable_offset, captured.records)),
+            cut_short: !captured.complete,
             applied: applied.lanes,
             behind: None,
         }
@@ -73,7 +76,11 @@ impl Ending {
             records,
             applied_to = self.places(),
             records_behind = self.behind,
-            "stopped: everything read is durable; start again to go on from here"
+            "stopped: {}; start again to go on from here",
+            match self.cut_short {
+                false => "everything read is durable",
+                true => "what was read beyond that is not in the journal",
+            }
         );
     }
 
