@@ -93,18 +93,20 @@ impl Ending {
     }
 }
 
-/// How many records of changes the journal has that a lane has not applied. Where very many records follow they are not
-/// looked at one by one, and notes of place count with them.
+/// How many durable records of changes the journal has that a lane has not applied: others may never come to be read, as
+/// where the disk is full. Where very many records follow they are not looked at one by one, and notes of place count
+/// with them.
 async fn changes_behind(journal: &dyn Journal, lane: &apply::Stopped) -> Result<u64, ReadError> {
     let ranges = journal.describe().await?.partitions;
     let ends = (lane.partitions.0..).zip(ranges.iter().skip(usize::from(lane.partitions.0)));
     let pairs: Vec<_> =
         ends.zip(&lane.next).map(|((at, range), next)| (at, range, *next)).collect();
-    let records: u64 = pairs.iter().map(|(_, range, next)| range.end.0.saturating_sub(*next)).sum();
+    let records: u64 =
+        pairs.iter().map(|(_, range, next)| range.durable.0.saturating_sub(*next)).sum();
     if records > COUNTED_RECORDS || records == 0 {
         return Ok(records);
     }
-    let from = pairs.iter().filter(|(_, range, next)| *next < range.end.0);
+    let from = pairs.iter().filter(|(_, range, next)| *next < range.durable.0);
     let from = from.map(|(at, _, next)| (Partition(*at), Offset(*next))).collect();
     let mut reader = journal.reader(from).await?;
     let (mut seen, mut behind) = (0, 0);
