@@ -16,6 +16,7 @@ use wire::resp::encode::{
 
 use crate::config::BatchLimits;
 use crate::deadlines::Before;
+use crate::limits::LARGE_COMMAND_BYTES;
 use crate::progress::Progress;
 use crate::quarantine::set::{Change, Spot};
 
@@ -29,6 +30,8 @@ pub(crate) struct Batch {
     lender: Bytes,
     /// Bytes of the body in all, also after they were sent.
     bytes: usize,
+    /// The longest argument of a large command since the last mark.
+    largest: usize,
     /// What is selected after the commands so far.
     db: u32,
     checkpoint_db: u32,
@@ -90,9 +93,21 @@ pub(crate) enum Judge {
     Renews,
     /// The same of fields of a hash: -2 says that one is not here. A source may name some that are not there either.
     RenewsFields,
+    /// A question of ours ahead of that: whether the key is there at all.
+    IsThere,
     /// A deadline of ours in place of a later one of ours, or the removal of a part of a value: whatever is said, the
     /// key is as it was, or gone.
     Settles,
+}
+
+/// Where a batch stood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    segments: usize,
+    out: usize,
+    sent: usize,
+    bytes: usize,
+    db: u32,
 }
 
 /// First size of the buffer of a batch.
@@ -112,6 +127,7 @@ impl Batch {
             out: BytesMut::with_capacity(CAPACITY_BYTES),
             lender: Bytes::new(),
             bytes: 0,
+            largest: 0,
             db: checkpoint_db,
             checkpoint_db,
             sent: Vec::new(),
@@ -185,12 +201,17 @@ impl Batch {
         I::Item: AsRef<[u8]>,
     {
         self.select(db);
-        let before = self.out.len();
+        let (args, before) = (args.into_iter(), self.bytes);
         if self.lender.is_empty() {
-            write_command(&mut self.out, args);
+            let before = self.out.len();
+            write_command(&mut self.out, args.clone());
             self.bytes += self.out.len() - before;
         } else {
-            self.write_shared(args.into_iter());
+            self.write_shared(args.clone());
+        }
+        if self.bytes - before > LARGE_COMMAND_BYTES {
+            let largest = args.map(|argument| argument.as_ref().len()).max();
+            self.largest = self.largest.max(largest.unwrap_or_default());
         }
         self.sent.push(sent);
     }
@@ -217,6 +238,35 @@ impl Batch {
             self.out.extend_from_slice(b"\r\n");
         }
         self.bytes += self.unsent_bytes() - before;
+    }
+
+    /// Notes where it stands, before a change that may not fit.
+    pub(crate) fn mark(&mut self) -> Mark {
+        self.largest = 0;
+        let (segments, out, sent) = (self.segments.len(), self.out.len(), self.sent.len());
+        Mark { segments, out, sent, bytes: self.bytes, db: self.db }
+    }
+
+    /// The longest argument since the last mark, if it is one of a large command.
+    pub(crate) fn largest_argument(&self) -> usize {
+        self.largest
+    }
+
+    /// Bytes of the commands since a mark.
+    pub(crate) fn bytes_since(&self, mark: &Mark) -> usize {
+        self.bytes.saturating_sub(mark.bytes)
+    }
+
+    /// Takes out the commands since a mark. Nothing of it may have been sent meanwhile.
+    pub(crate) fn back_to(&mut self, mark: &Mark) {
+        if let Some(rest) = self.segments.get(mark.segments) {
+            // What had been written went along with the first large argument.
+            self.out = BytesMut::from(&rest[..]);
+            self.segments.truncate(mark.segments);
+        }
+        self.out.truncate(mark.out);
+        self.sent.truncate(mark.sent);
+        (self.bytes, self.db) = (mark.bytes, mark.db);
     }
 
     fn unsent_bytes(&self) -> usize {
@@ -395,6 +445,31 @@ mod tests {
         assert_eq!(shared.segments.len(), 4, "the one that is not of the record is copied");
         shared.mark_sent();
         assert!(text(&shared).is_empty());
+    }
+
+    #[test]
+    fn a_change_that_does_not_fit_is_taken_out_again() {
+        let value = "x".repeat(LARGE_COMMAND_BYTES);
+        let record = Bytes::from(value.clone());
+        for lends in [false, true] {
+            let mut batch = Batch::new(0);
+            batch.command(1, DATA, ["SET", "a", "1"]);
+            let (before, bytes) = (text(&batch), batch.bytes());
+            if lends {
+                batch.lend(&record);
+            }
+            let mark = batch.mark();
+            batch.command(2, DATA, [b"SET".as_slice(), b"b", &record]);
+            batch.command(2, DATA, [b"MSET".as_slice(), b"c", &record, b"d", &record]);
+            assert_eq!(batch.largest_argument(), LARGE_COMMAND_BYTES);
+            assert_eq!(batch.bytes_since(&mark), batch.bytes() - bytes);
+            batch.back_to(&mark);
+            assert!(text(&batch) == before && batch.bytes() == bytes);
+            assert_eq!(batch.sent().len(), 2, "SELECT and SET");
+            batch.mark();
+            batch.command(1, DATA, ["SET", "e", "1"]);
+            assert_eq!((batch.largest_argument(), batch.sent().len()), (0, 3));
+        }
     }
 
     #[test]

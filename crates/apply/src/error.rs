@@ -1,5 +1,6 @@
 //! What can go wrong with a destination, each error classified once, with a sentence for its operator.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -155,7 +156,19 @@ pub enum Error {
         /// Where in the source's history.
         position: Position,
         /// What the destination lacks.
-        why: &'static str,
+        why: Cow<'static, str>,
+    },
+    /// A key cannot be named in the quarantine of the destination.
+    #[error(
+        "the key of {bytes} bytes at {position} cannot be set aside: the destination takes {limit} in one argument"
+    )]
+    KeyTooLong {
+        /// Where in the source's history.
+        position: Position,
+        /// Its length.
+        bytes: usize,
+        /// What the destination takes.
+        limit: usize,
     },
     /// A flush or an exchange of databases would touch what it should not, or a script cannot do what it did.
     #[error("{command} at {position} cannot be done exactly at the destination: {why}")]
@@ -299,6 +312,7 @@ impl Classified for Error {
             | Self::NoSnapshot { .. }
             | Self::Unsupported { .. }
             | Self::TooLarge { .. }
+            | Self::KeyTooLong { .. }
             | Self::CannotHold { .. }
             | Self::Inexact { .. }
             | Self::NotAllowed { .. }
@@ -371,6 +385,7 @@ impl Error {
             }
             Self::Unsupported { .. }
             | Self::TooLarge { .. }
+            | Self::KeyTooLong { .. }
             | Self::CannotHold { .. }
             | Self::NotAllowed { .. }
             | Self::Inexact { .. } => self.advice_about_a_change(),
@@ -405,6 +420,10 @@ impl Error {
         match self {
             Self::Unsupported { .. } => "Use a journal on one machine for this source.",
             Self::TooLarge { .. } => "Split it at the source; then copy everything anew.",
+            Self::KeyTooLong { .. } => {
+                "Raise proto-max-bulk-len at the destination (CONFIG SET), or leave the key out by a filter; then \
+                 start again: it goes on with this change."
+            }
             Self::CannotHold { .. } => {
                 "Have it set aside (--unsupported quarantine), leave the key out by a filter, or use a newer \
                  destination; then start again: it goes on with this change."

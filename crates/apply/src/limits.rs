@@ -23,6 +23,21 @@ pub const EVENT_BYTES: usize = (3 << 30) + (32 << 20);
 /// with its frame.
 pub const VALUE_BYTES: usize = 544 << 20;
 
+/// The longest argument that a server takes that does not tell: the default of every version.
+pub const MAX_BULK_BYTES: u64 = 512 << 20;
+
+/// What a server that does not tell lets one client have sent and not executed: the default of every version.
+pub const QUERY_BUFFER_BYTES: u64 = 1 << 30;
+
+/// What may stand in that beside a large argument.
+pub const FRAME_BYTES: u64 = 64 << 10;
+
+/// What is left free in it for our own keys beside the data of a batch.
+pub const OWN_BYTES: usize = 1 << 20;
+
+/// Arguments are looked at one by one in commands above this size only: no server can be set to take less in one.
+pub const LARGE_COMMAND_BYTES: usize = 1 << 20;
+
 /// Records asked from the journal at once.
 pub const READ_RECORDS: usize = 1_024;
 

@@ -16,6 +16,7 @@ mod part;
 mod rebuild;
 mod rules;
 mod script;
+mod sizes;
 #[cfg(test)]
 mod tests;
 
@@ -199,7 +200,7 @@ impl Planner {
         progress: Progress,
         marks: Option<Marks>,
     ) -> Self {
-        let group_bytes = rules.group_bytes;
+        let group_bytes = rules.sizes.group;
         let mut planner = Self {
             rules,
             next: progress.needed.clone(),
@@ -231,7 +232,7 @@ impl Planner {
     pub(crate) fn rewind(&mut self, progress: Progress) {
         self.next.clone_from(&progress.needed);
         self.progress = progress;
-        self.assembly = Assembly::new(self.rules.group_bytes);
+        self.assembly = Assembly::new(self.rules.sizes.group);
         self.parked = None;
         self.require_marks();
     }

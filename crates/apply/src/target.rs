@@ -53,6 +53,8 @@ pub(crate) const FIELD_EXPIRY: Since =
 /// `MSETEX`.
 pub(crate) const MSETEX: Since =
     Since { redis: Version::new(8, 4, 0), valkey: Version::new(9, 1, 0) };
+/// Counts the commands that wait in a MULTI toward `client-query-buffer-limit`.
+pub(crate) const COUNTS_WAITING: Since = redis(7, 2);
 /// Vector sets.
 pub(crate) const VECTORS: Since = Since { redis: Version::new(8, 0, 0), valkey: NEVER };
 /// `XDELEX`, `XACKDEL`, `XTRIM … KEEPREF`.

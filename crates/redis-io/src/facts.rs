@@ -37,6 +37,8 @@ pub struct ServerFacts {
     pub cluster_enabled: Option<bool>,
     /// How many databases it has.
     pub databases: Option<u32>,
+    /// How much it takes from a client at once.
+    pub sizes: SizeFacts,
     /// Of a replica: whether it refuses writes.
     pub replica_read_only: Option<bool>,
     /// Databases that hold keys.
@@ -111,6 +113,15 @@ pub struct ReplicationFacts {
     pub backlog_used_bytes: Option<u64>,
 }
 
+/// How much a server takes from a client at once; more ends the connection. Both may be changed while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SizeFacts {
+    /// The longest argument, in bytes (`proto-max-bulk-len`, 4.0 and later).
+    pub max_bulk_bytes: Option<u64>,
+    /// What may have been sent and not been executed, in bytes (`client-query-buffer-limit`, 4.0 and later).
+    pub query_buffer_bytes: Option<u64>,
+}
+
 /// One database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DbFacts {
@@ -159,6 +170,18 @@ impl ServerFacts {
     #[must_use]
     pub fn is_valkey(&self) -> bool {
         self.flavour == Some(Flavour::Valkey)
+    }
+}
+
+// === impl SizeFacts ===
+
+impl SizeFacts {
+    /// Asks the server. What it does not tell is `None`.
+    ///
+    /// # Errors
+    /// When the connection is lost; a refused question is no error.
+    pub async fn ask(connection: &mut Connection) -> Result<Self, Error> {
+        gather::sizes(connection).await
     }
 }
 

@@ -84,6 +84,9 @@ fn failure(item: &Reply, sent: Sent) -> Option<Failure> {
         (_, Judge::Settles) => return None,
         (Reply::Error(text), Judge::Repeats) if text.starts_with(b"BUSYGROUP") => return None,
         (Reply::Error(text), Judge::Runs) if is_returned(text) => return None,
+        (Reply::Error(text), Judge::IsThere) if text.eq_ignore_ascii_case(b"ERR no such key") => {
+            Some(Failure::RENEWED_TOO_LATE.to_owned())
+        }
         (Reply::Error(text), Judge::Takes) if text.eq_ignore_ascii_case(b"ERR no such key") => None,
         (Reply::Error(text), _) => Some(String::from_utf8_lossy(text).into_owned()),
         (Reply::Integer(0) | Reply::Null, Judge::Takes | Judge::Pops) => None,
@@ -239,6 +242,8 @@ mod tests {
             (Judge::RenewsFields, fields(&[0]), 0),
             (Judge::RenewsFields, fields(&[-1]), 0),
             (Judge::RenewsFields, error("WRONGTYPE x"), 1),
+            (Judge::IsThere, ok(), 0),
+            (Judge::IsThere, error("ERR no such key"), 1),
             (Judge::Settles, Reply::Integer(0), 0),
             (Judge::Settles, error("WRONGTYPE x"), 0),
         ] {

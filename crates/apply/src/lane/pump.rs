@@ -233,14 +233,14 @@ impl<'a> Pump<'a> {
             && self.barrier.is_none()
             && !self.has_question()
             && !self.stopping
-            && !self.open.is_full(self.tools.config.batch)
+            && !self.open.is_full(self.planner.rules.sizes.batch)
     }
 
     fn plan_input(&mut self) -> Result<(), Error> {
         let now_ms = self.tools.clock.now_ms();
         while self.barrier.is_none()
             && !self.has_question()
-            && !self.open.is_full(self.tools.config.batch)
+            && !self.open.is_full(self.planner.rules.sizes.batch)
         {
             let Some(entry) = self.input.pop_front() else {
                 self.settle_deadlines(now_ms);
@@ -269,7 +269,7 @@ impl<'a> Pump<'a> {
         }
         if self.waiting.is_none()
             && self.running.is_some()
-            && self.open.is_full(self.tools.config.batch)
+            && self.open.is_full(self.planner.rules.sizes.batch)
         {
             let mut batch = self.seal();
             let sent = self.send(&mut batch).await;
@@ -280,7 +280,9 @@ impl<'a> Pump<'a> {
     }
 
     fn is_open_due(&self) -> bool {
-        self.open.has_work() || self.open.urgent || self.open.is_full(self.tools.config.batch)
+        self.open.has_work()
+            || self.open.urgent
+            || self.open.is_full(self.planner.rules.sizes.batch)
     }
 
     /// Whether nothing is under way or about to be.

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use event::quarantine::Letter;
 use event::{Body, Position};
+use redis_io::facts::SizeFacts;
 use runtime::{ByteSize, chain};
 
 use super::asked::Refused;
@@ -54,6 +55,7 @@ impl Pump<'_> {
         if let Err(why) = self.can_make_good(&spots, &due) {
             return Ok(Err(why));
         }
+        self.look_at_sizes().await?;
         self.planner.rules.hold_expiry_anew(self.tools.clock.now_ms());
         if let Err(why) = self.rehearse(&spots, &due)? {
             return Ok(Err(why));
@@ -68,6 +70,13 @@ impl Pump<'_> {
         self.tried.extend(spots.iter().cloned());
         done.extend(spots);
         Ok(Ok(()))
+    }
+
+    /// What was too large may fit by now.
+    async fn look_at_sizes(&mut self) -> Result<(), Error> {
+        let facts = SizeFacts::ask(&mut self.connection).await?;
+        self.planner.rules.take_sizes(facts, &self.tools.config);
+        Ok(())
     }
 
     /// Whether the keys would have the source's values after these letters, if nothing else is wrong with them.
@@ -125,7 +134,8 @@ impl Pump<'_> {
     /// The letters that are due for any of these keys, each once and in order.
     async fn due(&mut self, spots: &HashSet<Spot>) -> Result<Vec<Letter>, Refused> {
         let mut seen: HashSet<(Position, u32)> = HashSet::new();
-        let (mut due, mut bytes) = (Vec::new(), 0);
+        let (mut due, mut bytes, mut largest) = (Vec::new(), 0_usize, 0);
+        let limit = limits::GROUP_BYTES.min(self.planner.rules.sizes.group);
         let mut reading = self.read_letters().await?;
         while let Some((letter, of)) = self.next_letter(&mut reading).await? {
             let is_due = of.iter().any(|spot| spots.contains(spot));
@@ -133,10 +143,12 @@ impl Pump<'_> {
                 continue;
             }
             bytes += letter.event.len();
-            if bytes > limits::GROUP_BYTES {
+            largest = letter.event.len().max(largest);
+            // One may be as large as a change may be that comes by itself.
+            if bytes - largest > limit {
                 return Err(format!(
                     "more changes are kept for it and what it needs than the {} that can be tried at once",
-                    ByteSize(limits::GROUP_BYTES as u64)
+                    ByteSize(limit as u64)
                 ));
             }
             readable(&letter)?;

@@ -1,7 +1,9 @@
 //! Commands and groups of them: filters, quarantine, and what is written. Pure.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
-use event::{Change, Command, Effect, Group, KeyArgs};
+use event::{Change, Command, Effect, Group, KeyArgs, Position};
 use wire::command::{self, Split};
 use wire::resp::encode::Decimal;
 
@@ -67,10 +69,12 @@ impl Planner {
             }
         }
         let sent = Self::sent(place);
-        match lower::write(&self.rules, batch, db, sent, &command.args) {
+        let mark = batch.mark();
+        let written = lower::write(&self.rules, batch, db, sent, &command.args);
+        match self.fitting(batch, &mark, written) {
             Ok(()) => self.follow_command(db, place.key, &command.args),
             Err(unfit) => {
-                self.require_hold(place, unfit.0)?;
+                self.require_hold(place, unfit.0.clone())?;
                 self.set_aside(place, (db, &[place.key]), unfit.why(), batch)?;
             }
         }
@@ -187,13 +191,15 @@ impl Planner {
         let db = self.rules.mapping.target(place.db);
         let judge = roles.judge();
         let sent = Sent { judge, ..Self::sent(place) };
-        match lower::write(&self.rules, batch, db, sent, &command.args) {
+        let mark = batch.mark();
+        let written = lower::write(&self.rules, batch, db, sent, &command.args);
+        match self.fitting(batch, &mark, written) {
             Ok(()) => {
                 self.follow_roles(&roles, &command.args);
                 Ok(())
             }
             Err(unfit) => {
-                self.require_hold(place, unfit.0)?;
+                self.require_hold(place, unfit.0.clone())?;
                 self.set_aside_written(place, &roles, unfit.why(), batch)
             }
         }
@@ -223,6 +229,7 @@ impl Planner {
             let pairs = command.args.get(1..).unwrap_or_default().chunks_exact(2);
             let pairs: Vec<_> =
                 pairs.filter_map(|pair| Some((pair.first()?, pair.get(1)?))).collect();
+            let mark = batch.mark();
             for (key, value) in pairs {
                 if self.rules.takes(place.db, key) {
                     let db = self.rules.mapping.target(place.db);
@@ -231,7 +238,10 @@ impl Planner {
                     batch.command(db, sent, [b"SET".as_slice(), key, value]);
                 }
             }
-            return Ok(());
+            return self.fitting(batch, &mark, Ok(())).or_else(|unfit| {
+                self.require_hold(place, unfit.0.clone())?;
+                self.set_aside_written(place, roles, unfit.why(), batch)
+            });
         } else {
             let why = "it needs a key that the filters leave out";
             return self.set_aside_written(place, roles, why.into(), batch);
@@ -282,14 +292,18 @@ impl Planner {
     }
 
     /// Stops before what the destination cannot hold, where that is not to be set aside.
-    pub(super) fn require_hold(&self, place: &Place<'_>, why: &'static str) -> Result<(), Error> {
+    pub(super) fn require_hold(
+        &self,
+        place: &Place<'_>,
+        why: impl Into<Cow<'static, str>>,
+    ) -> Result<(), Error> {
         match self.rules.unsupported {
             Unsupported::Quarantine => Ok(()),
             Unsupported::Fail => Err(Error::CannotHold {
                 db: place.db,
                 key: place.key.clone(),
                 position: place.position,
-                why,
+                why: why.into(),
             }),
         }
     }
@@ -336,10 +350,20 @@ impl Planner {
         self.hold(draft, batch)
     }
 
+    /// A key that is set aside is listed at the destination, with its database.
+    fn require_room(&self, position: Position, key: &Bytes) -> Result<(), Error> {
+        let (bytes, limit) = (key.len(), self.rules.sizes.argument);
+        match bytes.saturating_add(SPOT_BYTES) > limit {
+            true => Err(Error::KeyTooLong { position, bytes, limit }),
+            false => Ok(()),
+        }
+    }
+
     /// Makes a draft a dead letter of the batch; its keys are held from now on.
     pub(crate) fn hold(&mut self, draft: Draft, batch: &mut Batch) -> Result<(), Error> {
         let note = draft.note();
         for key in &draft.keys {
+            self.require_room(draft.position, key)?;
             self.held.hold(draft.db, key, &note)?;
             self.deadlines.forget(draft.db, key);
         }
@@ -348,6 +372,9 @@ impl Planner {
         Ok(())
     }
 }
+
+/// What may stand before a key in the list of those that are set aside: the number of its database.
+const SPOT_BYTES: usize = 16;
 
 /// Why a later change of a held key is a dead letter.
 pub(super) const AFTER_ANOTHER: &str =

@@ -132,8 +132,15 @@ impl Planner {
         }
         if self.rules.target.can(target::SEVEN) {
             let db = self.rules.mapping.target(place.db);
+            let mark = batch.mark();
             batch.command(db, Self::sent(place), &change.args);
-            return Ok(());
+            return match self.fitting(batch, &mark, Ok(())) {
+                Ok(()) => Ok(()),
+                Err(unfit) => {
+                    self.require_hold(place, unfit.0.clone())?;
+                    self.set_aside(place, (db, &[]), unfit.why(), batch)
+                }
+            };
         }
         let why = "the destination knows no functions";
         self.require_hold(place, why)?;

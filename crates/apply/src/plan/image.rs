@@ -52,7 +52,9 @@ impl Planner {
         }
         self.held.release(db, place.key);
         let dest = Dest { db, sent: Self::sent(place), key: place.key };
-        match write(&self.rules, batch, dest, image) {
+        let mark = batch.mark();
+        let written = write(&self.rules, batch, dest, image);
+        match self.fitting(batch, &mark, written) {
             Ok(()) => {
                 self.replaced(db, place.key, image.head.expire_at_ms);
                 if let Some(fields) = fields_of_image(image) {
@@ -61,7 +63,7 @@ impl Planner {
                 Ok(())
             }
             Err(unfit) => {
-                self.require_hold(place, unfit.0)?;
+                self.require_hold(place, unfit.0.clone())?;
                 self.set_aside(place, (db, &[place.key]), unfit.why(), batch)
             }
         }
@@ -114,7 +116,7 @@ fn write(rules: &Rules, batch: &mut Batch, dest: Dest<'_>, image: &Image) -> Res
         }
         ImageValue::Rdb(bytes) => {
             let kind = ValueType::from_byte(head.type_byte, head.flavour)
-                .map_err(|_| Unfit("a type that this version does not know"))?;
+                .map_err(|_| Unfit::new("a type that this version does not know"))?;
             restore(rules, batch, dest, (Raw { kind, bytes }, about))
         }
     }
@@ -128,7 +130,7 @@ pub(super) fn restore_command(
     args: &[Bytes],
 ) -> Result<(), Unfit> {
     let [_, key, ms, payload, options @ ..] = args else {
-        return Err(Unfit("a RESTORE without a payload"));
+        return Err(Unfit::new("a RESTORE without a payload"));
     };
     let number = |word: &str| {
         let at = options.iter().position(|option| option.eq_ignore_ascii_case(word.as_bytes()))?;
@@ -140,8 +142,9 @@ pub(super) fn restore_command(
         freq: number("FREQ").and_then(|freq| u8::try_from(freq).ok()),
     };
     let payload = dump::parse(payload).and_then(dump::Payload::without_notes);
-    let payload = payload.map_err(|_| Unfit("a payload that cannot be read"))?;
-    let kind = payload.value_type().map_err(|_| Unfit("a type that this version does not know"))?;
+    let payload = payload.map_err(|_| Unfit::new("a payload that cannot be read"))?;
+    let kind =
+        payload.value_type().map_err(|_| Unfit::new("a type that this version does not know"))?;
     let dest = Dest { db, sent, key };
     restore(rules, batch, dest, (Raw { kind, bytes: &payload.raw }, about))
 }

@@ -4,6 +4,8 @@
 mod before_6_2;
 mod stream;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use wire::args::integer;
 use wire::rdb::lower::Misfit;
@@ -17,8 +19,8 @@ use crate::target;
 pub(super) use stream::consumer_by_reading;
 
 /// Why a change cannot be written to this destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unfit(pub &'static str);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unfit(pub Cow<'static, str>);
 
 /// Commands that are not simply passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,6 +156,11 @@ struct Out<'a> {
 // === impl Unfit ===
 
 impl Unfit {
+    /// What the destination lacks.
+    pub(super) const fn new(why: &'static str) -> Self {
+        Self(Cow::Borrowed(why))
+    }
+
     /// The reason, for people.
     pub(crate) fn why(self) -> String {
         format!("the destination cannot hold it: {}", self.0)
@@ -162,7 +169,7 @@ impl Unfit {
 
 impl From<Misfit> for Unfit {
     fn from(misfit: Misfit) -> Self {
-        Self(match misfit {
+        Self::new(match misfit {
             Misfit::FieldExpiry => "it knows no expiry of hash fields",
             Misfit::Stream => "it knows no streams",
             Misfit::Module => "it does not survive values of modules that it has not",
@@ -254,16 +261,17 @@ impl Out<'_> {
     /// `HPEXPIREAT key ms FIELDS n field…`.
     fn field_deadline(&mut self, args: &[Bytes]) -> Written {
         if !self.rules.target.can(target::FIELD_EXPIRY) {
-            return Err(Unfit("it knows no expiry of hash fields"));
+            return Err(Unfit::new("it knows no expiry of hash fields"));
         }
         self.renews_fields(args).put_off(args, 1)
     }
 
-    /// The reply about fields does not tell whether the hash is there at all, with others than these.
+    /// The reply about fields does not tell whether the hash is there at all, with others than these: a rename to the
+    /// name that it has does, which an account that may only write is allowed.
     fn renews_fields(&mut self, args: &[Bytes]) -> &mut Self {
         if let (Some(key), true) = (args.get(1), self.rules.complete) {
-            let sent = Sent { judge: Judge::Renews, ..self.sent };
-            self.batch.command(self.db, sent, [b"EXISTS".as_slice(), key]);
+            let sent = Sent { judge: Judge::IsThere, ..self.sent };
+            self.batch.command(self.db, sent, [b"RENAME".as_slice(), key, key]);
         }
         self.judged(Judge::RenewsFields)
     }
@@ -280,7 +288,7 @@ impl Out<'_> {
             };
         }
         if deadline.is_some() && !target.can(target::FIELD_EXPIRY) {
-            return Err(Unfit("it knows no expiry of hash fields"));
+            return Err(Unfit::new("it knows no expiry of hash fields"));
         }
         let (Some(key), Some(pairs)) = (args.get(1), args.get(fields + 2..)) else {
             return self.put(args);

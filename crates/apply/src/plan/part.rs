@@ -43,8 +43,10 @@ impl Planner {
             batch.command(db, dest.sent, [b"DEL".as_slice(), &stage]);
             self.deadlines.forget(db, &stage);
         }
-        if let Err(unfit) = self.elements(part, dest, batch) {
-            self.require_hold(place, unfit.0)?;
+        let mark = batch.mark();
+        let written = self.elements(part, dest, batch);
+        if let Err(unfit) = self.fitting(batch, &mark, written) {
+            self.require_hold(place, unfit.0.clone())?;
             return self.set_aside(place, (db, &[place.key, &stage]), unfit.why(), batch);
         }
         if let Elements::Fields(fields) = &part.elements {
@@ -83,7 +85,7 @@ impl Planner {
             Elements::Stream(stream) => {
                 rebuild::stream_part(self.rules.target, batch, dest, stream);
             }
-            Elements::Opaque(_) => return Err(Unfit("a value of a module in loose parts")),
+            Elements::Opaque(_) => return Err(Unfit::new("a value of a module in loose parts")),
         }
         Ok(())
     }

@@ -59,7 +59,7 @@ pub(super) fn fields(
 ) -> Result<(), Unfit> {
     let expiring = fields.iter().any(|field| field.expire_at_ms.is_some());
     if expiring && !target.can(target::FIELD_EXPIRY) {
-        return Err(Unfit("it knows no expiry of hash fields"));
+        return Err(Unfit::new("it knows no expiry of hash fields"));
     }
     for chunk in fields.chunks(ELEMENTS) {
         let head: [&[u8]; 2] = [b"HSET", dest.key];

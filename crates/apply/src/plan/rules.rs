@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use event::names::PREFIX;
 use redis_io::ServerFacts;
+use redis_io::facts::SizeFacts;
 
+use super::sizes::Sizes;
 use crate::config::{Config, Inexact, Unsupported};
 use crate::filter::Filters;
 use crate::limits;
@@ -40,8 +42,8 @@ pub(crate) struct Rules {
     pub(crate) databases: u32,
     /// What to do about what it cannot hold.
     pub(crate) unsupported: Unsupported,
-    /// A transaction of more encoded bytes is applied in pieces.
-    pub(crate) group_bytes: usize,
+    /// How much it takes at once.
+    pub(crate) sizes: Sizes,
     /// Whether flushes and exchanges of databases may have been left out.
     pub(crate) skips_inexact: bool,
     /// Marks that are kept in memory.
@@ -71,11 +73,16 @@ impl Rules {
             target: Target::of(facts),
             databases: facts.databases.unwrap_or(USUAL_DATABASES),
             unsupported: config.unsupported,
-            group_bytes: config.group_bytes,
+            sizes: Sizes::of(facts.sizes, Target::of(facts), (config.batch, config.group_bytes)),
             skips_inexact: config.inexact == Inexact::Skip,
             marks_in_memory: config.marks_in_memory,
             spill_dir: config.spill_dir.clone(),
         }
+    }
+
+    /// Takes note of how much the destination takes at once by now.
+    pub(crate) fn take_sizes(&mut self, facts: SizeFacts, config: &Config) {
+        self.sizes = Sizes::of(facts, self.target, (config.batch, config.group_bytes));
     }
 
     /// No marks, for a snapshot that begins.

@@ -18,3 +18,4 @@ mod quarantine;
 mod refusals;
 mod resync;
 mod retry;
+mod sizes;

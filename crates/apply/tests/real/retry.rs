@@ -118,7 +118,7 @@ async fn what_the_settings_do_not_let_be_set_aside_refuses_the_request() -> Resu
 async fn more_than_can_be_tried_at_once_refuses_the_request() -> Result<()> {
     let mut bench = with_letters().await?;
     let value = "v".repeat(25 << 20);
-    for _ in 0..3 {
+    for _ in 0..4 {
         bench.feed.command(&format!("APPEND bad {value}")).await?;
     }
     let config = bench.config();

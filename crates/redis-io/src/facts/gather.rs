@@ -1,15 +1,18 @@
-//! Asking for the facts: one `INFO`, one `CONFIG GET`, and databases by trying where that is
+//! Asking for the facts: one `INFO`, three `CONFIG GET`, and databases by trying where that is
 //! refused.
 
 use std::collections::BTreeMap;
 
 use wire::resp::reply::Reply;
 
-use super::{DbFacts, Flavour, Missing, Module, ReplicationFacts, Role, ServerFacts};
+use super::{DbFacts, Flavour, Missing, Module, ReplicationFacts, Role, ServerFacts, SizeFacts};
 use crate::connection::Connection;
 use crate::error::Error;
 use crate::info::{Info, part};
 use crate::refusal::Refusal;
+
+/// How a question about the configuration is called where it is refused.
+const CONFIG_GET: &str = "CONFIG GET";
 
 /// Databases beyond this are not looked for by trying; no default comes near it.
 const MOST_DATABASES_TRIED: u32 = 1 << 16;
@@ -24,6 +27,8 @@ pub(super) async fn gather(connection: &mut Connection) -> Result<ServerFacts, E
     };
     if facts.role != Some(Role::Sentinel) {
         facts.databases = databases(connection, &mut facts).await?;
+        let is_closed = facts.missing.iter().any(|missing| missing.command == CONFIG_GET);
+        facts.sizes = if is_closed { SizeFacts::default() } else { sizes(connection).await? };
     }
     Ok(facts)
 }
@@ -42,6 +47,7 @@ pub(super) fn from_info(info: &Info) -> ServerFacts {
         maxmemory_policy: info.get("maxmemory_policy").map(str::to_owned),
         cluster_enabled: info.flag("cluster_enabled"),
         databases: None,
+        sizes: SizeFacts::default(),
         replica_read_only: info.flag("slave_read_only"),
         keyspace: keyspace(info),
         modules: modules(info),
@@ -125,6 +131,22 @@ fn modules(info: &Info) -> Vec<Module> {
     modules.collect()
 }
 
+/// Asks the configuration, one by one: before 7.0 it gives one parameter at a time.
+pub(super) async fn sizes(connection: &mut Connection) -> Result<SizeFacts, Error> {
+    let max_bulk = connection.ask(["CONFIG", "GET", "proto-max-bulk-len"]).await?;
+    if matches!(max_bulk, Reply::Error(_)) {
+        return Ok(SizeFacts::default());
+    }
+    let query_buffer = connection.ask(["CONFIG", "GET", "client-query-buffer-limit"]).await?;
+    let (max_bulk_bytes, query_buffer_bytes) = (bytes(&max_bulk), bytes(&query_buffer));
+    Ok(SizeFacts { max_bulk_bytes, query_buffer_bytes })
+}
+
+fn bytes(reply: &Reply) -> Option<u64> {
+    let value = reply.as_array()?.get(1)?.as_int()?;
+    u64::try_from(value).ok()
+}
+
 /// Asks the configuration. A cluster node has its own rule for databases, and where the
 /// configuration is closed to us there is nothing to read: there they are tried.
 async fn databases(
@@ -134,7 +156,7 @@ async fn databases(
     if facts.cluster_enabled != Some(true) {
         match connection.ask(["CONFIG", "GET", "databases"]).await? {
             Reply::Error(text) => {
-                facts.missing.extend(missing("CONFIG GET", &text).missing);
+                facts.missing.extend(missing(CONFIG_GET, &text).missing);
             }
             reply => {
                 let value = reply.as_array().and_then(|pair| pair.get(1)).and_then(Reply::as_int);

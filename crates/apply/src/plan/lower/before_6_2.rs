@@ -201,7 +201,7 @@ impl Out<'_> {
             args.get(at + 1..at + 1 + count)
         };
         let Some(radius) = after("BYRADIUS", 2) else {
-            return Err(Unfit("it knows no search of places in a box"));
+            return Err(Unfit::new("it knows no search of places in a box"));
         };
         let (name, center): (&[u8], _) = match (after("FROMMEMBER", 1), after("FROMLONLAT", 2)) {
             (Some(member), _) => (b"GEORADIUSBYMEMBER", member),

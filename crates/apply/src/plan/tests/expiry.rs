@@ -413,8 +413,8 @@ fn judges(config: &Config) -> Vec<Judge> {
 
 #[test]
 fn an_absent_key_says_nothing_where_keys_are_left_out() {
-    use Judge::{Data, Renews, RenewsFields};
-    let of_fields = [Renews, RenewsFields, Renews, RenewsFields];
+    use Judge::{Data, IsThere, Renews, RenewsFields};
+    let of_fields = [IsThere, RenewsFields, IsThere, RenewsFields];
     assert_eq!(judges(&holding()), [&[Renews, Renews, Data][..], &of_fields].concat());
     let commands = Rule { include: Vec::new(), exclude: vec![CommandName("SET".into())] };
     let filters = Filters { commands, ..Filters::default() };

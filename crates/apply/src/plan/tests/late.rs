@@ -36,7 +36,7 @@ fn aftermath_of(all: &[&str], late: &[Judge]) -> Aftermath {
 
 impl Judge {
     fn is_about_renewals(self) -> bool {
-        matches!(self, Self::Renews | Self::RenewsFields)
+        matches!(self, Self::Renews | Self::IsThere | Self::RenewsFields)
     }
 }
 
@@ -103,7 +103,7 @@ fn of_a_hash_only_the_fields_go_that_were_not_there() {
     let expected = ["h", "i"].map(|key| (spot(key), fields(&["f", "g", "x"])));
     assert_eq!(parts(&found), expected);
     // Where the hash was not there at all, nothing of it stays.
-    let late = [Judge::RenewsFields, Judge::Renews, Judge::RenewsFields];
+    let late = [Judge::RenewsFields, Judge::IsThere, Judge::RenewsFields];
     let found = aftermath_of(&all, &late);
     assert_eq!(parts(&found), ["h", "i"].map(|key| (spot(key), Part::Whole)));
 }
@@ -114,7 +114,7 @@ fn a_hash_is_asked_for_before_its_fields_are_renewed() {
     plan(&mut planner, &[begin(1, EpochCause::FullResync)]);
     let renewal = written(1, "HPEXPIREAT h 9 FIELDS 1 f", Effect::Merge);
     let batch = plan(&mut planner, &[renewal]);
-    assert_eq!(commands(&batch), ["EXISTS h", "HPEXPIREAT h 9 FIELDS 1 f"]);
+    assert_eq!(commands(&batch), ["RENAME h h", "HPEXPIREAT h 9 FIELDS 1 f"]);
     let judges: Vec<Judge> = batch.sent().iter().map(|Sent { judge, .. }| *judge).collect();
-    assert_eq!(judges, [Judge::Renews, Judge::RenewsFields]);
+    assert_eq!(judges, [Judge::IsThere, Judge::RenewsFields]);
 }

@@ -28,7 +28,6 @@ impl Server {
         let spot = (self.db, key.to_owned());
         match name {
             "SELECT" => self.db = key.parse().unwrap(),
-            "EXISTS" => return false,
             "SET" => {
                 let kept = self.keys.get(&spot).filter(|_| words.get(3) == Some(&"KEEPTTL"));
                 let (before, lossy) = kept.map_or((None, false), |key| (key.deadline, key.lossy));
