@@ -57,6 +57,8 @@ pub(crate) struct Batch {
     pub(crate) deadlines: Vec<Before>,
     /// Deadlines that it settles.
     pub(crate) settled: u64,
+    /// Pairs of databases that it exchanges, in order.
+    pub(crate) exchanged: Vec<(u32, u32)>,
 }
 
 /// One command between MULTI and EXEC.
@@ -142,6 +144,7 @@ impl Batch {
             loses_own: false,
             deadlines: Vec::new(),
             settled: 0,
+            exchanged: Vec::new(),
         };
         batch.reset();
         batch
@@ -161,6 +164,7 @@ impl Batch {
         self.letters.clear();
         self.deadlines.clear();
         self.settled = 0;
+        self.exchanged.clear();
         self.suspects.clear();
         self.db = self.checkpoint_db;
         self.events = 0;
@@ -306,6 +310,7 @@ impl Batch {
             Sent { judge: Judge::Wholesale, ..sent },
             [b"SWAPDB".as_slice(), one.as_ref(), other.as_ref()],
         );
+        self.exchanged.push((first, second));
         let now_in = match self.checkpoint_db {
             db if db == first => second,
             db if db == second => first,

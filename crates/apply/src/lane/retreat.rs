@@ -33,6 +33,9 @@ impl Pump<'_> {
     ) -> Result<(), Error> {
         let mut back = Batch::new(self.tools.config.checkpoint_db);
         let error = self.not_allowed(&batch, &failure, &mut back);
+        for exchanged in batch.exchanged.iter().rev() {
+            self.suspects.exchange(*exchanged);
+        }
         self.rewind(Some(batch)).await?;
         back.after = self.executed.clone();
         // Its own keys may be gone, or elsewhere.

@@ -80,6 +80,7 @@ impl Pump<'_> {
             batch.own([b"DEL".as_slice(), key]);
             self.suspects = Suspects::default();
         }
+        self.exchange_suspects(batch);
         let found = std::mem::take(&mut batch.suspects);
         let position = batch.after.applied.first().copied().unwrap_or_default();
         let why = Bytes::from(format!("nobody has read what became of a change before {position}"));
@@ -90,11 +91,32 @@ impl Pump<'_> {
         if !news.is_empty() {
             self.tell_suspects(found_now);
         }
+        if batch.loses_own {
+            batch.own([b"DEL".as_slice(), key]);
+        }
         let all = batch.loses_own.then(|| self.suspects.fields());
         for (field, why) in all.into_iter().flatten().chain(news) {
             batch.own([b"HSET".as_slice(), key, &field, &why]);
         }
         self.status.suspects(&self.suspects);
+    }
+
+    /// Those of databases that the batch exchanges go along.
+    fn exchange_suspects(&mut self, batch: &mut Batch) {
+        let mut moved = Vec::new();
+        for exchanged in batch.exchanged.clone() {
+            moved.extend(self.suspects.exchange(exchanged));
+        }
+        if moved.is_empty() {
+            return;
+        }
+        let key = &self.names.suspects;
+        for spot in moved {
+            batch.own([b"HDEL".as_slice(), key, &spot.field()]);
+        }
+        for (field, why) in self.suspects.fields() {
+            batch.own([b"HSET".as_slice(), key, &field, &why]);
+        }
     }
 
     fn tell_suspects(&self, found: usize) {

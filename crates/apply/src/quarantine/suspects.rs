@@ -71,6 +71,22 @@ impl Suspects {
         Some((field, why.clone()))
     }
 
+    /// Two databases are exchanged. Gives the keys of both that are listed, as they stood before.
+    pub(crate) fn exchange(&mut self, (first, second): (u32, u32)) -> Vec<Spot> {
+        let swapped = |db: u32| match db {
+            db if db == first => second,
+            db if db == second => first,
+            db => db,
+        };
+        let moved: Vec<_> =
+            self.keys.extract_if(.., |spot, _| swapped(spot.db) != spot.db).collect();
+        for (spot, why) in &moved {
+            let spot = Spot { db: swapped(spot.db), key: spot.key.clone() };
+            self.keys.insert(spot, why.clone());
+        }
+        moved.into_iter().map(|(spot, _)| spot).collect()
+    }
+
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.more == 0
@@ -108,6 +124,20 @@ mod tests {
 
     fn spot(number: usize) -> Spot {
         Spot { db: 3, key: format!("key {number:05}").into() }
+    }
+
+    #[test]
+    fn suspects_go_along_when_databases_are_exchanged() {
+        let (mut suspects, why) = (Suspects::default(), Bytes::from_static(b"at 0:1:2"));
+        let at = |db| Spot { db, ..spot(1) };
+        for db in [0, 3, 5] {
+            suspects.add(at(db), &why);
+        }
+        assert_eq!(suspects.exchange((3, 7)), [at(3)]);
+        assert_eq!(suspects.exchange((7, 5)), [at(5), at(7)]);
+        assert_eq!(suspects.exchange((1, 2)), []);
+        assert_eq!(suspects.iter().map(|(spot, _)| spot.db).collect::<Vec<_>>(), [0, 5, 7]);
+        assert_eq!(suspects.exchange((0, 9)), [at(0)]);
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! Databases: mapped, filtered, emptied, exchanged.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use apply::filter::{Filters, Glob, KeyPattern, Rule};
 use apply::mapping::DbMapping;
+use apply::quarantine::{Lanes, Shelf};
 use apply::{BuildError, Config, Error, Inexact};
 use bytes::Bytes;
 use event::control::Control;
@@ -282,5 +285,54 @@ async fn what_is_refused_of_whole_databases_while_it_executes_is_never_passed() 
     let again = bench.start().await?.failed().await?;
     assert!(matches!(again, Error::NotAllowed { command: "SWAPDB", .. }), "{again}");
     assert_eq!(bench.get("n")?.as_deref(), Some("1"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn suspects_follow_an_exchange_of_databases() -> Result<()> {
+    // Beside the checkpoint in database 0, and away from it.
+    for (first, second) in [(0, 1), (2, 3)] {
+        let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+        bench.feed.command("SET before 1").await?;
+        let service = bench.start().await?;
+        bench.caught_up()?;
+        service.stop().await?;
+        let before = checkpoint(&mut bench.client)?.expect("a checkpoint");
+        for db in [first, second, 5] {
+            bench.feed.db = db;
+            bench.feed.command(&format!("XADD of:{db} 1-1 f v")).await?;
+        }
+        let service = bench.start().await?;
+        bench.caught_up()?;
+        service.stop().await?;
+        bench.lose_replies_since(&before)?;
+        bench.feed.db = 0;
+        bench.feed.command("SET other 1").await?;
+        let service = bench.start().await?;
+        bench.caught_up()?;
+        service.shows("suspect_keys", "3")?;
+        let swap = Control::SwapDb { first, second };
+        bench.feed.control(swap).await?;
+        bench.feed.command("SET other 2").await?;
+        bench.caught_up()?;
+        let clock = Arc::new(runtime::SystemClock::new());
+        let mut shelf = Shelf::open(&bench.config(), "shop", Lanes::One, clock).await?;
+        let (suspects, _) = shelf.suspects().await?;
+        let found: Vec<String> = suspects
+            .iter()
+            .map(|suspect| format!("{} {}", suspect.db, String::from_utf8_lossy(&suspect.key)))
+            .collect();
+        let expected =
+            [format!("{first} of:{second}"), format!("{second} of:{first}"), "5 of:5".to_owned()];
+        assert_eq!(found, expected);
+        for suspect in suspects {
+            bench.client.select(suspect.db)?;
+            let key = String::from_utf8_lossy(&suspect.key).into_owned();
+            assert_eq!(bench.client.cmd(&["XLEN", &key])?.int()?, 1, "{key}");
+        }
+        bench.client.select(0)?;
+        service.shows("suspect_keys", "3")?;
+        service.stop().await?;
+    }
     Ok(())
 }
