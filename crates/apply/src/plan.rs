@@ -19,6 +19,7 @@ mod script;
 mod sizes;
 #[cfg(test)]
 mod tests;
+mod unfit;
 
 use std::collections::HashMap;
 

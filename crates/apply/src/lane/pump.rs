@@ -415,6 +415,7 @@ impl<'a> Pump<'a> {
         self.executed.clone_from(&batch.after);
         self.memory.stood = vec![self.executed.clone()];
         (self.memory.had_checkpoint, self.anew, self.lags) = (true, false, works);
+        self.tell_left_out(&batch);
         self.status.executed(Executed {
             events: batch.events,
             commands: batch.sent().len() as u64,

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use event::checkpoint::Resync;
 use event::control::{Control, EpochBegin, EpochCause, FunctionChange};
 
+use super::lower::Unfit;
 use super::{Need, Place, Planner};
 use crate::batch::Batch;
 use crate::config::Existing;
@@ -137,13 +138,12 @@ impl Planner {
             return match self.fitting(batch, &mark, Ok(())) {
                 Ok(()) => Ok(()),
                 Err(unfit) => {
-                    self.require_hold(place, unfit.0.clone())?;
-                    self.set_aside(place, (db, &[]), unfit.why(), batch)
+                    let why = self.cannot_hold(place, unfit)?;
+                    self.set_aside(place, (db, &[]), why, batch)
                 }
             };
         }
-        let why = "the destination knows no functions";
-        self.require_hold(place, why)?;
+        let why = self.cannot_hold(place, Unfit::new("it knows no functions"))?;
         self.counts.functions_left_out += 1;
         let db = self.rules.mapping.target(place.db);
         self.set_aside(place, (db, &[]), why, batch)
