@@ -95,7 +95,7 @@ impl Apply {
         for lane in self.lanes {
             let (results, stop) = (results.clone(), tasks.stop_token());
             tasks.spawn(lane.name(), OnFailure::StopAll, async move {
-                let result = lane.run(stop).await;
+                let result = Box::pin(lane.run(stop)).await;
                 let failed = result.is_err();
                 // The receiver lives until every lane has ended.
                 results.send(result).await.ok();

@@ -5,7 +5,11 @@
 //! └──────── body ──────────┘   └───────────────── tail ──────────────────────┘
 //! ```
 //! The body may be sent before the batch ahead of it has been judged, the tail only after. For every command between
-//! MULTI and EXEC there is one [`Sent`], in the same order as the replies.
+//! MULTI and EXEC there is one [`Sent`], in the same order as the replies; for one that sets several keys there is one
+//! for each of them.
+
+mod run;
+mod sent;
 
 use bytes::{Bytes, BytesMut};
 use event::Shard;
@@ -14,6 +18,8 @@ use wire::resp::encode::{
     Decimal, write_argument, write_argument_head, write_command, write_count,
 };
 
+use self::run::{Part, Run};
+pub(crate) use self::sent::{Judge, Sent};
 use crate::config::BatchLimits;
 use crate::deadlines::Before;
 use crate::limits::LARGE_COMMAND_BYTES;
@@ -36,6 +42,11 @@ pub(crate) struct Batch {
     db: u32,
     checkpoint_db: u32,
     sent: Vec<Sent>,
+    /// How many of them have their reply in common with the next.
+    joined: usize,
+    /// The last ones as one command, as long as it may grow.
+    run: Run,
+    mark: Mark,
     records: Vec<Bytes>,
     /// Where the lane stands once it is executed.
     pub(crate) after: Progress,
@@ -45,8 +56,6 @@ pub(crate) struct Batch {
     pub(crate) changes: Vec<Change>,
     /// What is set aside in it: to be durable before it is executed.
     pub(crate) letters: Vec<crate::quarantine::Draft>,
-    /// Why changes are left out in it that the destination cannot hold, once for each.
-    pub(crate) left_out: Vec<String>,
     /// Keys that turned out to be suspect when it was planned.
     pub(crate) suspects: Vec<Spot>,
     /// Events that it carries, those without a command included.
@@ -63,55 +72,16 @@ pub(crate) struct Batch {
     pub(crate) exchanged: Vec<(u32, u32)>,
 }
 
-/// One command between MULTI and EXEC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sent {
-    /// Index of the event's record in the batch.
-    pub(crate) record: u32,
-    /// Which change of a group it is; 0 otherwise.
-    pub(crate) change: u32,
-    /// How its reply is judged.
-    pub(crate) judge: Judge,
-}
-
-/// How a reply is judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Judge {
-    /// A command of ours: an error means that something is wrong with the destination.
-    Ours,
-    /// A change of the source: an error concerns its keys.
-    Data,
-    /// A change that takes the whole value of a key, which may have expired at the destination a moment before. It says
-    /// so by an error or by 0, and the key it writes must not be there then.
-    Takes,
-    /// A change that takes an element of a key, which may have expired likewise. It says so by 0 or by nothing, and the
-    /// key it writes lacks the element then.
-    Pops,
-    /// A change of whole databases: an error means that the destination is not what the source is, all over.
-    Wholesale,
-    /// A script of the source: what it returns is its own affair, also an error, but not one that ended it.
-    Runs,
-    /// A step that may have been made before: a group of a stream that exists.
-    Repeats,
-    /// A change of when a key expires, which the source makes only of one that is there: 0 says that it is not here.
-    Renews,
-    /// The same of fields of a hash: -2 says that one is not here. A source may name some that are not there either.
-    RenewsFields,
-    /// A question of ours ahead of that: whether the key is there at all.
-    IsThere,
-    /// A deadline of ours in place of a later one of ours, or the removal of a part of a value: whatever is said, the
-    /// key is as it was, or gone.
-    Settles,
-}
-
 /// Where a batch stood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Mark {
     segments: usize,
     out: usize,
     sent: usize,
     bytes: usize,
     db: u32,
+    /// How much of the command that is still open.
+    run: Part,
 }
 
 /// First size of the buffer of a batch.
@@ -135,12 +105,14 @@ impl Batch {
             db: checkpoint_db,
             checkpoint_db,
             sent: Vec::new(),
+            joined: 0,
+            run: Run::default(),
+            mark: Mark::default(),
             records: Vec::new(),
             after: Progress::default(),
             in_doubt: Vec::new(),
             changes: Vec::new(),
             letters: Vec::new(),
-            left_out: Vec::new(),
             suspects: Vec::new(),
             events: 0,
             urgent: false,
@@ -158,14 +130,16 @@ impl Batch {
         if self.out.capacity() > KEPT_BYTES {
             self.out = BytesMut::with_capacity(CAPACITY_BYTES);
         }
+        self.run.shrink_to(KEPT_BYTES);
         self.mark_sent();
         self.sent.clear();
         self.sent.shrink_to(KEPT_COMMANDS);
+        self.joined = 0;
+        self.run.back_to(Part::default());
         self.records.clear();
         self.records.shrink_to(KEPT_COMMANDS);
         self.changes.clear();
         self.letters.clear();
-        self.left_out.clear();
         self.deadlines.clear();
         self.settled = 0;
         self.exchanged.clear();
@@ -195,6 +169,7 @@ impl Batch {
     pub(crate) fn keep(&mut self, record: Bytes) {
         self.lender = Bytes::new();
         self.records.push(record);
+        self.mark();
     }
 
     /// The arguments that follow may be parts of this record: large ones are not copied.
@@ -208,6 +183,7 @@ impl Batch {
         I: IntoIterator<IntoIter: Clone>,
         I::Item: AsRef<[u8]>,
     {
+        self.close_run();
         self.select(db);
         let (args, before) = (args.into_iter(), self.bytes);
         if self.lender.is_empty() {
@@ -222,6 +198,50 @@ impl Batch {
             self.largest = self.largest.max(largest.unwrap_or_default());
         }
         self.sent.push(sent);
+    }
+
+    /// Sets a key to a value without a deadline, by the same command as the key before where that is of its kind.
+    pub(crate) fn set(&mut self, db: u32, sent: Sent, (key, value): (&[u8], &[u8])) {
+        if !self.lender.is_empty() || sent.judge != Judge::Data {
+            return self.command(db, sent, [b"SET".as_slice(), key, value]);
+        }
+        if !self.run.is_empty() && self.db == db {
+            if let Some(last) = self.sent.last_mut() {
+                last.joined = true;
+                self.joined += 1;
+            }
+        } else {
+            self.close_run();
+            self.select(db);
+        }
+        self.bytes += self.run.push((key, value));
+        self.sent.push(sent);
+    }
+
+    /// Ends a command that sets keys: what follows is another one.
+    pub(crate) fn close_run(&mut self) {
+        if self.run.is_empty() {
+            return;
+        }
+        let marked = std::mem::take(&mut self.mark.run);
+        if marked.pairs > 0 {
+            // What came before the mark stays before it.
+            self.bytes += self.run.move_to(&mut self.out, marked);
+            (self.mark.segments, self.mark.out) = (self.segments.len(), self.out.len());
+            self.mark.bytes = self.bytes - self.run.whole().bytes();
+            self.part_at(self.mark.sent);
+        }
+        if !self.run.is_empty() {
+            self.bytes += self.run.move_to(&mut self.out, self.run.whole());
+        }
+    }
+
+    /// What was sent before that one is not of the same command.
+    fn part_at(&mut self, sent: usize) {
+        if let Some(last) = sent.checked_sub(1).and_then(|last| self.sent.get_mut(last)) {
+            self.joined -= usize::from(last.joined);
+            last.joined = false;
+        }
     }
 
     /// Writes a command whose large arguments may be lent.
@@ -249,31 +269,41 @@ impl Batch {
     }
 
     /// Notes where it stands, before a change that may not fit.
-    pub(crate) fn mark(&mut self) -> Mark {
+    pub(crate) fn mark(&mut self) {
         self.largest = 0;
-        let (segments, out, sent) = (self.segments.len(), self.out.len(), self.sent.len());
-        Mark { segments, out, sent, bytes: self.bytes, db: self.db }
+        self.mark = Mark {
+            segments: self.segments.len(),
+            out: self.out.len(),
+            sent: self.sent.len(),
+            bytes: self.bytes,
+            db: self.db,
+            run: self.run.whole(),
+        };
     }
 
-    /// The longest argument since the last mark, if it is one of a large command.
+    /// The longest argument since the mark, if it is one of a large command.
     pub(crate) fn largest_argument(&self) -> usize {
         self.largest
     }
 
-    /// Bytes of the commands since a mark.
-    pub(crate) fn bytes_since(&self, mark: &Mark) -> usize {
-        self.bytes.saturating_sub(mark.bytes)
+    /// Bytes of the commands since the mark.
+    pub(crate) fn bytes_since_mark(&self) -> usize {
+        self.bytes.saturating_sub(self.mark.bytes)
     }
 
-    /// Takes out the commands since a mark. Nothing of it may have been sent meanwhile.
-    pub(crate) fn back_to(&mut self, mark: &Mark) {
+    /// Takes out the commands since the mark. Nothing of it may have been sent meanwhile.
+    pub(crate) fn back_to_mark(&mut self) {
+        let mark = self.mark;
         if let Some(rest) = self.segments.get(mark.segments) {
             // What had been written went along with the first large argument.
             self.out = BytesMut::from(&rest[..]);
             self.segments.truncate(mark.segments);
         }
         self.out.truncate(mark.out);
+        self.run.back_to(mark.run);
         self.sent.truncate(mark.sent);
+        self.joined = self.sent.iter().filter(|sent| sent.joined).count();
+        self.part_at(mark.sent);
         (self.bytes, self.db) = (mark.bytes, mark.db);
     }
 
@@ -334,8 +364,9 @@ impl Batch {
         write_command(&mut self.out, ["EXEC"]);
     }
 
-    /// What is to be sent now, in order; afterwards it counts as sent.
+    /// What is to be sent now, in order; afterwards it counts as sent. Every command must have ended.
     pub(crate) fn unsent(&self) -> impl Iterator<Item = &[u8]> {
+        debug_assert!(self.run.is_empty(), "an open command");
         self.segments.iter().map(AsRef::as_ref).chain(std::iter::once(self.out.as_ref()))
     }
 
@@ -345,7 +376,33 @@ impl Batch {
         self.out.clear();
     }
 
-    /// The commands between MULTI and EXEC.
+    /// How many commands there are between MULTI and EXEC: each has a reply.
+    pub(crate) fn commands(&self) -> usize {
+        self.sent.len() - self.joined
+    }
+
+    /// The commands with their replies, as far as there are some.
+    pub(crate) fn answered<'a, R>(
+        &'a self,
+        replies: &'a [R],
+    ) -> impl Iterator<Item = (&'a R, &'a Sent)> {
+        let mut replies = replies.iter().peekable();
+        self.sent.iter().map_while(move |sent| {
+            let reply = if sent.joined { replies.peek().copied() } else { replies.next() };
+            Some((reply?, sent))
+        })
+    }
+
+    /// The command that the reply with that number belongs to; of one that sets several keys one of them, marked as
+    /// joined.
+    pub(crate) fn command_of_reply(&self, number: usize) -> Option<Sent> {
+        let last = |(_, sent): &(usize, &Sent)| !sent.joined;
+        let (index, sent) = self.sent.iter().enumerate().filter(last).nth(number)?;
+        let before = index.checked_sub(1).and_then(|before| self.sent.get(before));
+        Some(Sent { joined: before.is_some_and(|before| before.joined), ..*sent })
+    }
+
+    /// The changes between MULTI and EXEC.
     pub(crate) fn sent(&self) -> &[Sent] {
         &self.sent
     }
@@ -383,23 +440,11 @@ impl Batch {
     }
 }
 
-// === impl Sent ===
-
-impl Sent {
-    /// A command of ours.
-    pub(crate) const OURS: Self = Self { record: u32::MAX, change: 0, judge: Judge::Ours };
-
-    /// Which change of which record.
-    pub(crate) fn place(&self) -> (u32, u32) {
-        (self.record, self.change)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const DATA: Sent = Sent { record: 0, change: 0, judge: Judge::Data };
+    const DATA: Sent = Sent::data(0, 0);
 
     fn text(batch: &Batch) -> String {
         let bytes = batch.unsent().collect::<Vec<_>>().concat();
@@ -422,6 +467,49 @@ mod tests {
         let judges: Vec<_> = batch.sent().iter().map(|sent| sent.judge).collect();
         let (data, ours) = (Judge::Data, Judge::Ours);
         assert_eq!(judges, [data, ours, data, data, ours, ours]);
+    }
+
+    #[test]
+    fn keys_that_are_set_one_after_the_other_are_one_command() {
+        let mut batch = Batch::new(0);
+        batch.set(0, Sent::data(0, 0), (b"a", b"1"));
+        batch.set(0, Sent::data(1, 0), (b"b", b"2"));
+        batch.set(3, Sent::data(2, 0), (b"c", b"3"));
+        batch.command(3, Sent::data(3, 0), ["INCR", "c"]);
+        batch.set(3, Sent::data(4, 0), (b"a", b"4"));
+        batch.set(3, Sent::data(5, 0), (b"a", b"5"));
+        batch.set(3, Sent::data(6, 0), (b"d", b"6"));
+        let bytes = batch.bytes();
+        batch.close_run();
+        assert!(bytes < batch.bytes() && batch.bytes() == batch.unsent_bytes());
+        batch.finish(b"ck", b"v", true);
+        let all =
+            "MULTI MSET a 1 b 2 SELECT 3 SET c 3 INCR c MSET a 4 a 5 d 6 SELECT 0 SET ck v EXEC ";
+        assert_eq!(text(&batch), all);
+        assert_eq!(batch.commands(), 7);
+
+        let replies: Vec<usize> = (0..batch.commands()).collect();
+        let answered: Vec<_> =
+            batch.answered(&replies).map(|(n, sent)| (*n, sent.record)).collect();
+        let ours = u32::MAX;
+        let expected = [
+            (0, 0),
+            (0, 1),
+            (1, ours),
+            (2, 2),
+            (3, 3),
+            (4, 4),
+            (4, 5),
+            (4, 6),
+            (5, ours),
+            (6, ours),
+        ];
+        assert_eq!(answered, expected);
+        let joined = |number| batch.command_of_reply(number).map(|sent| (sent.record, sent.joined));
+        assert_eq!((joined(0), joined(2)), (Some((1, true)), Some((2, false))));
+        assert_eq!((joined(4), joined(7)), (Some((6, true)), None));
+        batch.reset();
+        assert!(!batch.has_work() && batch.commands() == 0 && text(&batch) == "MULTI ");
     }
 
     #[test]
@@ -467,17 +555,53 @@ mod tests {
             if lends {
                 batch.lend(&record);
             }
-            let mark = batch.mark();
+            batch.mark();
             batch.command(2, DATA, [b"SET".as_slice(), b"b", &record]);
             batch.command(2, DATA, [b"MSET".as_slice(), b"c", &record, b"d", &record]);
             assert_eq!(batch.largest_argument(), LARGE_COMMAND_BYTES);
-            assert_eq!(batch.bytes_since(&mark), batch.bytes() - bytes);
-            batch.back_to(&mark);
+            assert_eq!(batch.bytes_since_mark(), batch.bytes() - bytes);
+            batch.back_to_mark();
             assert!(text(&batch) == before && batch.bytes() == bytes);
             assert_eq!(batch.sent().len(), 2, "SELECT and SET");
             batch.mark();
             batch.command(1, DATA, ["SET", "e", "1"]);
             assert_eq!((batch.largest_argument(), batch.sent().len()), (0, 3));
+        }
+    }
+
+    #[test]
+    fn a_change_that_is_taken_out_leaves_the_keys_that_were_set_before_it() {
+        type Change = fn(&mut Batch);
+        let changes: [Change; 4] = [
+            |batch| batch.set(0, DATA, (b"gone", b"3")),
+            |batch| batch.command(0, DATA, ["INCR", "gone"]),
+            |batch| batch.set(5, DATA, (b"gone", b"3")),
+            |batch| {
+                batch.set(0, DATA, (b"gone", b"3"));
+                batch.command(0, DATA, ["PERSIST", "gone"]);
+            },
+        ];
+        for (set, all) in [(0, "MULTI SET z 9 "), (1, "SET a 1"), (2, "MSET a 1 a 1")] {
+            for change in changes {
+                let mut batch = Batch::new(0);
+                (0..set).for_each(|_| batch.set(0, DATA, (b"a", b"1")));
+                let (sent, bytes) = (batch.sent().len(), batch.bytes());
+                batch.mark();
+                change(&mut batch);
+                assert!(batch.bytes_since_mark() > 0);
+                batch.back_to_mark();
+                assert_eq!(batch.sent().len(), sent);
+                assert!(batch.bytes() - bytes < 25, "at most the beginning of a command more");
+                batch.set(0, DATA, (b"z", b"9"));
+                batch.close_run();
+                assert_eq!(batch.bytes(), batch.unsent_bytes());
+                let replies = vec![(); batch.commands()];
+                assert_eq!(batch.answered(&replies).count(), set + 1);
+                batch.finish(b"ck", b"v", true);
+                let found = text(&batch);
+                assert!(found.contains(all) && found.contains(" z 9 "), "{found}");
+                assert!(!found.contains("gone"), "{found}");
+            }
         }
     }
 

@@ -41,6 +41,13 @@ pub const LARGE_COMMAND_BYTES: usize = 1 << 20;
 /// Records asked from the journal at once.
 pub const READ_RECORDS: usize = 1_024;
 
+/// A journal that gives this many records, but not all that were asked for, is read again after a moment: changes come
+/// in many small pieces, and every batch wakes the destination, and its replies this process.
+pub const BUSY_RECORDS: usize = 64;
+
+/// How long a busy journal is left to gather.
+pub const BUSY_REST: Duration = Duration::from_millis(1);
+
 /// Bytes asked from the journal at once.
 pub const READ_BYTES: usize = 1 << 20;
 

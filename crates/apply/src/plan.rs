@@ -13,13 +13,13 @@ mod image;
 mod keys;
 mod lower;
 mod part;
+mod quick;
 mod rebuild;
 mod rules;
 mod script;
 mod sizes;
 #[cfg(test)]
 mod tests;
-mod unfit;
 
 use std::collections::HashMap;
 
@@ -33,7 +33,7 @@ use self::expiry::Lags;
 pub(crate) use self::fault::{Aftermath, Failure, Part};
 pub(crate) use self::keys::Roles;
 pub(crate) use self::rules::Rules;
-use crate::batch::{Batch, Judge, Sent};
+use crate::batch::{Batch, Sent};
 use crate::deadlines::Deadlines;
 use crate::doubt::Doubt;
 use crate::error::Error;
@@ -261,6 +261,10 @@ impl Planner {
         if let Some(next) = self.next.get_mut(lane_index) {
             *next = offset.saturating_add(1);
         }
+        if self.quick(&payload, batch) {
+            batch.keep(payload);
+            return Ok(Planned::Done);
+        }
         let decode = |payload: &Bytes| {
             let decoded = event::codec::decode(payload.clone());
             decoded.map_err(|source| Error::Record { partition, offset, source })
@@ -482,7 +486,7 @@ impl Planner {
     }
 
     fn sent(place: &Place<'_>) -> Sent {
-        Sent { record: place.index, change: place.change, judge: Judge::Data }
+        Sent::data(place.index, place.change)
     }
 
     fn no_snapshot(&self, shard: Shard) -> Error {

@@ -6,7 +6,8 @@
 //! input. Neither panics on any input.
 //!
 //! [`encode_command`], [`encode_text_image`] and [`encode_rdb_image`] write what [`encode`] writes
-//! for the same event, from borrowed slices and without an allocation besides the buffer's own.
+//! for the same event, from borrowed slices and without an allocation besides the buffer's own;
+//! [`Glance`] reads the commonest events likewise.
 //! [`encode_rope`] and [`encode_command_rope`] write it without copying what is large.
 
 pub mod checkpoint;
@@ -17,6 +18,7 @@ mod convert;
 mod decode;
 mod encode;
 mod error;
+mod glance;
 mod rope;
 mod scan;
 mod sink;
@@ -28,6 +30,7 @@ pub use self::encode::{
     encode_text_image,
 };
 pub use self::error::{DecodeError, EncodeError, Invalid, Malformed};
+pub use self::glance::{GLANCE_ARGS, Glance};
 pub use self::rope::{Rope, SHARED_BYTES, lenders};
 
 #[cfg(test)]

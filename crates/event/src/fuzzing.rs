@@ -5,15 +5,23 @@
 
 use bytes::{Bytes, BytesMut};
 
+use crate::codec::Glance;
 use crate::fragment::Assembler;
-use crate::{Body, Event, codec, text};
+use crate::{Body, Command, Event, KeyArgs, codec, text};
 
 /// Bytes decoded as an event: what there is can be encoded, decodes to the same, and can be shown.
 ///
 /// # Panics
 /// When that does not hold.
 pub fn event(data: &[u8]) {
-    let Ok(event) = codec::decode(Bytes::copy_from_slice(data)) else { return };
+    let glance = Glance::at(data);
+    let Ok(event) = codec::decode(Bytes::copy_from_slice(data)) else {
+        assert_eq!(glance, None);
+        return;
+    };
+    if let Some(glance) = glance {
+        assert_same(&glance, &event);
+    }
     let again = encode(&event);
     let twice = codec::decode(again.clone()).expect("what was encoded");
     // Compared by encoding: a score that is no number does not equal itself.
@@ -37,6 +45,18 @@ pub fn checkpoint(data: &[u8]) {
     let mut again = BytesMut::new();
     codec::checkpoint::encode(&checkpoint, &mut again).expect("what was decoded");
     assert_eq!(codec::checkpoint::decode(&again), Ok(checkpoint));
+}
+
+/// What a glance shows is what is decoded.
+///
+/// # Panics
+/// When it is not.
+pub fn assert_same(glance: &Glance<'_>, event: &Event) {
+    let Glance { position, db, key, .. } = *glance;
+    assert_eq!((position, db, key), (event.position, event.db, &event.key[..]));
+    let same = matches!(&event.body, Body::Command(Command { args, keys: KeyArgs::First, .. })
+        if glance.args().iter().eq(args.iter()));
+    assert!(same && event.seen.is_empty(), "{glance:?} is {event:?}");
 }
 
 fn encode(event: &Event) -> Bytes {

@@ -33,17 +33,16 @@ pub(crate) fn judge(batch: &Batch, refused: &[(Option<Sent>, Refusal)], exec: &R
 }
 
 fn executed(batch: &Batch, items: &[Reply]) -> Verdict {
-    let sent = batch.sent();
-    let (Some(last), true) = (items.last(), items.len() == sent.len()) else {
-        return Verdict::Torn(format!("{} replies to {} commands", items.len(), sent.len()));
+    let commands = batch.commands();
+    let (Some(last), true) = (items.last(), items.len() == commands) else {
+        return Verdict::Torn(format!("{} replies to {commands} commands", items.len()));
     };
     if let Reply::Error(text) = last {
         let refusal = Refusal::read(text);
         // Old servers ask for room and role only while they execute: then every write was refused alike.
         let alike = items.iter().all(|item| matches!(item, Reply::Error(_)) || item.is_ok());
-        let wrote = items
-            .iter()
-            .zip(sent)
+        let wrote = batch
+            .answered(items)
             .any(|(item, sent)| !matches!(item, Reply::Error(_)) && *sent != Sent::OURS);
         return match alike && !wrote {
             true => Verdict::Refused(refusal),
@@ -53,21 +52,19 @@ fn executed(batch: &Batch, items: &[Reply]) -> Verdict {
     if matches!(last, Reply::Null) {
         return Verdict::Gone;
     }
-    let whole = items
-        .iter()
-        .zip(sent)
+    let whole = batch
+        .answered(items)
         .find(|(item, sent)| matches!(item, Reply::Error(_)) && sent.judge == Judge::Wholesale);
     if let Some((item, sent)) = whole {
         return Verdict::Unpassed(Failure { sent: *sent, said: said(item) });
     }
-    let ours = items
-        .iter()
-        .zip(sent)
+    let ours = batch
+        .answered(items)
         .find(|(item, sent)| matches!(item, Reply::Error(_)) && sent.judge == Judge::Ours);
     if let Some((Reply::Error(text), _)) = ours {
         return Verdict::Torn(String::from_utf8_lossy(text).into_owned());
     }
-    let failures = items.iter().zip(sent).filter_map(|(item, sent)| failure(item, *sent));
+    let failures = batch.answered(items).filter_map(|(item, sent)| failure(item, *sent));
     Verdict::Executed(failures.collect())
 }
 
@@ -134,6 +131,14 @@ fn not_executed(refused: &[(Option<Sent>, Refusal)], text: &[u8]) -> Verdict {
     Verdict::Refused(Refusal::read(reason))
 }
 
+/// Whether a command that sets several keys was refused for what it is: single ones may be taken.
+pub(crate) fn refuses_joined(refused: &[(Option<Sent>, Refusal)]) -> bool {
+    refused.iter().any(|(sent, refusal)| {
+        sent.is_some_and(|sent| sent.joined)
+            && (is_about_the_command(refusal.code) || refusal.code == Code::NoPermission)
+    })
+}
+
 /// Whether a refusal to queue a command says something about the command, and nothing about the destination's state.
 fn is_about_the_command(code: Code) -> bool {
     matches!(code, Code::UnknownCommand | Code::Other | Code::CrossSlot)
@@ -145,9 +150,9 @@ mod tests {
 
     use super::*;
 
-    const DATA: Sent = Sent { record: 0, change: 0, judge: Judge::Data };
-    const TAKES: Sent = Sent { record: 1, change: 0, judge: Judge::Takes };
-    const POPS: Sent = Sent { record: 2, change: 0, judge: Judge::Pops };
+    const DATA: Sent = Sent::data(0, 0);
+    const TAKES: Sent = Sent { judge: Judge::Takes, ..Sent::data(1, 0) };
+    const POPS: Sent = Sent { judge: Judge::Pops, ..Sent::data(2, 0) };
 
     fn batch() -> Batch {
         let mut batch = Batch::new(0);

@@ -14,15 +14,14 @@ use runtime::clock::Sleep;
 use tokio_util::sync::CancellationToken;
 use wire::resp::reply::Reply;
 
-use super::judge::{Verdict, judge};
-use super::status::{Executed, Phase};
+use super::status::Phase;
 use super::{LaneStatus, Memory, Scope, Tools};
 use crate::batch::{Batch, Sent};
 use crate::checkpoint::{self, Written};
 use crate::error::Error;
 use crate::limits;
 use crate::names::Names;
-use crate::plan::{Barrier, Failure, Planned, Planner};
+use crate::plan::{Barrier, Planned, Planner};
 use crate::progress::Progress;
 use crate::quarantine::set::Spot;
 use crate::quarantine::suspects::Suspects;
@@ -74,6 +73,8 @@ pub(super) struct Pump<'a> {
     /// Whether the checkpoint at the destination says less than what is known.
     pub(super) lags: bool,
     pub(super) tick: Sleep,
+    /// Until when a busy journal is left to gather.
+    pub(super) rest: Option<Sleep>,
     /// Whether it is time to look for what an operator asks.
     pub(super) asked: bool,
     /// Whether an earlier session may have left requests there about keys that are no longer set aside.
@@ -140,6 +141,7 @@ impl<'a> Pump<'a> {
             durable: standing.durable,
             lags: false,
             tick: tools.clock.sleep(limits::TICK),
+            rest: None,
             asked: true,
             unsettled: true,
             tried: HashSet::new(),
@@ -171,7 +173,7 @@ impl<'a> Pump<'a> {
     }
 
     /// What failed in the last batch that was executed has not been dealt with, or in one that was not executed.
-    fn deal_with_earlier(&mut self) -> Result<(), Error> {
+    pub(super) fn deal_with_earlier(&mut self) -> Result<(), Error> {
         self.memory.aftermath.take().map_or(Ok(()), |aftermath| self.deal_with(aftermath))
     }
 
@@ -223,13 +225,21 @@ impl<'a> Pump<'a> {
                 }
             }
             () = &mut self.tick => self.look_around().await?,
-            entries = self.reader.next(limit), if wants_input => self.input.extend(entries?),
+            () = over(self.rest.as_mut()) => self.rest = None,
+            entries = self.reader.next(limit), if wants_input => {
+                let entries = entries?;
+                if (limits::BUSY_RECORDS..limit.records).contains(&entries.len()) {
+                    self.rest = Some(self.tools.clock.sleep(limits::BUSY_REST));
+                }
+                self.input.extend(entries);
+            }
         }
         Ok(())
     }
 
     fn wants_input(&self) -> bool {
         self.input.is_empty()
+            && self.rest.is_none()
             && self.barrier.is_none()
             && !self.has_question()
             && !self.stopping
@@ -294,6 +304,7 @@ impl<'a> Pump<'a> {
     pub(super) fn seal(&mut self) -> Batch {
         let next = self.spare.pop().unwrap_or_else(|| Batch::new(self.tools.config.checkpoint_db));
         let mut batch = std::mem::replace(&mut self.open, next);
+        batch.close_run();
         batch.changes = self.planner.held.take_changes();
         batch.deadlines = self.planner.deadlines.take_changes();
         let suspects = std::mem::take(&mut self.planner.suspects);
@@ -357,103 +368,16 @@ impl<'a> Pump<'a> {
         };
         let number = flight.answered;
         flight.answered += 1;
-        if number <= flight.batch.sent().len() {
+        if number <= flight.batch.commands() {
             if let Reply::Error(text) = &reply {
-                let sent = number.checked_sub(1).and_then(|at| flight.batch.sent().get(at));
-                flight.refused.push((sent.copied(), Refusal::read(text)));
+                let sent = number.checked_sub(1).and_then(|at| flight.batch.command_of_reply(at));
+                flight.refused.push((sent, Refusal::read(text)));
             }
             return Ok(());
         }
         match self.running.take() {
             Some(flight) => self.finish(flight, &reply).await,
             None => Ok(()),
-        }
-    }
-
-    /// Judges a batch that was to be executed.
-    async fn finish(&mut self, flight: Flight, exec: &Reply) -> Result<(), Error> {
-        let endpoint = || self.connection.endpoint().to_string();
-        match judge(&flight.batch, &flight.refused, exec) {
-            Verdict::Executed(failures) => self.executed(flight, &failures).await,
-            Verdict::Rejected(failures) => {
-                for failure in &failures {
-                    let record = flight.batch.record(failure.sent.record);
-                    let identity =
-                        record.and_then(|record| Planner::identity(record, failure.sent));
-                    let why = failure.said.clone().unwrap_or_default();
-                    self.planner.refused.extend(identity.map(|identity| (identity, why)));
-                }
-                // Among them may be what an operator asked for: it is set aside again before that is forgotten.
-                self.asked = true;
-                self.rewind(Some(flight.batch)).await?;
-                self.deal_with_earlier()
-            }
-            Verdict::Refused(refusal) => {
-                let endpoint = endpoint();
-                // It has not been executed, and the next session is to know.
-                self.running = Some(flight);
-                Err(Error::Refused { endpoint, refusal })
-            }
-            Verdict::Unpassed(failure) => self.stand_before(flight.batch, failure).await,
-            Verdict::Gone => Err(Error::CheckpointGone { endpoint: endpoint() }),
-            Verdict::Torn(said) => Err(Error::Torn { endpoint: endpoint(), said }),
-        }
-    }
-
-    /// A batch has been executed: notes how far that is, and deals with what failed in it.
-    async fn executed(&mut self, flight: Flight, failures: &[Failure]) -> Result<(), Error> {
-        let Flight { batch, works, .. } = flight;
-        for position in &batch.after.applied {
-            if !batch.in_doubt.contains(&position.shard) {
-                self.judge_up_to(*position);
-            }
-        }
-        if batch.in_doubt.is_empty() {
-            self.doubt_from = None;
-        }
-        let phase_changed = self.executed.resync != batch.after.resync;
-        self.executed.clone_from(&batch.after);
-        self.memory.stood = vec![self.executed.clone()];
-        (self.memory.had_checkpoint, self.anew, self.lags) = (true, false, works);
-        self.tell_left_out(&batch);
-        self.status.executed(Executed {
-            events: batch.events,
-            commands: batch.sent().len() as u64,
-            bytes: batch.bytes() as u64,
-            letters: batch.letters.len() as u64,
-            settled: batch.settled,
-        });
-        if phase_changed {
-            self.show_phase();
-        }
-        // What had been refused is in a letter now that is durable.
-        let applied = &self.executed;
-        self.planner.refused.retain(|(position, _), _| {
-            applied.of(position.shard).is_none_or(|applied| position.is_after(applied))
-        });
-        let late = failures.iter().filter(|failure| failure.is_late_renewal());
-        let late: HashSet<(u32, u32)> = late.map(|failure| failure.sent.place()).collect();
-        self.status.late_renewals(late.len() as u64);
-        // What was to be done about the batch before was done in this one.
-        self.memory.aftermath = None;
-        let aftermath = self.planner.aftermath(&batch, failures);
-        self.recycle(batch);
-        let tried = std::mem::take(&mut self.tried);
-        if !failures.is_empty() {
-            self.rewind(None).await?;
-            self.deal_with(aftermath)?;
-        }
-        self.settle(tried);
-        if phase_changed && self.executed.resync.is_none() {
-            self.clear_suspects();
-        }
-        Ok(())
-    }
-
-    fn judge_up_to(&mut self, position: Position) {
-        match self.judged.iter_mut().find(|judged| judged.shard == position.shard) {
-            Some(judged) => *judged = position,
-            None => self.judged.push(position),
         }
     }
 
@@ -464,12 +388,20 @@ impl<'a> Pump<'a> {
         }
     }
 
-    fn show_phase(&self) {
+    pub(super) fn show_phase(&self) {
         let phase = match self.executed.resync {
             Some(_) => Phase::Snapshot,
             None => Phase::Stream,
         };
         self.status.phase(phase);
+    }
+}
+
+/// Completes when a sleep is over; never where there is none.
+async fn over(sleep: Option<&mut Sleep>) {
+    match sleep {
+        Some(sleep) => sleep.await,
+        None => std::future::pending().await,
     }
 }
 

@@ -44,7 +44,7 @@ impl Pump<'_> {
         let Some(flight) = self.running.take() else { return Err(error) };
         let mut last = Reply::Null;
         // To MULTI, to each command, to EXEC.
-        for _ in 0..flight.batch.sent().len() + 2 {
+        for _ in 0..flight.batch.commands() + 2 {
             last = self.connection.recv().await?;
         }
         match last.as_array() {

@@ -81,7 +81,7 @@ impl Pump<'_> {
             self.connection.send(b"*1\r\n$7\r\nDISCARD\r\n").await?;
             self.connection.flush().await?;
             // To MULTI, to each command, to DISCARD.
-            for _ in flight.answered..flight.batch.sent().len() + 2 {
+            for _ in flight.answered..flight.batch.commands() + 2 {
                 self.connection.recv().await?;
             }
             self.planner.held.undo(&flight.batch.changes);

@@ -1,5 +1,7 @@
 //! Commands and groups of them: filters, quarantine, and what is written. Pure.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use event::{Change, Command, Effect, Group, KeyArgs, Position};
 use wire::command::{self, Split};
@@ -10,8 +12,9 @@ use super::keys::{Role, Roles};
 use super::lower;
 use super::{Place, Planned, Planner};
 use crate::batch::{Batch, Sent};
+use crate::config::Unsupported;
 use crate::error::Error;
-use crate::quarantine::{Draft, LEFT_OUT};
+use crate::quarantine::Draft;
 
 /// Which keys that a command writes are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,18 +65,17 @@ impl Planner {
             if matches!(command.effect, Effect::Overwrite | Effect::Delete) {
                 self.held.release(db, place.key);
             } else if self.held.contains(db, place.key) {
-                let why = self.after_another([(db, place.key)]);
-                return self.set_aside(place, (db, &[place.key]), why, batch);
+                return self.set_aside(place, (db, &[place.key]), AFTER_ANOTHER, batch);
             }
         }
         let sent = Self::sent(place);
-        let mark = batch.mark();
+        batch.mark();
         let written = lower::write(&self.rules, batch, db, sent, &command.args);
-        match self.fitting(batch, &mark, written) {
+        match self.fitting(batch, written) {
             Ok(()) => self.follow_command(db, place.key, &command.args),
             Err(unfit) => {
-                let why = self.cannot_hold(place, unfit)?;
-                self.set_aside(place, (db, &[place.key]), why, batch)?;
+                self.require_hold(place, unfit.0.clone())?;
+                self.set_aside(place, (db, &[place.key]), unfit.why(), batch)?;
             }
         }
         Ok(())
@@ -183,25 +185,22 @@ impl Planner {
             return self.set_aside_written(place, &roles, why, batch);
         }
         if !self.held.is_empty() && self.needs_held(&roles) {
-            let target = |db| self.rules.mapping.target(db);
-            let spots = roles.keys.iter().map(|role| (target(role.db), role.key));
-            let why = self.after_another(spots);
-            return self.set_aside_written(place, &roles, why.into(), batch);
+            return self.set_aside_written(place, &roles, AFTER_ANOTHER.into(), batch);
         }
         self.release_replaced(&roles);
         let db = self.rules.mapping.target(place.db);
         let judge = roles.judge();
         let sent = Sent { judge, ..Self::sent(place) };
-        let mark = batch.mark();
+        batch.mark();
         let written = lower::write(&self.rules, batch, db, sent, &command.args);
-        match self.fitting(batch, &mark, written) {
+        match self.fitting(batch, written) {
             Ok(()) => {
                 self.follow_roles(&roles, &command.args);
                 Ok(())
             }
             Err(unfit) => {
-                let why = self.cannot_hold(place, unfit)?;
-                self.set_aside_written(place, &roles, why, batch)
+                self.require_hold(place, unfit.0.clone())?;
+                self.set_aside_written(place, &roles, unfit.why(), batch)
             }
         }
     }
@@ -230,7 +229,7 @@ impl Planner {
             let pairs = command.args.get(1..).unwrap_or_default().chunks_exact(2);
             let pairs: Vec<_> =
                 pairs.filter_map(|pair| Some((pair.first()?, pair.get(1)?))).collect();
-            let mark = batch.mark();
+            batch.mark();
             for (key, value) in pairs {
                 if self.rules.takes(place.db, key) {
                     let db = self.rules.mapping.target(place.db);
@@ -239,9 +238,9 @@ impl Planner {
                     batch.command(db, sent, [b"SET".as_slice(), key, value]);
                 }
             }
-            return self.fitting(batch, &mark, Ok(())).or_else(|unfit| {
-                let why = self.cannot_hold(place, unfit)?;
-                self.set_aside_written(place, roles, why, batch)
+            return self.fitting(batch, Ok(())).or_else(|unfit| {
+                self.require_hold(place, unfit.0.clone())?;
+                self.set_aside_written(place, roles, unfit.why(), batch)
             });
         } else {
             let why = "it needs a key that the filters leave out";
@@ -290,6 +289,23 @@ impl Planner {
             return None;
         }
         self.refused.get(&(place.position, place.change)).cloned()
+    }
+
+    /// Stops before what the destination cannot hold, where that is not to be set aside.
+    pub(super) fn require_hold(
+        &self,
+        place: &Place<'_>,
+        why: impl Into<Cow<'static, str>>,
+    ) -> Result<(), Error> {
+        match self.rules.unsupported {
+            Unsupported::Quarantine => Ok(()),
+            Unsupported::Fail => Err(Error::CannotHold {
+                db: place.db,
+                key: place.key.clone(),
+                position: place.position,
+                why: why.into(),
+            }),
+        }
     }
 
     fn set_aside_written(
@@ -351,19 +367,18 @@ impl Planner {
             self.held.hold(draft.db, key, &note)?;
             self.deadlines.forget(draft.db, key);
         }
-        match draft.why.strip_prefix(LEFT_OUT) {
-            Some(why) => batch.left_out.push(why.to_owned()),
-            None => {
-                self.counts.letters += 1;
-                batch.letters.push(draft);
-            }
-        }
+        self.counts.letters += 1;
+        batch.letters.push(draft);
         Ok(())
     }
 }
 
 /// What may stand before a key in the list of those that are set aside: the number of its database.
 const SPOT_BYTES: usize = 16;
+
+/// Why a later change of a held key is a dead letter.
+pub(super) const AFTER_ANOTHER: &str =
+    "an earlier change of the key, or of one that it needs, is in quarantine";
 
 /// The number of a database as an argument.
 pub(super) fn number(db: u32) -> Decimal {

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use event::checkpoint::Resync;
 use event::control::{Control, EpochBegin, EpochCause, FunctionChange};
 
-use super::lower::Unfit;
 use super::{Need, Place, Planner};
 use crate::batch::Batch;
 use crate::config::Existing;
@@ -133,17 +132,18 @@ impl Planner {
         }
         if self.rules.target.can(target::SEVEN) {
             let db = self.rules.mapping.target(place.db);
-            let mark = batch.mark();
+            batch.mark();
             batch.command(db, Self::sent(place), &change.args);
-            return match self.fitting(batch, &mark, Ok(())) {
+            return match self.fitting(batch, Ok(())) {
                 Ok(()) => Ok(()),
                 Err(unfit) => {
-                    let why = self.cannot_hold(place, unfit)?;
-                    self.set_aside(place, (db, &[]), why, batch)
+                    self.require_hold(place, unfit.0.clone())?;
+                    self.set_aside(place, (db, &[]), unfit.why(), batch)
                 }
             };
         }
-        let why = self.cannot_hold(place, Unfit::new("it knows no functions"))?;
+        let why = "the destination knows no functions";
+        self.require_hold(place, why)?;
         self.counts.functions_left_out += 1;
         let db = self.rules.mapping.target(place.db);
         self.set_aside(place, (db, &[]), why, batch)

@@ -365,7 +365,7 @@ impl Planner {
     pub(crate) fn concerned(&self, record: &Bytes, change: u32) -> Vec<Spot> {
         let Ok(event) = event::codec::decode(record.clone()) else { return Vec::new() };
         let Some((db, key, command)) = change_of(&event, change) else { return Vec::new() };
-        let sent = Sent { record: 0, change, judge: Judge::Data };
+        let sent = Sent::data(0, change);
         let again = Again { event: &event, record, sent, db, key, command };
         self.touched(&again).into_iter().map(|touched| touched.spot).collect()
     }

@@ -52,9 +52,9 @@ impl Planner {
         }
         self.held.release(db, place.key);
         let dest = Dest { db, sent: Self::sent(place), key: place.key };
-        let mark = batch.mark();
+        batch.mark();
         let written = write(&self.rules, batch, dest, image);
-        match self.fitting(batch, &mark, written) {
+        match self.fitting(batch, written) {
             Ok(()) => {
                 self.replaced(db, place.key, image.head.expire_at_ms);
                 if let Some(fields) = fields_of_image(image) {
@@ -63,8 +63,8 @@ impl Planner {
                 Ok(())
             }
             Err(unfit) => {
-                let why = self.cannot_hold(place, unfit)?;
-                self.set_aside(place, (db, &[place.key]), why, batch)
+                self.require_hold(place, unfit.0.clone())?;
+                self.set_aside(place, (db, &[place.key]), unfit.why(), batch)
             }
         }
     }
@@ -111,7 +111,7 @@ fn write(rules: &Rules, batch: &mut Batch, dest: Dest<'_>, image: &Image) -> Res
     };
     match &image.value {
         ImageValue::Text(text) => {
-            set(rules.target, batch, dest, (text, about.expire_at_ms));
+            set(rules, batch, dest, (text, about.expire_at_ms));
             Ok(())
         }
         ImageValue::Rdb(bytes) => {
@@ -149,12 +149,12 @@ pub(super) fn restore_command(
     restore(rules, batch, dest, (Raw { kind, bytes: &payload.raw }, about))
 }
 
-fn set(target: Target, batch: &mut Batch, dest: Dest<'_>, (text, expire): (&Bytes, Option<i64>)) {
+fn set(rules: &Rules, batch: &mut Batch, dest: Dest<'_>, (text, expire): (&Bytes, Option<i64>)) {
     let Dest { db, sent, key } = dest;
     let ms = Decimal::from(expire.unwrap_or_default());
     match expire {
-        None => batch.command(db, sent, [b"SET".as_slice(), key, text]),
-        Some(_) if target.can(target::PXAT) => {
+        None => rules.set(batch, (db, sent), (key, text)),
+        Some(_) if rules.target.can(target::PXAT) => {
             batch.command(db, sent, [b"SET".as_slice(), key, text, b"PXAT", ms.as_ref()]);
         }
         Some(_) => {

@@ -100,6 +100,16 @@ pub(super) fn has_other_db(name: &[u8]) -> bool {
     name.len() == 4 && matches!(Kind::of(name), Kind::Copy | Kind::Move)
 }
 
+/// Whether a command with one key, of so many words, is written as it is, and does nothing to deadlines that were put
+/// off.
+pub(super) fn passes_on(name: &[u8], words: usize) -> bool {
+    match Kind::of(name) {
+        Kind::Plain => !name.eq_ignore_ascii_case(b"EVAL"),
+        Kind::Set => words == 3,
+        _ => false,
+    }
+}
+
 /// Writes a command of the source into the batch.
 pub(super) fn write(
     rules: &Rules,
@@ -219,6 +229,10 @@ impl Out<'_> {
 
     /// `SET key value [PXAT ms | KEEPTTL]`.
     fn set(&mut self, args: &[Bytes]) -> Written {
+        if let [_, key, value] = args {
+            self.rules.set(self.batch, (self.db, self.sent), (key, value));
+            return Ok(());
+        }
         let keeps = args.len() > 3 && find(args, 3, "KEEPTTL").is_some();
         if keeps && !self.rules.target.can(target::KEEPTTL) {
             return self.set_keeping_ttl(args);

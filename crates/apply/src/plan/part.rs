@@ -7,6 +7,7 @@ use bytes::Bytes;
 use event::image::{Elements, ImagePart};
 use wire::resp::encode::Decimal;
 
+use super::change::AFTER_ANOTHER;
 use super::lower::Unfit;
 use super::rebuild::{self, Dest};
 use super::{Place, Planner};
@@ -35,19 +36,18 @@ impl Planner {
         if part.number == 0 {
             self.held.release(db, &stage);
         } else if self.held.contains(db, &stage) {
-            let why = self.after_another([(db, &stage)]);
-            return self.set_aside(place, (db, &[place.key, &stage]), why, batch);
+            return self.set_aside(place, (db, &[place.key, &stage]), AFTER_ANOTHER, batch);
         }
         let dest = Dest { db, sent: Self::sent(place), key: &stage };
         if part.number == 0 {
             batch.command(db, dest.sent, [b"DEL".as_slice(), &stage]);
             self.deadlines.forget(db, &stage);
         }
-        let mark = batch.mark();
+        batch.mark();
         let written = self.elements(part, dest, batch);
-        if let Err(unfit) = self.fitting(batch, &mark, written) {
-            let why = self.cannot_hold(place, unfit)?;
-            return self.set_aside(place, (db, &[place.key, &stage]), why, batch);
+        if let Err(unfit) = self.fitting(batch, written) {
+            self.require_hold(place, unfit.0.clone())?;
+            return self.set_aside(place, (db, &[place.key, &stage]), unfit.why(), batch);
         }
         if let Elements::Fields(fields) = &part.elements {
             let expiring = fields.iter().filter_map(|of| Some((&of.field, of.expire_at_ms?)));

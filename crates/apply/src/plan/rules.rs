@@ -7,6 +7,7 @@ use redis_io::ServerFacts;
 use redis_io::facts::SizeFacts;
 
 use super::sizes::Sizes;
+use crate::batch::{Batch, Sent};
 use crate::config::{Config, Inexact, Unsupported};
 use crate::filter::Filters;
 use crate::limits;
@@ -38,6 +39,8 @@ pub(crate) struct Rules {
     pub(crate) names: Names,
     /// What the destination can do.
     pub(crate) target: Target,
+    /// Whether keys may be set several by one command.
+    pub(crate) joins: bool,
     /// How many databases it has.
     pub(crate) databases: u32,
     /// What to do about what it cannot hold.
@@ -71,6 +74,7 @@ impl Rules {
             lag_ms: 0,
             names,
             target: Target::of(facts),
+            joins: true,
             databases: facts.databases.unwrap_or(USUAL_DATABASES),
             unsupported: config.unsupported,
             sizes: Sizes::of(facts.sizes, Target::of(facts), (config.batch, config.group_bytes)),
@@ -98,6 +102,15 @@ impl Rules {
     /// The command that removes keys with the least harm to others.
     pub(crate) fn remove_command(&self) -> &'static [u8] {
         if self.target.can(target::UNLINK) { b"UNLINK" } else { b"DEL" }
+    }
+
+    /// Sets a key to a value without a deadline.
+    pub(super) fn set(&self, batch: &mut Batch, (db, sent): (u32, Sent), pair: (&[u8], &[u8])) {
+        if self.joins {
+            batch.set(db, sent, pair);
+        } else {
+            batch.command(db, sent, [b"SET".as_slice(), pair.0, pair.1]);
+        }
     }
 
     /// Whether a key is one of our own.

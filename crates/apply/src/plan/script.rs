@@ -56,12 +56,12 @@ impl Planner {
         if let Some(text) = args.get_mut(1) {
             *text = [PRELUDE.as_bytes(), text].concat().into();
         }
-        let mark = batch.mark();
+        batch.mark();
         batch.command(place.db, Sent { judge: Judge::Runs, ..Self::sent(place) }, args);
-        self.fitting(batch, &mark, Ok(())).or_else(|unfit| {
-            let why = self.cannot_hold(place, unfit)?;
+        self.fitting(batch, Ok(())).or_else(|unfit| {
+            self.require_hold(place, unfit.0.clone())?;
             let keys: Vec<&Bytes> = command.written_keys().collect();
-            self.set_aside(place, (place.db, &keys), why, batch)
+            self.set_aside(place, (place.db, &keys), unfit.why(), batch)
         })
     }
 

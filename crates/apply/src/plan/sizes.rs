@@ -7,7 +7,7 @@ use redis_io::facts::SizeFacts;
 
 use super::Planner;
 use super::lower::Unfit;
-use crate::batch::{Batch, Mark};
+use crate::batch::Batch;
 use crate::config::BatchLimits;
 use crate::limits;
 use crate::target::{self, Target};
@@ -94,19 +94,18 @@ const ADVICE: &str = "…), then keyferry quarantine retry";
 // === impl Planner ===
 
 impl Planner {
-    /// What has been written since the mark, unless it does not fit: then it is taken out of the batch.
+    /// What has been written since the batch was marked, unless it does not fit: then it is taken out of the batch.
     pub(super) fn fitting(
         &self,
         batch: &mut Batch,
-        mark: &Mark,
         written: Result<(), Unfit>,
     ) -> Result<(), Unfit> {
         let refused = match written {
             Err(unfit) => Some(unfit),
-            Ok(()) => self.rules.sizes.refusal(batch.largest_argument(), batch.bytes_since(mark)),
+            Ok(()) => self.rules.sizes.refusal(batch.largest_argument(), batch.bytes_since_mark()),
         };
         refused.map_or(Ok(()), |unfit| {
-            batch.back_to(mark);
+            batch.back_to_mark();
             Err(unfit)
         })
     }

@@ -5,6 +5,7 @@ mod doubt;
 mod expiry;
 mod late;
 mod once;
+mod quick;
 mod scripts;
 
 use bytes::{Bytes, BytesMut};
@@ -124,10 +125,11 @@ fn plan(planner: &mut Planner, events: &[Event]) -> Batch {
     for (offset, event) in (0..).zip(events) {
         planner.plan(entry(event, 0, offset), &mut batch).unwrap();
     }
+    batch.close_run();
     batch
 }
 
-/// The commands of a batch after MULTI, words separated by blanks.
+/// The commands of a batch after MULTI, words separated by blanks, each key that is set by itself.
 fn commands(batch: &Batch) -> Vec<String> {
     let mut decoder = ReplyDecoder::new(ReplyLimits::default());
     batch.unsent().for_each(|segment| decoder.feed(segment));
@@ -135,7 +137,11 @@ fn commands(batch: &Batch) -> Vec<String> {
     while let Some(reply) = decoder.next_reply().unwrap() {
         let words = reply.as_array().unwrap().iter().filter_map(Reply::as_bytes);
         let words: Vec<_> = words.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
-        found.push(words.join(" "));
+        if words.first().is_some_and(|name| name == "MSET") {
+            found.extend(words[1..].chunks(2).map(|pair| format!("SET {}", pair.join(" "))));
+        } else {
+            found.push(words.join(" "));
+        }
     }
     assert_eq!(found.remove(0), "MULTI");
     found

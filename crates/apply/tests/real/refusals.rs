@@ -192,3 +192,25 @@ async fn a_stream_without_a_snapshot_cannot_be_begun() -> Result<()> {
     assert!(matches!(error, Error::NoSnapshot { .. }), "{error}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_set_together_where_the_destination_lets_them() -> Result<()> {
+    for (denied, together) in [("+mset", true), ("-mset", false)] {
+        let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+        bench.client.cmd(&["ACL", "SETUSER", "default", denied])?;
+        let sets: Vec<String> =
+            (0..300).map(|number| format!("SET key:{number} v{number}")).collect();
+        bench.feed.commands(&sets).await?;
+        bench.feed.commands(&["INCR n"]).await?;
+        let service = bench.start().await?;
+        bench.caught_up()?;
+        assert_eq!(bench.get("key:299")?.as_deref(), Some("v299"));
+        assert_eq!(bench.get("n")?.as_deref(), Some("1"));
+        assert!(apply::quarantine::letters(&bench.letters).await?.is_empty());
+        let calls = bench.client.cmd(&["INFO", "commandstats"])?.text()?;
+        assert_eq!(!calls.contains("cmdstat_mset:calls=0,"), together, "{calls}");
+        assert!(calls.contains("cmdstat_mset:"), "{calls}");
+        service.stop().await?;
+    }
+    Ok(())
+}

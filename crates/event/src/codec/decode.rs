@@ -109,7 +109,7 @@ fn slices<M: Message + Default>(name: &'static str, bytes: Bytes) -> Result<M, D
     M::decode(bytes).map_err(|reason| DecodeError::malformed(name, reason))
 }
 
-fn position(bytes: &[u8]) -> Result<Position, Malformed> {
+pub(super) fn position(bytes: &[u8]) -> Result<Position, Malformed> {
     let mut position = Position::default();
     let mut fields = Fields::of(bytes);
     while let Some(field) = fields.next()? {

@@ -5,8 +5,11 @@ use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 use prost::Message;
 use wire::slot::Slot;
 
-use super::{DecodeError, EncodeError, Head, Invalid, Malformed, decode, encode};
+use super::{
+    DecodeError, EncodeError, GLANCE_ARGS, Glance, Head, Invalid, Malformed, decode, encode,
+};
 use crate::control::{Control, SlotHandover};
+use crate::fuzzing::assert_same;
 use crate::image::{Elements, Field, Flavour, ImageHead, ImagePart, ImageValue, StreamEntry};
 use crate::{
     Body, Command, Effect, Event, Group, KeyArgs, Position, Seen, Shard, Stamp, schema, testing,
@@ -110,6 +113,44 @@ proptest! {
             _ => return Ok(()),
         }
         prop_assert_eq!(ours, encoded(&event));
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_glance_shows_what_is_decoded(event in testing::event()) {
+        let bytes = encoded(&event);
+        if let Some(glance) = Glance::at(&bytes) {
+            assert_same(&glance, &event);
+        }
+    }
+}
+
+#[test]
+fn a_glance_shows_commands_with_one_key() {
+    let plain = Event { seen: Vec::new(), ..event(Body::Command(set())) };
+    let bytes = encoded(&plain);
+    assert_same(&Glance::at(&bytes).unwrap(), &plain);
+    for end in 0..bytes.len() {
+        let cut = bytes.slice(..end);
+        assert_eq!(Glance::at(&cut).is_some(), decode(cut.clone()).is_ok(), "{end}");
+    }
+    let mut many = set();
+    many.args.resize(GLANCE_ARGS, Bytes::from_static(b"x"));
+    let many = Event { body: Body::Command(many), ..plain.clone() };
+    assert_same(&Glance::at(&encoded(&many)).unwrap(), &many);
+
+    let mut longer = set();
+    longer.args.resize(GLANCE_ARGS + 1, Bytes::from_static(b"x"));
+    let listed = KeyArgs::Listed { written: vec![1], read: vec![] };
+    let (listed, seen) = (Command { keys: listed, ..set() }, event(Body::Command(set())));
+    for other in [
+        Event { body: Body::Command(longer), ..plain.clone() },
+        Event { body: Body::Command(listed), ..plain.clone() },
+        Event { body: part(Elements::Text(Bytes::new())), ..plain },
+        seen,
+    ] {
+        assert_eq!(Glance::at(&encoded(&other)), None, "{other:?}");
     }
 }
 

@@ -21,8 +21,8 @@ const CODEC_LZ4: u8 = 1;
 /// The buffer of a block that was larger than this, for a very large record, is not kept.
 const KEPT_BUFFER_BYTES: usize = 2 * BLOCK_TARGET_BYTES;
 
-/// Packing has to save this share, else reading pays for nothing.
-const LEAST_SAVING_SHARE: usize = 16;
+/// Packing has to save this share: it takes more time than the system does to write and read a block twice as large.
+const LEAST_SAVING_SHARE: usize = 3;
 /// Below this there is nothing to find.
 const LEAST_PACKED_BYTES: usize = 128;
 /// After a block that did not pack, so many are stored as they are before it is tried again: data

@@ -258,6 +258,7 @@ impl World {
             planner.plan(entry.clone(), &mut batch).unwrap();
         }
         let mut db = 0;
+        batch.close_run();
         for words in commands(&batch) {
             match words.strip_prefix("SELECT ") {
                 Some(number) => db = number.parse().unwrap(),
@@ -357,6 +358,7 @@ fn a_flush_that_may_have_been_left_out_makes_suspects() {
         planner.plan(entry.clone(), &mut batch).unwrap();
     }
     assert_eq!(planner.suspects.len(), 1);
+    batch.close_run();
     assert_eq!(commands(&batch).len(), 2, "{:?}", commands(&batch));
 }
 
