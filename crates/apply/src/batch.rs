@@ -68,8 +68,23 @@ pub(crate) struct Batch {
     pub(crate) deadlines: Vec<Before>,
     /// Deadlines that it settles.
     pub(crate) settled: u64,
+    /// What its replies say about deadlines.
+    pub(crate) questions: Vec<Question>,
     /// Pairs of databases that it exchanges, in order.
     pub(crate) exchanged: Vec<(u32, u32)>,
+}
+
+/// Which fields of a hash have got a deadline, as the reply to a command says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Question {
+    /// Which of the commands.
+    pub(crate) sent: usize,
+    /// The hash.
+    pub(crate) spot: Spot,
+    /// The fields, in the order of the reply.
+    pub(crate) fields: Vec<Bytes>,
+    /// Its number.
+    pub(crate) number: u64,
 }
 
 /// Where a batch stood.
@@ -119,6 +134,7 @@ impl Batch {
             loses_own: false,
             deadlines: Vec::new(),
             settled: 0,
+            questions: Vec::new(),
             exchanged: Vec::new(),
         };
         batch.reset();
@@ -142,6 +158,7 @@ impl Batch {
         self.letters.clear();
         self.deadlines.clear();
         self.settled = 0;
+        self.questions.clear();
         self.exchanged.clear();
         self.suspects.clear();
         self.db = self.checkpoint_db;

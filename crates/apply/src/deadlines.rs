@@ -19,6 +19,7 @@ pub(crate) struct Deadlines {
     bytes: usize,
     changes: Vec<Before>,
     left_out: u64,
+    questions: u64,
     /// How many of those that did not fit the log has not told yet.
     pub(crate) untold: u64,
 }
@@ -32,10 +33,18 @@ pub(crate) struct PutOff {
     pub(crate) fields: Fields,
 }
 
+/// The true deadline of a field, Unix milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Due {
+    ms: i64,
+    /// It is the true one if the destination answers this question so; 0: it is.
+    question: u64,
+}
+
 /// The true deadlines of fields of a hash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fields {
-    of: BTreeMap<Bytes, i64>,
+    of: BTreeMap<Bytes, Due>,
     /// What they cost in memory, about.
     bytes: usize,
 }
@@ -47,7 +56,7 @@ pub(crate) enum Before {
     Key(u32, Bytes, Option<PutOff>),
     /// Of one key's own deadline and of some of its fields, in the order in which they were changed. The others are
     /// not copied: a hash may have many, and commands that change one of them come in thousands.
-    Fields(u32, Bytes, Option<i64>, Vec<(Bytes, Option<i64>)>),
+    Fields(u32, Bytes, Option<i64>, Vec<(Bytes, Option<Due>)>),
     /// Of a database that was emptied.
     Db(u32, Keys),
     /// Two databases were exchanged.
@@ -109,6 +118,59 @@ impl Deadlines {
         may_go: bool,
         fields: impl Iterator<Item = (&'a [u8], Option<i64>)>,
     ) {
+        let known = |ms| Due { ms, question: 0 };
+        self.set_dues(db, key, may_go, fields.map(|(field, ms)| (field, ms.map(known))));
+    }
+
+    /// Notes that some of these fields may have got that deadline, which the destination says. Gives the number of the
+    /// question.
+    pub(crate) fn ask(&mut self, db: u32, key: &[u8], fields: &[&Bytes], ms: i64) -> u64 {
+        self.questions += 1;
+        let due = Due { ms, question: self.questions };
+        self.set_dues(db, key, false, fields.iter().map(|field| (&field[..], Some(due))));
+        self.questions
+    }
+
+    /// The answer to a question about a field, unless something has happened to the field since.
+    pub(crate) fn answer(&mut self, (db, key): (u32, &[u8]), field: &[u8], answer: (u64, bool)) {
+        let (question, got_it) = answer;
+        let Some(mut of) = self.remove(db, key) else { return };
+        if let Some(due) = of.fields.of.get_mut(field).filter(|due| due.question == question) {
+            due.question = 0;
+            if !got_it {
+                of.fields.set(field, None);
+            }
+        }
+        self.insert(db, Bytes::copy_from_slice(key), of);
+    }
+
+    /// Forgets questions: nobody will answer them any more.
+    pub(crate) fn drop_questions(&mut self) {
+        if self.questions == 0 {
+            return;
+        }
+        for keys in self.dbs.values_mut() {
+            for (key, of) in keys.iter_mut().filter(|(_, of)| of.fields.has_questions()) {
+                self.len -= of.len();
+                self.bytes -= of.bytes(key);
+                of.fields.drop_questions();
+                if !of.is_empty() {
+                    self.len += of.len();
+                    self.bytes += of.bytes(key);
+                }
+            }
+            keys.retain(|_, of| !of.is_empty());
+        }
+        self.dbs.retain(|_, keys| !keys.is_empty());
+    }
+
+    fn set_dues<'a>(
+        &mut self,
+        db: u32,
+        key: &[u8],
+        may_go: bool,
+        fields: impl Iterator<Item = (&'a [u8], Option<Due>)>,
+    ) {
         let mut of = self.remove(db, key).unwrap_or_default();
         let key_ms = of.key_ms;
         if may_go {
@@ -116,7 +178,7 @@ impl Deadlines {
         }
         let mut before = Vec::new();
         for (field, ms) in fields {
-            let known = of.fields.get(field);
+            let known = of.fields.of.get(field).copied();
             let has_room = known.is_some()
                 || of.fields.len() < limits::DEADLINES_OF_HASH
                     && self.bytes.saturating_add(of.bytes(key)) <= limits::DEADLINES_BYTES;
@@ -169,12 +231,12 @@ impl Deadlines {
         }
     }
 
-    /// Takes up to `count` keys out, of any database, each with what was put off of it.
+    /// Takes up to `count` keys out, of any database, each with what was put off of it; none of which something is asked.
     pub(crate) fn take_some(&mut self, count: usize) -> Vec<(u32, Bytes, PutOff)> {
         let mut taken = Vec::new();
         for (db, keys) in &mut self.dbs {
             let room = count - taken.len();
-            let some = keys.extract_if(|_, _| true).take(room);
+            let some = keys.extract_if(|_, of| !of.fields.has_questions()).take(room);
             taken.extend(some.map(|(key, of)| (*db, key, of)));
         }
         self.dbs.retain(|_, keys| !keys.is_empty());
@@ -288,34 +350,47 @@ impl PutOff {
     }
 
     fn reaches_beyond(&self, ms: i64) -> bool {
-        self.key_ms.into_iter().chain(self.fields.iter().map(|(_, ms)| ms)).any(|of| of > ms)
+        let fields = self.fields.of.values().map(|due| due.ms);
+        self.key_ms.into_iter().chain(fields).any(|of| of > ms)
     }
 }
 
 // === impl Fields ===
 
 impl Fields {
-    /// Each field and its deadline, by name.
+    /// Each field whose deadline is known, and that, by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Bytes, i64)> {
-        self.of.iter().map(|(field, ms)| (field, *ms))
+        let known = self.of.iter().filter(|(_, due)| due.question == 0);
+        known.map(|(field, due)| (field, due.ms))
     }
 
     /// Notes the deadline of a field, or that it has none. Gives the field's name, which shares no memory with a record.
-    fn set(&mut self, field: &[u8], ms: Option<i64>) -> Bytes {
+    fn set(&mut self, field: &[u8], due: Option<Due>) -> Bytes {
         let known = self.of.remove_entry(field);
         if known.is_some() {
             self.bytes -= field.len() + FIELD_COST_BYTES;
         }
         let name = known.map_or_else(|| Bytes::copy_from_slice(field), |(name, _)| name);
-        if let Some(ms) = ms {
+        if let Some(due) = due {
             self.bytes += field.len() + FIELD_COST_BYTES;
-            self.of.insert(name.clone(), ms);
+            self.of.insert(name.clone(), due);
         }
         name
     }
 
-    fn get(&self, field: &[u8]) -> Option<i64> {
-        self.of.get(field).copied()
+    /// The deadline of a field, if it is known.
+    pub(crate) fn get(&self, field: &[u8]) -> Option<i64> {
+        self.of.get(field).filter(|due| due.question == 0).map(|due| due.ms)
+    }
+
+    fn has_questions(&self) -> bool {
+        self.of.values().any(|due| due.question != 0)
+    }
+
+    fn drop_questions(&mut self) {
+        for (field, _) in self.of.extract_if(.., |_, due| due.question != 0) {
+            self.bytes -= field.len() + FIELD_COST_BYTES;
+        }
     }
 
     fn len(&self) -> usize {
@@ -341,6 +416,10 @@ mod tests {
 
     fn ms(ms: i64) -> PutOff {
         PutOff::of_key(Some(ms))
+    }
+
+    fn due(ms: i64) -> Due {
+        Due { ms, question: 0 }
     }
 
     fn found(deadlines: &Deadlines) -> Vec<(u32, Bytes, i64)> {
@@ -389,7 +468,7 @@ mod tests {
         assert_eq!((deadlines.len(), deadlines.bytes), (0, 0));
         let mut hash = PutOff::default();
         for number in 0..limits::DEADLINES_OF_HASH + 2 {
-            hash.fields.set(number.to_string().as_bytes(), Some(1));
+            hash.fields.set(number.to_string().as_bytes(), Some(due(1)));
         }
         deadlines.set(0, b"hash", hash);
         assert_eq!(deadlines.len(), limits::DEADLINES_OF_HASH);
@@ -427,12 +506,40 @@ mod tests {
     }
 
     #[test]
+    fn what_the_destination_has_to_say_counts_once_it_has_and_nothing_has_happened_since() {
+        let mut deadlines = Deadlines::default();
+        let fields = ["a", "b", "c", "d"].map(Bytes::from);
+        let question = deadlines.ask(0, b"h", &fields.each_ref(), 7);
+        let known = |deadlines: &Deadlines| -> Vec<(Bytes, i64)> {
+            let of = deadlines.get(0, b"h").map(|of| of.fields.iter());
+            of.into_iter().flatten().map(|(field, ms)| (field.clone(), ms)).collect()
+        };
+        assert_eq!(known(&deadlines), []);
+        deadlines.set_fields(0, b"h", false, [(&b"c"[..], None)].into_iter());
+        let again = deadlines.ask(0, b"h", &[&fields[3]], 9);
+        for (field, got_it) in fields.iter().zip([true, false, true, true]) {
+            deadlines.answer((0, b"h"), field, (question, got_it));
+        }
+        assert_eq!(known(&deadlines), [(fields[0].clone(), 7)]);
+        deadlines.answer((0, b"h"), &fields[3], (again, true));
+        assert_eq!(known(&deadlines), [(fields[0].clone(), 7), (fields[3].clone(), 9)]);
+        deadlines.ask(0, b"h", &[&fields[1]], 9);
+        deadlines.ask(0, b"other", &[&fields[1]], 9);
+        assert!(deadlines.take_some(9).is_empty(), "there are answers to come");
+        deadlines.drop_questions();
+        assert_eq!((known(&deadlines).len(), deadlines.len()), (2, 2));
+        let changes = deadlines.take_changes();
+        deadlines.undo(changes);
+        assert!(deadlines.is_empty() && deadlines.bytes == 0);
+    }
+
+    #[test]
     fn what_has_passed_is_dropped() {
         let mut deadlines = Deadlines::default();
         deadlines.set(0, b"a", ms(5));
         deadlines.set(0, b"b", ms(6));
         let mut hash = ms(1);
-        hash.fields.set(b"f", Some(9));
+        hash.fields.set(b"f", Some(due(9)));
         deadlines.set(0, b"h", hash);
         deadlines.drop_until(5);
         assert!(deadlines.get(0, b"a").is_none() && deadlines.get(0, b"h").is_some());

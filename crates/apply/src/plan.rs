@@ -6,6 +6,7 @@
 
 mod assemble;
 mod change;
+mod condition;
 mod control;
 mod expiry;
 mod fault;

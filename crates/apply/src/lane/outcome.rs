@@ -31,7 +31,10 @@ impl Pump<'_> {
             return self.deal_with_earlier();
         }
         match judge(&flight.batch, &flight.refused, exec) {
-            Verdict::Executed(failures) => self.executed(flight, &failures).await,
+            Verdict::Executed(failures) => {
+                self.note_answers(&flight.batch, exec);
+                self.executed(flight, &failures).await
+            }
             Verdict::Rejected(failures) => {
                 for failure in &failures {
                     let record = flight.batch.record(failure.sent.record);

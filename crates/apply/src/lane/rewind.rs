@@ -76,6 +76,7 @@ impl Pump<'_> {
         self.take_back_deadlines();
         if let Some(batch) = &mut refused {
             self.planner.deadlines.undo(std::mem::take(&mut batch.deadlines));
+            self.planner.deadlines.drop_questions();
         }
         if let Some(flight) = self.waiting.take() {
             self.connection.send(b"*1\r\n$7\r\nDISCARD\r\n").await?;

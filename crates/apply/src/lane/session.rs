@@ -222,6 +222,7 @@ fn resume(checkpoint: &event::checkpoint::Checkpoint, scope: &Scope, memory: &mu
     match (known, stood.next(), stood.next()) {
         (Some(0), Some(judged), _) => {
             memory.deadlines.undo(unsure);
+            memory.deadlines.drop_questions();
             let applied = judged.applied.clone();
             Start::at(judged, applied)
         }

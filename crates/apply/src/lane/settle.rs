@@ -1,6 +1,9 @@
 //! Deadlines that were put off while the lane lagged: settled once it has caught up, kept from one session to the next.
 
+use wire::resp::reply::Reply;
+
 use super::pump::Pump;
+use crate::batch::Batch;
 use crate::limits;
 
 // === impl Pump ===
@@ -13,6 +16,20 @@ impl Pump<'_> {
         }
     }
 
+    /// Takes note of which fields have got a deadline that was put off.
+    pub(super) fn note_answers(&mut self, batch: &Batch, exec: &Reply) {
+        let replies = exec.as_array().unwrap_or_default();
+        for question in &batch.questions {
+            let reply = batch.answered(replies).nth(question.sent).map(|(reply, _)| reply);
+            let said = reply.and_then(Reply::as_array).unwrap_or_default();
+            let of = (question.spot.db, &question.spot.key[..]);
+            for (field, said) in question.fields.iter().zip(said) {
+                let got_it = said.as_int() == Some(1);
+                self.planner.deadlines.answer(of, field, (question.number, got_it));
+            }
+        }
+    }
+
     /// Takes back what has been planned since the batch that is being executed, or was executed last.
     pub(super) fn take_back_deadlines(&mut self) {
         let deadlines = &mut self.planner.deadlines;
@@ -21,6 +38,8 @@ impl Pump<'_> {
         if let Some(flight) = &mut self.waiting {
             deadlines.undo(std::mem::take(&mut flight.batch.deadlines));
         }
+        // Those of what was executed have been answered.
+        deadlines.drop_questions();
     }
 
     /// Hands them to the next session, which finds out whether the batch under way was executed.

@@ -68,17 +68,10 @@ impl Planner {
                 return self.set_aside(place, (db, &[place.key]), AFTER_ANOTHER, batch);
             }
         }
-        let sent = Self::sent(place);
-        batch.mark();
-        let written = lower::write(&self.rules, batch, db, sent, &command.args);
-        match self.fitting(batch, written) {
-            Ok(()) => self.follow_command(db, place.key, &command.args),
-            Err(unfit) => {
-                self.require_hold(place, unfit.0.clone())?;
-                self.set_aside(place, (db, &[place.key]), unfit.why(), batch)?;
-            }
-        }
-        Ok(())
+        self.write_followed(place, db, &command.args, batch).or_else(|unfit| {
+            self.require_hold(place, unfit.0.clone())?;
+            self.set_aside(place, (db, &[place.key]), unfit.why(), batch)
+        })
     }
 
     /// A value of a type that is left out has taken the place of the one that may be here.

@@ -162,6 +162,11 @@ impl Rules {
         ms <= self.near_ms.saturating_sub(self.hold_ms).saturating_sub(self.lag_ms)
     }
 
+    /// When something expires here that expires at `ms` at the source, if nothing is put off.
+    pub(crate) fn extended(&self, ms: i64) -> i64 {
+        ms.saturating_add(self.extend_ms)
+    }
+
     /// The moment at which a key expires here, when it expires at `ms` at the source.
     pub(crate) fn expiry(&self, ms: i64) -> i64 {
         ms.saturating_add(self.extend_ms).max(self.earliest_ms)

@@ -6,6 +6,7 @@
 
 mod access;
 mod basics;
+mod conditions;
 mod crash;
 mod databases;
 mod expiry;

@@ -189,7 +189,12 @@ fn deadlines_of_fields_are_settled_likewise() {
         ("HDEL h f x".into(), vec![fields(t, "g")]),
         ("HPERSIST h FIELDS 1 g".into(), vec![fields(t, "f")]),
         (format!("HPEXPIREAT h {u} FIELDS 1 g"), vec![fields(t, "f"), fields(u, "g")]),
-        (format!("HPEXPIREAT h {u} GT FIELDS 1 g"), vec![fields(t, "f")]),
+        (format!("HPEXPIREAT h {u} GT FIELDS 1 g"), vec![fields(t, "f"), fields(u, "g")]),
+        (format!("HPEXPIREAT h {u} GT FIELDS 3 f g z"), vec![fields(u, "f g")]),
+        (format!("HPEXPIREAT h {u} XX FIELDS 2 g z"), vec![fields(t, "f"), fields(u, "g")]),
+        (format!("HPEXPIREAT h {u} LT FIELDS 3 f g z"), vec![fields(t, "f g"), fields(u, "z")]),
+        (format!("HPEXPIREAT h {u} NX FIELDS 2 f z"), vec![fields(t, "f g"), fields(u, "z")]),
+        (format!("HPEXPIREAT h {u} NX FIELDS 3 f y z"), vec![fields(t, "f g")]),
         (format!("HPEXPIREAT h {} FIELDS 1 g", soon(9_999)), vec![fields(t, "f")]),
         ("HSETEX h KEEPTTL FIELDS 1 f 2".into(), vec![fields(t, "f g")]),
         ("HSETEX h FIELDS 1 f 2".into(), vec![fields(t, "g")]),
@@ -202,6 +207,7 @@ fn deadlines_of_fields_are_settled_likewise() {
     for (words, expected) in cases {
         let mut planner = lagging(&holding());
         plan(&mut planner, &[step(0, 0, &set), step(1, 0, &words)]);
+        planner.deadlines.drop_questions();
         planner.rules.hold_expiry(NOW_MS, NOW_MS);
         let mut batch = Batch::new(0);
         planner.settle(NOW_MS, 9, &mut batch);
