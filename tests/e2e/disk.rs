@@ -64,6 +64,7 @@ fn waits_for_room_and_loses_nothing() -> Result<()> {
     })?;
     disk.grow("200m")?;
     everything_arrives(&mut bridge, &destination)?;
+    ensure!(bridge.stderr().contains("there is room"), "{}", bridge.stderr());
     stop(&mut bridge).context("stop after the disk has room again")
 }
 

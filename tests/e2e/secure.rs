@@ -161,3 +161,58 @@ fn a_password_file_that_is_rotated_is_read_again() -> Result<()> {
     ensure!(bridge.stderr().contains("gave up after"), "{}", bridge.stderr());
     Ok(())
 }
+
+#[test]
+fn rights_that_are_missing_are_named_all_at_once() -> Result<()> {
+    for kind in [Kind::Redis6_2, Kind::Redis8_2, Kind::Valkey9_1] {
+        let source = Server::start(kind, &[])?;
+        let destination = Server::start(kind, &[])?;
+        let mut client = destination.client()?;
+        let lacks = |client: &mut testkit::Client, rights: &[&str]| -> Result<String> {
+            let user = ["ACL", "SETUSER", "writer", "on", ">pw", "~*", "+@all"];
+            client.cmd(&[&user, rights].concat())?;
+            let dir = tempfile::tempdir()?;
+            let data = dir.path().display().to_string();
+            let env =
+                [("KEYFERRY_DESTINATION_USER", "writer"), ("KEYFERRY_DESTINATION_PASSWORD", "pw")];
+            let args = ["run", &source.uri(), &destination.uri(), "--data-dir", &data];
+            let mut bridge = Process::start_with(&args, &env)?;
+            let code = bridge.wait(PATIENCE)?.code();
+            ensure!(code == Some(4), "{code:?}: {}", bridge.stderr());
+            Ok(bridge.stderr())
+        };
+        let said = lacks(&mut client, &["-exec", "-watch"])?;
+        ensure!(said.contains("ACL SETUSER writer +exec +watch."), "{kind}: {said}");
+        let said = lacks(&mut client, &["-hgetall", "-client"])?;
+        let wanted = "writer +hgetall +client|setname +client|list +client|kill.";
+        ensure!(said.contains(wanted), "{kind}: {said}");
+        let left = client.cmd(&["DBSIZE"])?.int()?;
+        ensure!(left == 0, "{kind}: asking has written {left} keys");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_end_of_an_outage_is_told_once() -> Result<()> {
+    let mut pair = crate::bridge::Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+    let mut bridge = pair.run(&[])?;
+    pair.caught_up(&mut bridge)?;
+    let mut destination = pair.destination_client()?;
+    destination.cmd(&["CONFIG", "SET", "requirepass", "other"])?;
+    destination.cmd(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])?;
+    bridge.until(PATIENCE, "it says what is wanted", |_, said| {
+        said.contains("KEYFERRY_DESTINATION_PASSWORD").then_some(())
+    })?;
+    destination.cmd(&["CONFIG", "SET", "requirepass", ""])?;
+    pair.source_client()?.cmd(&["CLIENT", "KILL", "TYPE", "replica"])?;
+    let ends = ["the destination is reachable again", "the link to the source is up again"];
+    bridge.until(PATIENCE, "it says that both are over", |_, said| {
+        ends.iter().all(|end| said.contains(end)).then_some(())
+    })?;
+    pair.caught_up(&mut bridge)?;
+    let said = bridge.stderr();
+    for end in ends {
+        ensure!(said.matches(end).count() == 1, "{end}: {said}");
+    }
+    stop(&mut bridge)
+}

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::error::{BuildError, Error};
 use crate::lane::{Lane, Link, Scope, Stopped, Tools};
 use crate::quarantine::store::Letters;
-use crate::{checkpoint, existing, limits};
+use crate::{checkpoint, existing, limits, rights};
 
 /// What an apply service is made of, besides its settings.
 pub struct Parts {
@@ -139,6 +139,9 @@ async fn check_destination(
     scopes: &[Scope],
 ) -> Result<(), Error> {
     let mut link = Link::open(connector, config).await?;
+    if let Some(scope) = scopes.first() {
+        rights::check(&mut link.connection, &scope.names()).await?;
+    }
     existing::check_mapping(&link, config)?;
     let mut begun = false;
     for scope in scopes {

@@ -66,6 +66,16 @@ pub enum Error {
         /// How many, without ours.
         keys: u64,
     },
+    /// The account may not do what nothing goes without.
+    #[error("the account of {endpoint} may not: {rights}")]
+    LacksRights {
+        /// Where.
+        endpoint: String,
+        /// Which rights are missing.
+        rights: String,
+        /// How they are given.
+        advice: String,
+    },
     /// The settings send a database to one that the destination does not have.
     #[error(
         "the mapping {mapping} leads to database {db}, and {endpoint} has {databases} databases: 0 to {}",
@@ -307,6 +317,7 @@ impl Classified for Error {
             Self::TooOld { .. }
             | Self::Existing { .. }
             | Self::NoDatabase { .. }
+            | Self::LacksRights { .. }
             | Self::Foreign { .. }
             | Self::CheckpointGone { .. }
             | Self::NoSnapshot { .. }
@@ -327,7 +338,8 @@ impl Classified for Error {
     fn advice(&self) -> String {
         match self {
             Self::Connection(error) => error.advice(),
-            Self::Refused { refusal, .. } => refusal.advice(),
+            Self::Refused { refusal, endpoint } => refusal.advice(endpoint),
+            Self::LacksRights { advice, .. } => advice.clone(),
             Self::Journal(error) => error.advice(),
             Self::Letters(error) => error.advice(),
             Self::Letter(error) => error.advice(),
@@ -408,6 +420,7 @@ impl Error {
             Self::Marks { .. } => "Check that the directory exists, is writable and has room.",
             Self::Connection(_)
             | Self::Refused { .. }
+            | Self::LacksRights { .. }
             | Self::Journal(_)
             | Self::Letters(_)
             | Self::Letter(_)
@@ -433,8 +446,8 @@ impl Error {
                  the databases that it lacks; then start again: it goes on with this change."
             }
             Self::Inexact { .. } => {
-                "Repeat it at the destination by hand where it is wanted, then start with what cannot be \
-                 exact left out (a script then goes to quarantine); or give the stream a destination of \
+                "Repeat it at the destination by hand where it is wanted, then start with \
+                 --destination-inexact skip, which leaves such commands out (a script then goes to quarantine); or give the stream a destination of \
                  its own."
             }
             _ => "",

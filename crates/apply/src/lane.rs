@@ -165,7 +165,8 @@ impl Lane {
     /// A lane that has not begun.
     pub(crate) fn new(scope: Scope, tools: Tools, random: Random, status: &StatusNode) -> Self {
         let names = scope.names();
-        let status = LaneStatus::new(status, &scope, Arc::clone(&tools.clock));
+        let endpoint = tools.connector.endpoint().to_string();
+        let status = LaneStatus::new(status, &scope, (Arc::clone(&tools.clock), endpoint));
         Self { scope, names, tools, random, status, memory: Memory::default() }
     }
 

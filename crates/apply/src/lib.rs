@@ -23,6 +23,7 @@ mod plan;
 mod policy;
 mod progress;
 pub mod quarantine;
+mod rights;
 mod target;
 
 pub use apply::{Apply, Parts, Summary};

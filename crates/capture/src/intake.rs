@@ -17,7 +17,7 @@ use std::time::Duration;
 use redis_io::Connector;
 use redis_io::facts::ReplicationFacts;
 use redis_io::replication::{Answer, Link, ReplicationId, Resume, Transfer, open};
-use runtime::{Backoff, Class, Classified, Clock, Random, TaskError, backoff, chain};
+use runtime::{Backoff, Class, Classified, Clock, Random, TaskError, Trouble, backoff, chain};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +44,8 @@ pub(crate) struct Intake {
     pub(crate) windows: (Duration, Duration),
     /// Whether the source has let this process in before.
     pub(crate) was_linked: bool,
+    /// Whether the link is down, and since when.
+    pub(crate) down: Trouble,
     pub(crate) durable: watch::Receiver<Durable>,
     pub(crate) ack_wanted: Arc<Notify>,
     pub(crate) orders: TransferOrders,
@@ -70,6 +72,9 @@ impl Intake {
         };
         self.progress.set_link(LinkPhase::Connecting);
         self.progress.set_trouble(&chain(&kept));
+        tracing::warn!(
+            "the link to the source has ended for good: what has come is recorded, then the error follows"
+        );
         Err(kept.into())
     }
 
@@ -92,6 +97,7 @@ impl Intake {
                 return Err(error);
             }
             let Some(wait) = backoff.next(&mut self.random) else { return Err(error) };
+            self.down.begin(self.clock.monotonic());
             if error.leads_to_resync() {
                 tracing::warn!(why = %error, "everything is read again from the source, in a new epoch");
                 self.place = None;
@@ -120,6 +126,9 @@ impl Intake {
         let (answer, link) = open(connection, &source.announcement, resume).await?;
         self.was_linked = true;
         self.progress.set_trouble("");
+        if let Some(after) = self.down.end(self.clock.monotonic()) {
+            tracing::info!(source = %self.endpoint(), after, "the link to the source is up again");
+        }
         match answer {
             Answer::Full { replid, offset } => {
                 if let Some(place) = self.place.take() {

@@ -47,5 +47,8 @@ pub(crate) const LINK_SILENCE: Duration = Duration::from_secs(60);
 /// has come. Nearly every transaction is smaller.
 pub(crate) const TRANSACTION_BYTES: usize = 1 << 20;
 
+/// How long a source that does not let us ask about a command is left alone before it is asked again.
+pub(crate) const ASK_AGAIN_INTERVAL: Duration = Duration::from_secs(5);
+
 /// How long a full disk is left alone before it is tried again.
 pub(crate) const DISK_FULL_INTERVAL: Duration = Duration::from_secs(1);

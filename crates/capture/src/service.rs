@@ -10,7 +10,7 @@ use event::{Shard, limits, names};
 use journal::{Health, Journal};
 use redis_io::{Connector, connector};
 use runtime::tasks::{Failure, Outcome};
-use runtime::{Backoff, Clock, OnFailure, Random, StatusNode, Tasks, backoff};
+use runtime::{Backoff, Clock, OnFailure, Random, StatusNode, Tasks, Trouble, backoff};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use wire::rdb;
@@ -187,6 +187,7 @@ impl Capture {
             history: History::default(),
             windows: (self.config.reconnect_window, self.config.refused_window),
             was_linked: false,
+            down: Trouble::default(),
             durable,
             ack_wanted: Arc::clone(&ack_wanted),
             orders: self.orders.1,
@@ -195,19 +196,18 @@ impl Capture {
         let link_ended = CancellationToken::new();
         let ends = link_ended.clone().drop_guard();
         // A failure stops nothing at once: what is in the spool is finished first.
-        tasks.spawn(INTAKE, OnFailure::Report, async move {
+        tasks.spawn(INTAKE, OnFailure::Keep, async move {
             let result = intake.run(stop).await;
             drop(ends);
             result
         });
-        let window = Some(self.config.reconnect_window);
-        let backoff = Backoff::new(backoff::Settings { window, ..backoff::Settings::default() });
-        let backoff = backoff.expect("the defaults are valid");
+        let asking = (self.connector, Arc::clone(clock));
+        let describer = describer(asking, &self.config, Arc::clone(&self.progress));
         let parts = SessionParts {
             clock: Arc::clone(clock),
             spool: spool_out,
             outlet: self.outlet,
-            describer: CommandDescriber::new(self.connector, Arc::clone(clock), backoff),
+            describer,
             progress: self.progress,
             source_clock,
             durable: durable_out,
@@ -228,6 +228,17 @@ impl Capture {
         };
         (Session::new(config, parts, &self.tail, self.source.peer), link_ended)
     }
+}
+
+fn describer(
+    asking: (Connector, Arc<dyn Clock>),
+    config: &Config,
+    progress: Arc<Progress>,
+) -> CommandDescriber {
+    let window = Some(config.reconnect_window);
+    let backoff = Backoff::new(backoff::Settings { window, ..backoff::Settings::default() });
+    let backoff = backoff.expect("the defaults are valid");
+    CommandDescriber::new(asking, (backoff, config.refused_window), progress)
 }
 
 /// Where the link takes up the stream; none: from a full transfer on.

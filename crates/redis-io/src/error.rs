@@ -21,6 +21,11 @@ pub type PeerName = Arc<str>;
 /// What a [`Error::Timeout`] says of a handshake that stands still.
 pub(crate) const TLS_HANDSHAKE: &str = "the TLS handshake";
 
+/// What to do where a password is wanted and none was given.
+pub(crate) const GIVE_PASSWORD: &str = "Give the password by the environment (KEYFERRY_SOURCE_PASSWORD, \
+    KEYFERRY_DESTINATION_PASSWORD), a file (--source-password-file, --destination-password-file) or the \
+    configuration file; not in an argument, which everybody on the machine can read.";
+
 /// Why a connection was not made, or was lost, or a command failed.
 #[derive(Debug, Error)]
 pub enum Error {

@@ -94,16 +94,27 @@ impl Refusal {
         self.code.class()
     }
 
-    /// What to do about it.
+    /// What to do about it at this endpoint, which may name a user.
     #[must_use]
-    pub fn advice(&self) -> String {
+    pub fn advice(&self, endpoint: &str) -> String {
         match self.forbidden_command() {
             Some(command) => {
-                format!("Allow it: ACL SETUSER <user> +{}.", command.replace(' ', "|"))
+                let right = command.replace(' ', "|");
+                format!("Allow it: ACL SETUSER {} +{right}.", user_of(endpoint))
             }
             None => self.code.advice().to_owned(),
         }
     }
+}
+
+/// The user that an endpoint names, as it stands there.
+#[must_use]
+pub fn user_of(endpoint: &str) -> &str {
+    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
+    let user = rest.split_once('@').map(|(user, _)| user);
+    user.and_then(|user| user.split(':').next())
+        .filter(|user| !user.is_empty())
+        .unwrap_or("default")
 }
 
 impl fmt::Display for Refusal {
@@ -136,7 +147,13 @@ impl Code {
             "BUSYKEY" => Self::BusyKey,
             "WRONGTYPE" => Self::WrongType,
             "NOSCRIPT" => Self::NoScript,
-            "EXECABORT" => Self::ExecAborted,
+            // Newer servers say why.
+            "EXECABORT" => {
+                match text.strip_prefix("EXECABORT Transaction discarded because of: ") {
+                    Some(why) => Self::of(why),
+                    None => Self::ExecAborted,
+                }
+            }
             "DENIED" => Self::ProtectedMode,
             "ERR" => Self::of_plain(text.get(4..).unwrap_or_default()),
             _ => Self::Other,
@@ -202,7 +219,7 @@ impl Code {
     #[must_use]
     pub fn advice(self) -> &'static str {
         match self {
-            Self::NoAuth => "Give the server's password in the URI or in the configuration.",
+            Self::NoAuth => crate::error::GIVE_PASSWORD,
             Self::WrongPassword => "Check user and password, and that the user is on.",
             Self::NoPermission => "Extend the user's ACL at the server.",
             Self::Loading => "The server is loading its data; this passes by itself.",
@@ -277,11 +294,17 @@ mod tests {
         for text in texts {
             let refusal = Refusal::read(text.as_bytes());
             assert_eq!(refusal.forbidden_command(), Some("psync"));
-            assert_eq!(refusal.advice(), "Allow it: ACL SETUSER <user> +psync.");
+            let advice = refusal.advice("redis://app@host:6379");
+            assert_eq!(advice, "Allow it: ACL SETUSER app +psync.");
         }
         let config =
             Refusal::read(b"NOPERM User u has no permissions to run the 'config|get' command");
-        assert!(config.advice().contains("+config|get"));
+        assert!(config.advice("redis://host").contains("SETUSER default +config|get"));
+        let exec = "EXECABORT Transaction discarded because of: NOPERM User u has no permissions to run the \
+                    'exec' command";
+        let exec = Refusal::read(exec.as_bytes());
+        assert_eq!(exec.code, Code::NoPermission);
+        assert!(exec.advice("redis://u@host").contains("SETUSER u +exec"));
         let key = Refusal::read(b"NOPERM No permissions to access a key");
         assert_eq!(key.forbidden_command(), None);
     }

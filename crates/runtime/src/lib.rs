@@ -13,6 +13,7 @@ pub mod secret;
 pub mod signal;
 pub mod status;
 pub mod tasks;
+pub mod trouble;
 pub mod units;
 
 pub use backoff::Backoff;
@@ -23,4 +24,5 @@ pub use rate::RateMeter;
 pub use secret::Secret;
 pub use status::StatusNode;
 pub use tasks::{OnFailure, TaskError, Tasks};
+pub use trouble::Trouble;
 pub use units::ByteSize;

@@ -21,6 +21,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::policy::chain;
 
 /// What a task may fail with.
 pub type TaskError = Box<dyn Error + Send + Sync>;
@@ -35,6 +36,8 @@ pub enum OnFailure {
     StopAll,
     /// The failure is logged and kept for the outcome; the others go on.
     Report,
+    /// The failure is kept for the outcome, and told by whoever joins; the others go on.
+    Keep,
 }
 
 /// A set of running tasks with one stop token. Share it as `Arc<Tasks>` to spawn from within.
@@ -306,9 +309,9 @@ fn act_on(
     match on_failure {
         OnFailure::StopAll => stop.cancel(),
         OnFailure::Report => {
-            let cause = failure.source().map(ToString::to_string);
-            tracing::error!(task = failure.task(), error = %failure, cause, "task failed");
+            tracing::error!(error = %chain(&failure), "a task failed, the others go on");
         }
+        OnFailure::Keep => {}
     }
     (on_failure, failure)
 }

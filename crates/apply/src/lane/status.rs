@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use runtime::status::{Counter, Gauge, Value};
-use runtime::{Classified, Clock, RateMeter, StatusNode};
+use runtime::{Classified, Clock, RateMeter, StatusNode, Trouble};
 
 use super::Scope;
 use crate::error::Error;
@@ -52,6 +53,10 @@ pub(crate) struct LaneStatus {
     /// Stamp of the last event applied, milliseconds since 1970; 0: none yet.
     applied_stamp_ms: Arc<AtomicI64>,
     progressed: AtomicBool,
+    clock: Arc<dyn Clock>,
+    /// What the lane waits for, and whether it is over as soon as the destination is reached.
+    waiting: Mutex<(Trouble, bool)>,
+    endpoint: String,
 }
 
 /// The rate forgets with this time constant.
@@ -61,7 +66,11 @@ const RATE_MEMORY: Duration = Duration::from_secs(5);
 
 impl LaneStatus {
     /// A node below `parent`, named after the partitions.
-    pub(crate) fn new(parent: &StatusNode, scope: &Scope, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        parent: &StatusNode,
+        scope: &Scope,
+        (clock, endpoint): (Arc<dyn Clock>, String),
+    ) -> Self {
         let name = match scope.first == scope.last {
             true => format!("partition-{}", scope.first),
             false => format!("partitions-{}-{}", scope.first, scope.last),
@@ -74,7 +83,8 @@ impl LaneStatus {
         node.computed("events", move || Value::Count(meter.total()));
         let applied_stamp_ms = Arc::new(AtomicI64::new(0));
         let stamp = Arc::clone(&applied_stamp_ms);
-        node.computed("lag_seconds", move || lag(&*clock, stamp.load(Ordering::Relaxed)));
+        let now = Arc::clone(&clock);
+        node.computed("lag_seconds", move || lag(&*now, stamp.load(Ordering::Relaxed)));
         let status = Self {
             commands: node.counter("commands"),
             bytes: node.counter("sent_bytes"),
@@ -94,6 +104,9 @@ impl LaneStatus {
             events,
             applied_stamp_ms,
             progressed: AtomicBool::new(false),
+            clock,
+            waiting: Mutex::default(),
+            endpoint,
         };
         status.phase(Phase::Starting);
         status
@@ -106,10 +119,30 @@ impl LaneStatus {
             self.node.unset("waiting_for");
             self.node.unset("advice");
         }
+        if matches!(phase, Phase::Snapshot | Phase::Stream) {
+            self.passed(false);
+        }
+    }
+
+    /// Says that what the lane waited for has passed; `executed`: since a batch was executed, not only since the
+    /// destination was reached.
+    fn passed(&self, executed: bool) {
+        let (trouble, ends_when_reached) = &mut *self.waiting.lock();
+        if (executed || *ends_when_reached)
+            && let Some(after) = trouble.end(self.clock.monotonic())
+        {
+            let what = if *ends_when_reached { "reachable" } else { "taking writes" };
+            tracing::info!(destination = self.endpoint, after, "the destination is {what} again");
+        }
     }
 
     /// Notes that the lane waits, and for what.
     pub(crate) fn waits(&self, error: &Error) {
+        {
+            let (trouble, ends_when_reached) = &mut *self.waiting.lock();
+            trouble.begin(self.clock.monotonic());
+            *ends_when_reached = matches!(error, Error::Connection(_));
+        }
         self.phase(Phase::Waiting);
         self.node.set("waiting_for", error.to_string());
         self.node.set("advice", error.advice());
@@ -139,6 +172,7 @@ impl LaneStatus {
         self.letters.add(counts.letters);
         self.expiry_settled.add(counts.settled);
         self.progressed.store(true, Ordering::Relaxed);
+        self.passed(true);
     }
 
     /// Shows how far the lane has come.

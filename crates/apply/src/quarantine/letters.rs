@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::limits;
 
 /// The letters that a journal held when reading began, in order.
-pub(crate) struct Reading {
+pub struct Reading {
     reader: Option<Box<dyn Reader>>,
     entries: VecDeque<Entry>,
     next: Offset,
@@ -39,7 +39,7 @@ impl Reading {
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub(crate) async fn open(journal: &dyn Journal) -> Result<Self, Error> {
+    pub async fn open(journal: &dyn Journal) -> Result<Self, Error> {
         let range = journal.describe().await?.partitions.first().copied().unwrap_or_default();
         let reader = match range.start == range.end {
             true => None,
@@ -53,7 +53,7 @@ impl Reading {
     ///
     /// # Errors
     /// When the journal cannot be read, or a record is no letter.
-    pub(crate) async fn next(&mut self) -> Result<Option<Letter>, Error> {
+    pub async fn next(&mut self) -> Result<Option<Letter>, Error> {
         while let Some(entry) = self.entry().await? {
             let piece = Piece::decode(entry.payload).map_err(|source| Error::Record {
                 partition: 0,

@@ -166,10 +166,9 @@ async fn missing_rights_are_named() -> Result<()> {
     ])?;
     let uri = format!("redis://app:pw@127.0.0.1:{}", bench.server.port());
     let config = Config::new(Endpoint::parse(&uri)?);
-    let service = bench.start_with(config).await?;
-    let error = service.failed().await?;
-    assert!(error.to_string().contains("CLIENT LIST"), "{error}");
-    assert!(error.advice().contains("+client|list"), "{}", error.advice());
+    let Err(BuildError::Start(error)) = bench.build(config).await else { panic!("built") };
+    assert!(error.to_string().contains("client|list, client|kill"), "{error}");
+    assert!(error.advice().contains("app +client|list +client|kill."), "{}", error.advice());
     Ok(())
 }
 

@@ -67,6 +67,7 @@ impl Stage {
             history: History::default(),
             windows: (Duration::from_secs(3600), REFUSED_WINDOW),
             was_linked: false,
+            down: Trouble::default(),
             durable: durable_out,
             ack_wanted: Arc::clone(&ack_wanted),
             orders,

@@ -109,13 +109,16 @@ impl Simulation {
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let backoff = Backoff::new(backoff::Settings::default()).unwrap();
         let (order, _) = transfer_orders();
+        let progress = Arc::new(Progress::new(&status, writer.gauge()));
+        let window = Duration::ZERO;
+        let asking = (connector(), Arc::clone(&clock));
         let parts = SessionParts {
             order,
-            clock: Arc::clone(&clock),
+            clock,
             spool: reader,
             outlet: Outlet::new(appender, Holdings::of(&tail)),
-            describer: CommandDescriber::new(connector(), clock, backoff),
-            progress: Arc::new(Progress::new(&status, writer.gauge())),
+            describer: CommandDescriber::new(asking, (backoff, window), Arc::clone(&progress)),
+            progress,
             source_clock,
             durable: durable_out,
             ack_wanted: Arc::default(),

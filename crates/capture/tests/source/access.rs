@@ -52,6 +52,24 @@ async fn an_account_that_may_not_write_captures_without_a_heartbeat() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_nobody_knows_waits_until_it_may_be_asked_about() {
+    let server = Server::start(Kind::Redis7_0, &["rename-command RPUSH mypush"]).unwrap();
+    let setup = user(&server, &LINK_RULES);
+    let running = setup.start().await;
+    running.until("the stream flows", |it| it.status("phase") == "stream").await;
+    let mut client = server.client().unwrap();
+    client.cmd(&["MYPUSH", "list", "a"]).unwrap();
+    let named =
+        |it: &Running| it.status("trouble").as_str().is_some_and(|it| it.contains("MYPUSH"));
+    running.until("the status names the command", named).await;
+    client.cmd(&["ACL", "SETUSER", "kf", "+command"]).unwrap();
+    let mut follower = Follower::of(&setup.journal).await;
+    follower.until("the write", is_command("MYPUSH list a")).await;
+    running.until("there is no trouble any more", |it| it.status("trouble").is_null()).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_may_not_ask_the_time_captures_by_our_own_clock() {
     let server = Server::start(Kind::Redis7_0, &[]).unwrap();
     let setup = user(&server, &LINK_RULES);

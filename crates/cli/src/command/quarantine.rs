@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use apply::quarantine::{Answer, Ask, HeldKey, Lanes, Shelf, Suspect, letters};
+use apply::quarantine::{Answer, Ask, HeldKey, Lanes, Reading, Shelf, Suspect};
 use bytes::Bytes;
 use clap::ArgMatches;
 use event::quarantine::Letter;
@@ -111,9 +111,13 @@ impl Place {
         let parts = LocalParts { clock: Arc::clone(&self.clock) };
         let journal = LocalJournal::open_read_only(config, parts).await;
         let journal = journal.map_err(|error| Failure::of(Exit::Journal, &error))?;
-        let letters = letters(&journal).await;
-        let letters = letters.map_err(|error| Failure::at_start(Exit::Journal, &error))?;
-        letters.iter().try_for_each(|letter| output::print(&letter_text(letter, self.json)))
+        let failed = |error: apply::Error| Failure::at_start(Exit::Journal, &error);
+        let mut letters = Reading::open(&journal).await.map_err(failed)?;
+        // One after the other: there may be more of them than memory holds.
+        while let Some(letter) = letters.next().await.map_err(failed)? {
+            output::print(&letter_text(&letter, self.json))?;
+        }
+        Ok(())
     }
 
     async fn ask(&self, matches: &ArgMatches, ask: Ask) -> Result<(), Failure> {

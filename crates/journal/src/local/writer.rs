@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use runtime::Clock;
+use runtime::{Clock, Trouble};
 
 use super::block::Block;
 use super::catalogue::{Active, Segment};
@@ -251,11 +251,13 @@ impl Writer {
         path: &Path,
         mut attempt: impl FnMut(&Self) -> io::Result<T>,
     ) -> Result<T, Stop> {
-        let mut stalled = false;
+        let mut stall = Trouble::default();
         loop {
             let error = match attempt(self) {
                 Ok(value) => {
-                    if stalled {
+                    if let Some(after) = stall.end(self.clock.monotonic()) {
+                        let dir = self.log.dir.display();
+                        tracing::info!(%dir, after, "there is room for the journal again");
                         self.intake.health().send_replace(Health::Accepting);
                     }
                     return Ok(value);
@@ -263,8 +265,7 @@ impl Writer {
                 Err(error) if is_full(&error) => error,
                 Err(error) => return Err(failed("write", path, &error)),
             };
-            if !stalled {
-                stalled = true;
+            if stall.begin(self.clock.monotonic()) {
                 self.begin_stall(&error)?;
             }
             if self.intake.wait_while_stalled(RETRY_FULL_DISK) {
@@ -282,6 +283,7 @@ impl Writer {
             "no room for the journal in {} ({error}): free some space; writing goes on by itself",
             self.log.dir.display()
         );
+        tracing::warn!("{text}");
         self.intake.health().send_replace(Health::Stalled(text));
         // What is in the file need not wait for room.
         if self.is_dirty() { self.make_durable() } else { Ok(()) }

@@ -269,8 +269,8 @@ impl Classified for BadUri {
     }
 
     fn advice(&self) -> String {
-        "Write redis://[user:password@]host[:port][/db], rediss://… for TLS, or \
-         unix:///path[?db=n]; percent-encode what is special in users and passwords."
+        "Write redis://[user@]host[:port][/db], rediss://… for TLS, or unix:///path[?db=n]; percent-encode what is \
+         special in a user. A password goes into the environment, a password file or the configuration file."
             .to_owned()
     }
 }

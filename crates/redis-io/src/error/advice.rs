@@ -2,7 +2,7 @@
 
 use runtime::{Class, Classified};
 
-use super::{AuthKind, ConnectKind, Error, TLS_HANDSHAKE};
+use super::{AuthKind, ConnectKind, Error, GIVE_PASSWORD, TLS_HANDSHAKE};
 use crate::refusal::Code;
 
 // === impl Error ===
@@ -29,7 +29,7 @@ impl Classified for Error {
                     .to_owned()
             }
             Self::Tls { kind, .. } => kind.advice().to_owned(),
-            Self::Auth { kind: AuthKind::NoPermission, said, .. } => said.advice(),
+            Self::Auth { kind: AuthKind::NoPermission, said, .. } => said.advice(self.endpoint()),
             Self::Auth { kind, .. } => kind.advice().to_owned(),
             Self::Password { .. } => {
                 "Check that the password file is there and may be read by this account.".to_owned()
@@ -54,13 +54,13 @@ impl Classified for Error {
                 "The connection carried something else than replies, or one beyond the size limit."
                     .to_owned()
             }
-            Self::Server { refusal, .. } => refusal.advice(),
+            Self::Server { refusal, .. } => refusal.advice(self.endpoint()),
             Self::Psync { refusal, .. } if refusal.code == Code::UnknownCommand => {
                 "The server does not know PSYNC: the provider has blocked or renamed it. Without \
                  it there is no replication (SYNC gives no position to resume from)."
                     .to_owned()
             }
-            Self::Psync { refusal, .. } => refusal.advice(),
+            Self::Psync { refusal, .. } => refusal.advice(self.endpoint()),
             Self::Unexpected { .. } => {
                 "Something between us and the server may change commands or replies.".to_owned()
             }
@@ -135,7 +135,7 @@ impl AuthKind {
     pub fn advice(self) -> &'static str {
         match self {
             Self::WrongPassword => "Check user and password, and that the user is on.",
-            Self::NoPassword => "Give the password in the URI or in the configuration.",
+            Self::NoPassword => GIVE_PASSWORD,
             Self::NotNeeded => "Leave the password out, or set one at the server.",
             Self::NoUsers => "Servers before 6.0 have a password only: leave the user out.",
             Self::NoPermission => "Extend the user's ACL at the server.",
