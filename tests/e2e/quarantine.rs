@@ -46,6 +46,46 @@ fn stops_before_what_cannot_be_held_and_goes_on_once_it_may_be_set_aside() -> Re
     stop(&mut bridge)
 }
 
+#[test]
+fn what_cannot_be_held_is_left_out_counted_and_named_once() -> Result<()> {
+    let mut pair = Pair::start(Kind::Redis8_2, Kind::Redis5_0)?;
+    let mut client = pair.source_client()?;
+    client.cmd(&["VADD", "vectors", "VALUES", "2", "1", "0", "a"])?;
+    client.cmd(&[
+        "FUNCTION",
+        "LOAD",
+        "#!lua name=l\nredis.register_function('f', function() end)",
+    ])?;
+    let mut bridge = pair.run(&["--unsupported", "drop"])?;
+    pair.caught_up(&mut bridge)?;
+    for number in 0..3 {
+        let key = format!("hash:{number}");
+        client.cmd(&["HSETEX", &key, "EX", "1000", "FIELDS", "1", "f", "v"])?;
+        client.cmd(&["HSET", &key, "g", "v"])?;
+    }
+    client.cmd(&["VADD", "vectors", "VALUES", "2", "0", "1", "b"])?;
+    client.cmd(&["SET", "other", "goes on"])?;
+    pair.caught_up(&mut bridge)?;
+    let mut destination = pair.destination_client()?;
+    ensure!(destination.cmd(&["GET", "other"])?.text()? == "goes on");
+    let there = destination.cmd(&["EXISTS", "hash:0", "hash:1", "hash:2", "vectors"])?;
+    ensure!(there.int()? == 0);
+    let letters = quarantine(&pair, &["list", "--letters"])?;
+    ensure!(!letters.contains("hash") && !letters.contains("vectors"), "{letters}");
+    let said = bridge.stderr();
+    for why in
+        ["it knows no expiry of hash fields", "it knows no vector sets", "it knows no functions"]
+    {
+        ensure!(said.matches(why).count() == 1, "{why}: {said}");
+    }
+    // Once it is something that can be held, it is in step again.
+    client.cmd(&["DEL", "hash:0", "vectors"])?;
+    client.cmd(&["HSET", "hash:0", "f", "w"])?;
+    pair.caught_up(&mut bridge)?;
+    ensure!(destination.cmd(&["HGET", "hash:0", "f"])?.text()? == "w");
+    stop(&mut bridge)
+}
+
 /// One that fails where it is executed, and one for which there is no database: also the key of no bytes has a name.
 #[test]
 fn every_key_that_is_set_aside_has_its_line_in_the_log() -> Result<()> {

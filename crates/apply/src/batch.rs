@@ -56,6 +56,8 @@ pub(crate) struct Batch {
     pub(crate) changes: Vec<Change>,
     /// What is set aside in it: to be durable before it is executed.
     pub(crate) letters: Vec<crate::quarantine::Draft>,
+    /// Why changes are left out in it that the destination cannot hold, once for each.
+    pub(crate) left_out: Vec<String>,
     /// Keys that turned out to be suspect when it was planned.
     pub(crate) suspects: Vec<Spot>,
     /// Events that it carries, those without a command included.
@@ -128,6 +130,7 @@ impl Batch {
             in_doubt: Vec::new(),
             changes: Vec::new(),
             letters: Vec::new(),
+            left_out: Vec::new(),
             suspects: Vec::new(),
             events: 0,
             urgent: false,
@@ -156,6 +159,7 @@ impl Batch {
         self.records.shrink_to(KEPT_COMMANDS);
         self.changes.clear();
         self.letters.clear();
+        self.left_out.clear();
         self.deadlines.clear();
         self.settled = 0;
         self.questions.clear();

@@ -81,6 +81,8 @@ pub enum Unsupported {
     /// Set it aside, and go on with all other keys.
     #[default]
     Quarantine,
+    /// Leave it out, with a count and a warning: the key is not kept in step until a change replaces it as a whole.
+    Drop,
     /// Stop before it and say so.
     Fail,
 }

@@ -42,7 +42,7 @@ use crate::names::Names;
 use crate::plan::Aftermath;
 use crate::policy;
 use crate::progress::Progress;
-use crate::quarantine::notices::Notices;
+use crate::quarantine::notices::{LeftOut, Notices};
 use crate::quarantine::store::Letters;
 
 /// What a lane is of its stream.
@@ -118,6 +118,7 @@ pub(crate) struct Memory {
     had_checkpoint: bool,
     /// What the log has said lately of keys that were set aside.
     notices: Notices,
+    left_out: LeftOut,
     /// Whether the session at hand got as far as applying.
     opened: bool,
 }

@@ -21,6 +21,7 @@ mod script;
 mod sizes;
 #[cfg(test)]
 mod tests;
+mod unfit;
 
 use std::collections::HashMap;
 
@@ -488,10 +489,6 @@ impl Planner {
 
     fn sent(place: &Place<'_>) -> Sent {
         Sent::data(place.index, place.change)
-    }
-
-    fn no_snapshot(&self, shard: Shard) -> Error {
-        Error::NoSnapshot { stream: self.stream.clone(), shard }
     }
 
     fn contradiction(event: &Event, what: &str) -> Error {

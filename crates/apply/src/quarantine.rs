@@ -58,6 +58,16 @@ pub(crate) fn was_moved(note: &[u8]) -> bool {
     note.ends_with(MOVED)
 }
 
+/// What the reason begins with where nothing is kept of the changes of a key.
+pub(crate) const LEFT_OUT: &str = "left out: ";
+
+/// Why nothing is kept of the changes of a key, if its note says so.
+pub(crate) fn left_out(note: &[u8]) -> Option<&str> {
+    let note = note.strip_suffix(MOVED).unwrap_or(note);
+    let (_, why) = std::str::from_utf8(note).ok()?.split_once(' ')?;
+    why.strip_prefix(LEFT_OUT)
+}
+
 /// The place in a note.
 pub(crate) fn place_in(note: &[u8]) -> Option<Position> {
     let text = std::str::from_utf8(note.split(|byte| *byte == b' ').next()?).ok()?;

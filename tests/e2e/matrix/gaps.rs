@@ -35,7 +35,7 @@ pub(super) const GAPS: &[Gap] = &[
         what: "function libraries (before 7.0), which belong to no key: only as dead letters",
         has: Kind::has_functions,
         takes: Kind::has_functions,
-        marks: &[mark("the destination knows no functions", "")],
+        marks: &[mark("it knows no functions", "")],
     },
     Gap {
         what: "vector sets (elsewhere than in Redis 8)",

@@ -75,6 +75,7 @@ impl Pump<'_> {
         self.executed.clone_from(&batch.after);
         self.memory.stood = vec![self.executed.clone()];
         (self.memory.had_checkpoint, self.anew, self.lags) = (true, false, works);
+        self.tell_left_out(&batch);
         self.status.executed(Executed {
             events: batch.events,
             commands: batch.commands() as u64,

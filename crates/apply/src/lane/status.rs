@@ -209,6 +209,11 @@ impl LaneStatus {
         self.filtered.add(counts.filtered);
     }
 
+    /// Counts a change that the destination cannot hold, by reason.
+    pub(crate) fn dropped(&self, why: &str) {
+        self.node.child("dropped_changes").counter(why).add(1);
+    }
+
     /// Shows which keys cannot be judged.
     pub(crate) fn suspects(&self, suspects: &Suspects) {
         self.suspects.set(i64::try_from(suspects.count()).unwrap_or(i64::MAX));

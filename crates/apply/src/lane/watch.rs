@@ -9,7 +9,8 @@ use crate::batch::Batch;
 use crate::error::Error;
 use crate::limits;
 use crate::progress::Progress;
-use crate::quarantine::set::Spot;
+use crate::quarantine::left_out;
+use crate::quarantine::set::{Change, Spot};
 use crate::quarantine::shelf::Word;
 use crate::quarantine::suspects::Suspects;
 
@@ -46,7 +47,8 @@ impl Pump<'_> {
     /// Says what the batch sets aside: each key, and each change that has none.
     fn tell_set_aside(&mut self, batch: &Batch) {
         let (now, notices) = (self.tools.clock.monotonic(), &mut self.memory.notices);
-        for change in batch.changes.iter().filter(|change| change.held) {
+        let kept = |change: &&Change| change.held && left_out(&change.why).is_none();
+        for change in batch.changes.iter().filter(kept) {
             let why = String::from_utf8_lossy(&change.why);
             // Its first word is the place.
             let (position, why) = why.split_once(' ').unwrap_or(("", &why));
@@ -61,9 +63,27 @@ impl Pump<'_> {
         }
     }
 
+    /// Counts what an executed batch has left out, and says so of the first for each reason.
+    pub(super) fn tell_left_out(&mut self, batch: &Batch) {
+        for why in &batch.left_out {
+            self.status.dropped(why);
+            if self.memory.left_out.count(why) {
+                let until = batch.after.applied.first().map(ToString::to_string);
+                tracing::warn!(
+                    why,
+                    until,
+                    "a change is left out, and those after it of its key, since the destination cannot hold it"
+                );
+            }
+        }
+    }
+
     /// Says how many there were of which nothing was said.
     fn tell_of_more(&mut self) {
         let now = self.tools.clock.monotonic();
+        for (why, changes) in self.memory.left_out.take_untold(now) {
+            tracing::warn!(changes, why, "changes left out so far");
+        }
         if let Some((keys, last)) = self.memory.notices.take_untold(now) {
             tracing::warn!(
                 keys,

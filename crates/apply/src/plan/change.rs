@@ -1,7 +1,5 @@
 //! Commands and groups of them: filters, quarantine, and what is written. Pure.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use event::{Change, Command, Effect, Group, KeyArgs, Position};
 use wire::command::{self, Split};
@@ -12,9 +10,8 @@ use super::keys::{Role, Roles};
 use super::lower;
 use super::{Place, Planned, Planner};
 use crate::batch::{Batch, Sent};
-use crate::config::Unsupported;
 use crate::error::Error;
-use crate::quarantine::Draft;
+use crate::quarantine::{Draft, LEFT_OUT};
 
 /// Which keys that a command writes are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,12 +62,13 @@ impl Planner {
             if matches!(command.effect, Effect::Overwrite | Effect::Delete) {
                 self.held.release(db, place.key);
             } else if self.held.contains(db, place.key) {
-                return self.set_aside(place, (db, &[place.key]), AFTER_ANOTHER, batch);
+                let why = self.after_another([(db, place.key)]);
+                return self.set_aside(place, (db, &[place.key]), why, batch);
             }
         }
         self.write_followed(place, db, &command.args, batch).or_else(|unfit| {
-            self.require_hold(place, unfit.0.clone())?;
-            self.set_aside(place, (db, &[place.key]), unfit.why(), batch)
+            let why = self.cannot_hold(place, unfit)?;
+            self.set_aside(place, (db, &[place.key]), why, batch)
         })
     }
 
@@ -178,7 +176,10 @@ impl Planner {
             return self.set_aside_written(place, &roles, why, batch);
         }
         if !self.held.is_empty() && self.needs_held(&roles) {
-            return self.set_aside_written(place, &roles, AFTER_ANOTHER.into(), batch);
+            let target = |db| self.rules.mapping.target(db);
+            let spots = roles.keys.iter().map(|role| (target(role.db), role.key));
+            let why = self.after_another(spots);
+            return self.set_aside_written(place, &roles, why.into(), batch);
         }
         self.release_replaced(&roles);
         let db = self.rules.mapping.target(place.db);
@@ -192,8 +193,8 @@ impl Planner {
                 Ok(())
             }
             Err(unfit) => {
-                self.require_hold(place, unfit.0.clone())?;
-                self.set_aside_written(place, &roles, unfit.why(), batch)
+                let why = self.cannot_hold(place, unfit)?;
+                self.set_aside_written(place, &roles, why, batch)
             }
         }
     }
@@ -232,8 +233,8 @@ impl Planner {
                 }
             }
             return self.fitting(batch, Ok(())).or_else(|unfit| {
-                self.require_hold(place, unfit.0.clone())?;
-                self.set_aside_written(place, roles, unfit.why(), batch)
+                let why = self.cannot_hold(place, unfit)?;
+                self.set_aside_written(place, roles, why, batch)
             });
         } else {
             let why = "it needs a key that the filters leave out";
@@ -282,23 +283,6 @@ impl Planner {
             return None;
         }
         self.refused.get(&(place.position, place.change)).cloned()
-    }
-
-    /// Stops before what the destination cannot hold, where that is not to be set aside.
-    pub(super) fn require_hold(
-        &self,
-        place: &Place<'_>,
-        why: impl Into<Cow<'static, str>>,
-    ) -> Result<(), Error> {
-        match self.rules.unsupported {
-            Unsupported::Quarantine => Ok(()),
-            Unsupported::Fail => Err(Error::CannotHold {
-                db: place.db,
-                key: place.key.clone(),
-                position: place.position,
-                why: why.into(),
-            }),
-        }
     }
 
     fn set_aside_written(
@@ -360,18 +344,19 @@ impl Planner {
             self.held.hold(draft.db, key, &note)?;
             self.deadlines.forget(draft.db, key);
         }
-        self.counts.letters += 1;
-        batch.letters.push(draft);
+        match draft.why.strip_prefix(LEFT_OUT) {
+            Some(why) => batch.left_out.push(why.to_owned()),
+            None => {
+                self.counts.letters += 1;
+                batch.letters.push(draft);
+            }
+        }
         Ok(())
     }
 }
 
 /// What may stand before a key in the list of those that are set aside: the number of its database.
 const SPOT_BYTES: usize = 16;
-
-/// Why a later change of a held key is a dead letter.
-pub(super) const AFTER_ANOTHER: &str =
-    "an earlier change of the key, or of one that it needs, is in quarantine";
 
 /// The number of a database as an argument.
 pub(super) fn number(db: u32) -> Decimal {

@@ -1,9 +1,11 @@
 //! Events that are not about one key: epochs, snapshots, flushes, functions. Pure.
 
 use bytes::Bytes;
+use event::Shard;
 use event::checkpoint::Resync;
 use event::control::{Control, EpochBegin, EpochCause, FunctionChange};
 
+use super::lower::Unfit;
 use super::{Need, Place, Planner};
 use crate::batch::Batch;
 use crate::config::Existing;
@@ -137,13 +139,12 @@ impl Planner {
             return match self.fitting(batch, Ok(())) {
                 Ok(()) => Ok(()),
                 Err(unfit) => {
-                    self.require_hold(place, unfit.0.clone())?;
-                    self.set_aside(place, (db, &[]), unfit.why(), batch)
+                    let why = self.cannot_hold(place, unfit)?;
+                    self.set_aside(place, (db, &[]), why, batch)
                 }
             };
         }
-        let why = "the destination knows no functions";
-        self.require_hold(place, why)?;
+        let why = self.cannot_hold(place, Unfit::new("it knows no functions"))?;
         self.counts.functions_left_out += 1;
         let db = self.rules.mapping.target(place.db);
         self.set_aside(place, (db, &[]), why, batch)
@@ -239,6 +240,11 @@ impl Planner {
         self.marks = Some(marks);
         self.progress.needed.clone_from(from);
         self.next.clone_from(from);
+    }
+
+    /// Why a history cannot be begun in its middle.
+    pub(super) fn no_snapshot(&self, shard: Shard) -> Error {
+        Error::NoSnapshot { stream: self.stream.clone(), shard }
     }
 
     fn snapshot_end(&mut self, place: &Place<'_>) -> Option<Need> {

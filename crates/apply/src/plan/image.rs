@@ -63,8 +63,8 @@ impl Planner {
                 Ok(())
             }
             Err(unfit) => {
-                self.require_hold(place, unfit.0.clone())?;
-                self.set_aside(place, (db, &[place.key]), unfit.why(), batch)
+                let why = self.cannot_hold(place, unfit)?;
+                self.set_aside(place, (db, &[place.key]), why, batch)
             }
         }
     }

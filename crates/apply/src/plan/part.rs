@@ -7,7 +7,6 @@ use bytes::Bytes;
 use event::image::{Elements, ImagePart};
 use wire::resp::encode::Decimal;
 
-use super::change::AFTER_ANOTHER;
 use super::lower::Unfit;
 use super::rebuild::{self, Dest};
 use super::{Place, Planner};
@@ -36,7 +35,8 @@ impl Planner {
         if part.number == 0 {
             self.held.release(db, &stage);
         } else if self.held.contains(db, &stage) {
-            return self.set_aside(place, (db, &[place.key, &stage]), AFTER_ANOTHER, batch);
+            let why = self.after_another([(db, &stage)]);
+            return self.set_aside(place, (db, &[place.key, &stage]), why, batch);
         }
         let dest = Dest { db, sent: Self::sent(place), key: &stage };
         if part.number == 0 {
@@ -46,8 +46,8 @@ impl Planner {
         batch.mark();
         let written = self.elements(part, dest, batch);
         if let Err(unfit) = self.fitting(batch, written) {
-            self.require_hold(place, unfit.0.clone())?;
-            return self.set_aside(place, (db, &[place.key, &stage]), unfit.why(), batch);
+            let why = self.cannot_hold(place, unfit)?;
+            return self.set_aside(place, (db, &[place.key, &stage]), why, batch);
         }
         if let Elements::Fields(fields) = &part.elements {
             let expiring = fields.iter().filter_map(|of| Some((&of.field, of.expire_at_ms?)));

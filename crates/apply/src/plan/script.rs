@@ -59,9 +59,9 @@ impl Planner {
         batch.mark();
         batch.command(place.db, Sent { judge: Judge::Runs, ..Self::sent(place) }, args);
         self.fitting(batch, Ok(())).or_else(|unfit| {
-            self.require_hold(place, unfit.0.clone())?;
+            let why = self.cannot_hold(place, unfit)?;
             let keys: Vec<&Bytes> = command.written_keys().collect();
-            self.set_aside(place, (place.db, &keys), unfit.why(), batch)
+            self.set_aside(place, (place.db, &keys), why, batch)
         })
     }
 

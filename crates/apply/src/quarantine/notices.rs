@@ -3,6 +3,7 @@
 //! Guarantees: every setting aside is told, by a line of its own or by being counted in a later one; no more than
 //! [`limits::LOGGED_KEYS`] lines in [`INTERVAL`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -19,8 +20,25 @@ pub(crate) struct Notices {
     last: String,
 }
 
+/// What has been left out, by reason.
+#[derive(Debug, Default)]
+pub(crate) struct LeftOut {
+    by_reason: BTreeMap<String, Told>,
+    /// When counts were told last, by the monotonic clock.
+    since: Option<Duration>,
+}
+
+/// How much has been left out for one reason.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    count: u64,
+    told: u64,
+}
+
 /// Over which lines are counted.
 const INTERVAL: Duration = Duration::from_secs(10);
+/// How often counts of what is left out are told.
+const COUNTS_INTERVAL: Duration = Duration::from_secs(60);
 
 // === impl Notices ===
 
@@ -49,9 +67,48 @@ impl Notices {
     }
 }
 
+// === impl LeftOut ===
+
+impl LeftOut {
+    /// Counts one more. Says whether it is the first for its reason, which has a line of its own.
+    pub(crate) fn count(&mut self, why: &str) -> bool {
+        if let Some(known) = self.by_reason.get_mut(why) {
+            known.count += 1;
+            return false;
+        }
+        self.by_reason.insert(why.to_owned(), Told { count: 1, told: 1 });
+        true
+    }
+
+    /// The reasons with more than has been told, and how many there are of each by now, once in a while.
+    pub(crate) fn take_untold(&mut self, now: Duration) -> Vec<(String, u64)> {
+        let since = *self.since.get_or_insert(now);
+        if now.saturating_sub(since) < COUNTS_INTERVAL {
+            return Vec::new();
+        }
+        self.since = Some(now);
+        let more = self.by_reason.iter_mut().filter(|(_, of)| of.count > of.told);
+        more.map(|(why, of)| {
+            of.told = of.count;
+            (why.clone(), of.count)
+        })
+        .collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_reason_for_leaving_out_is_told_once_and_counted_then() {
+        let mut left_out = LeftOut::default();
+        let firsts: Vec<bool> = ["a", "b", "a", "a"].map(|why| left_out.count(why)).into();
+        assert_eq!(firsts, [true, true, false, false]);
+        assert_eq!(left_out.take_untold(Duration::ZERO), []);
+        assert_eq!(left_out.take_untold(COUNTS_INTERVAL), [("a".to_owned(), 3)]);
+        assert_eq!(left_out.take_untold(COUNTS_INTERVAL * 2), []);
+    }
 
     #[test]
     fn many_at_once_are_counted_and_told_later() {

@@ -151,6 +151,11 @@ impl Held {
         }
     }
 
+    /// Why nothing is kept of the changes of a key, if that is so.
+    pub(crate) fn left_out(&self, db: u32, key: &Bytes) -> Option<&str> {
+        super::left_out(self.spots.get(&Spot { db, key: key.clone() })?)
+    }
+
     /// Where in the source's history a key was set aside.
     pub(crate) fn since(&self, spot: &Spot) -> Option<Position> {
         super::place_in(self.spots.get(spot)?)

@@ -205,9 +205,9 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
     short(
         option(
             "destination.unsupported",
-            Kind::Word(&["quarantine", "fail"]),
+            Kind::Word(&["quarantine", "drop", "fail"]),
             Some("quarantine"),
-            "What to do about what the destination cannot hold, such as hash fields that expire in an older one: set the key aside and go on with all others, or stop before it.",
+            "What to do about what the destination cannot hold, such as hash fields that expire in an older one: set the key aside and go on with all others; the same, but keep nothing of it, only counts; or stop before it.",
         ),
         "unsupported",
     ),

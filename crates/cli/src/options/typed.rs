@@ -230,6 +230,7 @@ impl<'a> Reader<'a> {
             _ => Inexact::Refuse,
         };
         config.unsupported = match self.word("destination.unsupported") {
+            Some("drop") => Unsupported::Drop,
             Some("fail") => Unsupported::Fail,
             _ => Unsupported::Quarantine,
         };

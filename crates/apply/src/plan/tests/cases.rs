@@ -390,6 +390,33 @@ fn stops_before_what_cannot_be_held_where_that_is_asked_for() {
 }
 
 #[test]
+fn leaves_out_what_cannot_be_held_and_what_needs_it_where_that_is_asked_for() {
+    let config = Config { unsupported: Unsupported::Drop, ..config() };
+    let mut planner = planner_of(&config, &facts(7, 2), true);
+    let events = [
+        begin(1, EpochCause::FullResync),
+        written(1, "HPEXPIREAT a 99 FIELDS 1 f", Effect::Expire),
+        written(2, "HSET a f w", Effect::Merge),
+        listed(3, "COPY a b", Effect::Overwrite, &[2], &[1]),
+        written(4, "SADD c m", Effect::Merge),
+        written(5, "VADD c VALUES 1 1 e", Effect::Merge),
+    ];
+    let batch = plan(&mut planner, &events);
+    assert_eq!(commands(&batch), ["SADD c m"]);
+    assert!(batch.letters.is_empty() && ["a", "b", "c"].iter().all(|key| held(&planner, key)));
+    let [fields, vectors] = ["it knows no expiry of hash fields", "it knows no vector sets"];
+    assert_eq!(batch.left_out, [fields, fields, fields, vectors]);
+    // What is in quarantine as well stays in order there.
+    planner.held.hold(0, &Bytes::from("q"), &Bytes::from("0:1:1:0 a test")).unwrap();
+    let both =
+        plan(&mut planner, &[listed(6, "SUNIONSTORE d a q", Effect::Overwrite, &[1], &[2, 3])]);
+    assert_eq!((both.letters.len(), both.left_out.len()), (1, 0));
+    let whole = plan(&mut planner, &[written(7, "SET a 1", Effect::Overwrite)]);
+    assert_eq!(commands(&whole), ["SET a 1"]);
+    assert!(!held(&planner, "a"));
+}
+
+#[test]
 fn several_keys_set_at_once_are_set_one_by_one_where_that_is_all_there_is() {
     let mut planner = planner_of(&config(), &facts(7, 2), true);
     let words = "MSETEX 2 a 1 b 2 PXAT 99";
