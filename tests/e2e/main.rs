@@ -16,6 +16,7 @@ mod expiry;
 mod flush;
 mod matrix;
 mod memory;
+mod modules;
 mod pause;
 mod quarantine;
 mod refusals;

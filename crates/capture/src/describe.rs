@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use redis_io::{Connection, Connector, Error};
 use runtime::{Backoff, Class, Classified, Clock, Random, Trouble, chain};
+use wire::args::Args;
 use wire::command::CommandSpec;
-use wire::command::info::from_command_info;
+use wire::command::info::{InfoError, from_command_info, from_keys};
 use wire::resp::reply::Reply;
+use wire::resp::scan::RawCommand;
 
 use crate::limits::ASK_AGAIN_INTERVAL;
 use crate::progress::Progress;
@@ -26,6 +29,15 @@ pub(crate) struct CommandDescriber {
     connection: Option<Connection>,
 }
 
+/// What the source says of a command.
+#[derive(Clone, Debug)]
+pub(crate) enum Described {
+    /// So it is in every call.
+    Always(CommandSpec),
+    /// So it is in this call: its words decide where its keys are.
+    Once(CommandSpec),
+}
+
 // === impl CommandDescriber ===
 
 impl CommandDescriber {
@@ -40,18 +52,41 @@ impl CommandDescriber {
         Self { connector, clock, backoff, refused_window, progress, connection: None }
     }
 
-    /// What the server says of the command.
+    /// What the server says of the command, by one call of it.
     ///
     /// # Errors
     /// When it cannot be asked, does not know the command, or does not tell its keys.
-    pub(crate) async fn describe(&mut self, command: &str) -> Result<CommandSpec, TranslateError> {
+    pub(crate) async fn describe(
+        &mut self,
+        command: &str,
+        call: &RawCommand,
+    ) -> Result<Described, TranslateError> {
+        let undescribed = |error: InfoError| TranslateError::Undescribed {
+            command: command.to_owned(),
+            why: chain(&error),
+        };
+        let info = self.ask(command, words(&["COMMAND", "INFO", command])).await?;
+        match from_command_info(&info) {
+            Ok(spec) => Ok(Described::Always(spec)),
+            Err(InfoError::MovableKeys { .. }) => {
+                let mut question = words(&["COMMAND", "GETKEYS"]);
+                question.extend((0..call.len()).filter_map(|index| call.bytes(index)));
+                let keys = self.ask(command, question).await?;
+                from_keys(call, &keys).map(Described::Once).map_err(undescribed)
+            }
+            Err(error) => Err(undescribed(error)),
+        }
+    }
+
+    /// The answer to a question about a command.
+    async fn ask(&mut self, command: &str, words: Vec<Bytes>) -> Result<Reply, TranslateError> {
         let begun = self.clock.monotonic();
         let mut trouble = Trouble::default();
         self.backoff.reset();
         let mut random = Random::from_entropy();
-        let described = loop {
-            let error = match self.ask(command).await {
-                Ok(reply) => break from_command_info(&reply).map_err(|error| chain(&error)),
+        let answered = loop {
+            let error = match self.call(words.clone()).await {
+                Ok(reply) => break Ok(reply),
                 Err(error) => error,
             };
             self.connection = None;
@@ -77,7 +112,7 @@ impl CommandDescriber {
         };
         if let Some(after) = trouble.end(self.clock.monotonic()) {
             self.progress.set_trouble("");
-            if described.is_ok() {
+            if answered.is_ok() {
                 tracing::info!(
                     command,
                     after,
@@ -85,14 +120,18 @@ impl CommandDescriber {
                 );
             }
         }
-        described.map_err(|why| TranslateError::Undescribed { command: command.to_owned(), why })
+        answered.map_err(|why| TranslateError::Undescribed { command: command.to_owned(), why })
     }
 
-    async fn ask(&mut self, command: &str) -> Result<Reply, Error> {
+    async fn call(&mut self, words: Vec<Bytes>) -> Result<Reply, Error> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
             None => self.connection.insert(self.connector.connect().await?),
         };
-        connection.call([&b"COMMAND"[..], b"INFO", command.as_bytes()]).await
+        connection.call(words).await
     }
+}
+
+fn words(words: &[&str]) -> Vec<Bytes> {
+    words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect()
 }

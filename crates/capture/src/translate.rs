@@ -147,6 +147,11 @@ impl Translator {
         self.learned.insert(name.to_ascii_uppercase(), spec);
     }
 
+    /// Forgets that again.
+    pub(crate) fn forget(&mut self, name: &[u8]) {
+        self.learned.remove(&name.to_ascii_uppercase());
+    }
+
     /// Takes the next command. `now_ms` is when it arrived, by the source's clock.
     ///
     /// # Errors

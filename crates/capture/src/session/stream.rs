@@ -13,6 +13,7 @@ use wire::slot::Slot;
 use super::epochs::Next;
 use super::group::AsideChanges;
 use super::{Phase, Session, control_event};
+use crate::describe::Described;
 use crate::error::SessionError;
 use crate::limits::BATCH_BYTES;
 use crate::orders::TransferCause;
@@ -186,10 +187,18 @@ impl Session {
         let failed = |source| SessionError::Command { offset, source };
         let taken = self.stream_reader()?.translator.take(raw, now_ms);
         let Err(TranslateError::Unknown { command }) = taken else { return taken.map_err(failed) };
-        let spec = self.parts.describer.describe(&command).await.map_err(failed)?;
+        let described = self.parts.describer.describe(&command, raw).await.map_err(failed)?;
         let translator = &mut self.stream_reader()?.translator;
+        let (spec, once) = match described {
+            Described::Always(spec) => (spec, false),
+            Described::Once(spec) => (spec, true),
+        };
         translator.learn(command.as_bytes(), spec);
-        translator.take(raw, now_ms).map_err(failed)
+        let taken = translator.take(raw, now_ms).map_err(failed);
+        if once {
+            translator.forget(command.as_bytes());
+        }
+        taken
     }
 
     async fn record(

@@ -12,6 +12,7 @@ use thiserror::Error;
 use super::keys::{Access, KeyFinder};
 use super::normalise::Rewrite;
 use super::{CommandSpec, Effect, Overlap, Replaces, Split};
+use crate::args::Args;
 use crate::resp::reply::Reply;
 
 /// Why no spec can be made of a server's answer.
@@ -29,9 +30,15 @@ pub enum InfoError {
         /// Its name.
         command: String,
     },
-    /// Its options decide where its keys are.
+    /// Its options decide where its keys are: [`from_keys`] tells those of one call.
     #[error("{command} has keys at places that only its options tell")]
     MovableKeys {
+        /// Its name.
+        command: String,
+    },
+    /// Other words stand between its keys, too often.
+    #[error("{command} has keys in more places than can be followed")]
+    Scattered {
         /// Its name.
         command: String,
     },
@@ -77,6 +84,38 @@ pub fn from_command_info(reply: &Reply) -> Result<CommandSpec, InfoError> {
     let single = usize::try_from(last) == Ok(first);
     let access = if single { Access::Write } else { Access::Take };
     Ok(cautious(name, single, KeyFinder::range(access, first, last, step)))
+}
+
+/// The spec of one call of a command by the answer to `COMMAND GETKEYS` with its words: of another call the keys may be
+/// elsewhere.
+///
+/// # Errors
+/// When the answer does not tell where they are.
+pub fn from_keys<A: Args + ?Sized>(args: &A, reply: &Reply) -> Result<CommandSpec, InfoError> {
+    let name = String::from_utf8_lossy(args.get(0).unwrap_or_default()).to_ascii_uppercase();
+    // Keys side by side, as from one place to another.
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for key in reply.as_array().ok_or(InfoError::Malformed)? {
+        let key = key.as_bytes().ok_or(InfoError::Malformed)?;
+        let after = runs.last().map_or(1, |(_, last)| last + 1);
+        // A word like the key before it stands for it as well as the key itself.
+        let place = (after..args.len()).find(|at| args.get(*at) == Some(key));
+        let place = place.ok_or(InfoError::Malformed)?;
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == place => *last = place,
+            _ => runs.push((place, place)),
+        }
+    }
+    let single = match runs.as_slice() {
+        [] => return Err(InfoError::NoKeys { command: name }),
+        [(first, last)] => first == last,
+        _ => false,
+    };
+    let access = if single { Access::Write } else { Access::Take };
+    match KeyFinder::runs(access, &runs) {
+        Some(keys) => Ok(cautious(name, single, keys)),
+        None => Err(InfoError::Scattered { command: name }),
+    }
 }
 
 fn position(reply: &Reply) -> Result<usize, InfoError> {
@@ -134,6 +173,28 @@ mod tests {
         let keys = keys(&spec, args.as_slice()).expect("complete");
         assert_eq!(keys.written().collect::<Vec<_>>(), [1, 3]);
         assert_eq!(keys.read().collect::<Vec<_>>(), [1, 3]);
+    }
+
+    #[test]
+    fn takes_the_keys_of_one_call_as_the_server_names_them() {
+        let keys_of = |words: &[&[u8]], named: &[&str]| {
+            let list: String =
+                named.iter().map(|key| format!("${}\r\n{key}\r\n", key.len())).collect();
+            let mut decoder = ReplyDecoder::default();
+            decoder.feed(format!("*{}\r\n{list}", named.len()).as_bytes());
+            let spec = from_keys(words, &decoder.next_reply().expect("valid").expect("whole"))?;
+            Ok((spec.split, keys(&spec, words).expect("complete").written().collect::<Vec<_>>()))
+        };
+        let call: [&[u8]; 6] = [b"mod.sum", b"2", b"a", b"x", b"b", b"y"];
+        assert_eq!(keys_of(&call, &["a", "b"]), Ok((Split::Group, vec![2, 4])));
+        assert_eq!(keys_of(&call, &["b"]), Ok((Split::Single, vec![4])));
+        assert_eq!(keys_of(&call, &["c"]), Err(InfoError::Malformed));
+        let none = InfoError::NoKeys { command: "MOD.SUM".to_owned() };
+        assert_eq!(keys_of(&call, &[]), Err(none));
+        let scattered = InfoError::Scattered { command: "MOD.SUM".to_owned() };
+        assert_eq!(keys_of(&call, &["2", "a", "b", "y"]), Ok((Split::Group, vec![1, 2, 4, 5])));
+        let far: [&[u8]; 8] = [b"mod.sum", b"a", b"", b"b", b"", b"c", b"", b"d"];
+        assert_eq!(keys_of(&far, &["a", "b", "c", "d"]), Err(scattered));
     }
 
     #[test]

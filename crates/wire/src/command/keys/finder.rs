@@ -55,6 +55,17 @@ impl KeyFinder {
         Self(Kind::Runs([Some(rule), None, None]))
     }
 
+    /// A finder of keys side by side, from one argument to another each; none if there are too many runs.
+    pub(in crate::command) fn runs(access: Access, runs: &[(usize, usize)]) -> Option<Self> {
+        let mut rules = [None; MAX_RUNS];
+        for (nth, (first, last)) in runs.iter().enumerate() {
+            let last = isize::try_from(*last).ok()?;
+            let extent = Extent::Fixed { first: *first, last };
+            *rules.get_mut(nth)? = Some(RunRule { access, extent, step: 1 });
+        }
+        Some(Self(Kind::Runs(rules)))
+    }
+
     /// Parses a cell of the table.
     pub(in crate::command) fn parse(text: &str) -> Option<Self> {
         Some(Self(match text {
