@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
 use fastrand::Rng;
-use testkit::{Client, Kind, Process, Value, Workload, eventually};
+use testkit::{Client, Kind, Process, Value, Workload, eventually, seed};
 
 use crate::bridge::{PATIENCE, Pair, stop};
 
@@ -21,15 +21,6 @@ const SNAPSHOT_KEYS: usize = 20_000;
 const LARGE_ELEMENTS: usize = 50_000;
 /// What a temporary key of a large value has in its name.
 const STAGED: &str = "keyferry:*:stage:*";
-
-/// Prints the seed that replays a failure.
-fn seed() -> u64 {
-    let seed = std::env::var_os("KEYFERRY_TEST_SEED")
-        .and_then(|text| text.to_string_lossy().parse().ok())
-        .unwrap_or_else(|| fastrand::u64(..));
-    println!("replay with KEYFERRY_TEST_SEED={seed}");
-    seed
-}
 
 fn survives_kills(source: Kind, destination: Kind, partitions: &str) -> Result<()> {
     let mut rng = Rng::with_seed(seed());

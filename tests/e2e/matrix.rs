@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail, ensure};
 use serde_json::Value as Json;
 use testkit::examples::every_command;
-use testkit::{Client, Dataset, Deadline, Kind, Process, Tolerance, Workload, compare};
+use testkit::{Client, Dataset, Deadline, Kind, Process, Tolerance, Workload, compare, seed_or};
 
 use crate::bridge::{PATIENCE, Pair, SETTLING, stop};
 
@@ -75,7 +75,7 @@ impl Case {
     /// A mixture of all of them, in the middle of which the bridge is killed.
     fn mixture(&mut self, mut bridge: Process) -> Result<()> {
         let since = Deadline::after(PATIENCE);
-        let mut workload = Workload::new(seed(), self.source);
+        let mut workload = Workload::new(seed_or(SEED), self.source);
         workload.run(&mut self.client, UNITS)?;
         bridge.kill()?;
         workload.run(&mut self.client, UNITS)?;
@@ -171,12 +171,6 @@ fn change_of(letter: &Json) -> Option<&Json> {
 
 fn text<'a>(value: &'a Json, name: &str) -> &'a str {
     value.get(name).and_then(Json::as_str).unwrap_or_default()
-}
-
-/// The same in every run, unless another one is asked for.
-fn seed() -> u64 {
-    let named = std::env::var_os("KEYFERRY_TEST_SEED");
-    named.and_then(|text| text.to_string_lossy().parse().ok()).unwrap_or(SEED)
 }
 
 /// No change can have come later than this after it was made.

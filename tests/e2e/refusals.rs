@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::TcpListener;
 
 use anyhow::{Context, Result, ensure};
-use testkit::{Kind, Process, Server, Signal, Value, eventually, free_port};
+use testkit::{Kind, Process, Relay, Server, Signal, Then, Value, eventually, free_port};
 
 use crate::bridge::{PATIENCE, Pair, stop};
 
@@ -13,6 +13,7 @@ const SOURCE: i32 = 3;
 const DESTINATION: i32 = 4;
 const NOT_EMPTY: i32 = 5;
 const JOURNAL: i32 = 6;
+const GAVE_UP: i32 = 7;
 
 /// The bridge ends with this code, and says all of these words.
 fn assert_refused(mut bridge: Process, code: i32, words: &[&str]) -> Result<()> {
@@ -87,6 +88,44 @@ fn names_the_permission_that_is_missing() -> Result<()> {
     source.client()?.cmd(&rule)?;
     let env = [("KEYFERRY_SOURCE_USER", "weak"), ("KEYFERRY_SOURCE_PASSWORD", "pw")];
     assert_refused(run_between(&source.uri(), &open.uri(), &env)?, SOURCE, &["psync"])
+}
+
+/// A PONG passes, the answer to INFO does not.
+const GREETING_BYTES: u64 = 200;
+
+#[test]
+fn waits_for_servers_that_have_answered_and_break_off() -> Result<()> {
+    let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+    for (number, name) in ["source", "destination"].into_iter().enumerate() {
+        let server = if number == 0 { &pair.source } else { &pair.destination };
+        let relay = Relay::start(server.port(), GREETING_BYTES, Then::Cut)?;
+        let mut uris = [pair.source.uri(), pair.destination.uri()];
+        uris[number] = relay.uri();
+        let dir = tempfile::TempDir::new()?;
+        let dir = dir.path().join("data").display().to_string();
+        let args = ["run", &uris[0], &uris[1], "--data-dir", &dir, "--existing", "overwrite"];
+        let mut bridge = Process::start(&args)?;
+        let waits = format!("the {name} has answered and does not any more");
+        bridge
+            .until(PATIENCE, &waits, |_, said| (said.matches(&waits).count() > 1).then_some(()))?;
+        relay.lift();
+        pair.caught_up(&mut bridge)?;
+        stop(&mut bridge)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn gives_up_on_a_server_that_has_answered_once() -> Result<()> {
+    let pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+    let relay = Relay::start(pair.source.port(), GREETING_BYTES, Then::Cut)?;
+    let dir = tempfile::TempDir::new()?;
+    let dir = dir.path().join("data").display().to_string();
+    let window = ["--source-reconnect-window", "500ms"];
+    let (source, destination) = (relay.uri(), pair.destination.uri());
+    let mut args = vec!["run", &source, &destination, "--data-dir", &dir];
+    args.extend(window);
+    assert_refused(Process::start(&args)?, GAVE_UP, &["gave up", &source])
 }
 
 #[test]

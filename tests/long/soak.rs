@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use fastrand::Rng;
-use testkit::{Client, Deadline, Kind, Process, Workload};
+use testkit::{Client, Deadline, Kind, Process, Workload, seed};
 
 use crate::bridge::{Pair, stop};
 
@@ -14,9 +14,7 @@ const SOAK: Duration = Duration::from_secs(600);
 const ROUNDS: usize = 20;
 
 fn soak(source: Kind, destination: Kind) -> Result<()> {
-    let seed = number("KEYFERRY_TEST_SEED").unwrap_or_else(|| fastrand::u64(..));
-    println!("replay with KEYFERRY_TEST_SEED={seed}");
-    let mut rng = Rng::with_seed(seed);
+    let mut rng = Rng::with_seed(seed());
     let deadline =
         Deadline::after(number("KEYFERRY_SOAK_SECONDS").map_or(SOAK, Duration::from_secs));
     let mut pair = Pair::start_with(source, &["repl-backlog-size 64mb"], destination, &[])?;

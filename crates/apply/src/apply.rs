@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use journal::Journal;
 use redis_io::{Connector, Settings};
-use runtime::{Clock, OnFailure, Random, StatusNode, Tasks};
+use runtime::{Clock, OnFailure, Random, StatusNode, Tasks, chain};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::error::{BuildError, Error};
 use crate::lane::{Lane, Link, Scope, Stopped, Tools};
 use crate::quarantine::store::Letters;
-use crate::{checkpoint, existing, limits, rights};
+use crate::{checkpoint, existing, limits, policy, rights};
 
 /// What an apply service is made of, besides its settings.
 pub struct Parts {
@@ -27,6 +27,9 @@ pub struct Parts {
     pub random: Random,
     /// What the service says about itself.
     pub status: StatusNode,
+    /// Whether the destination has answered this process already: it is waited for then, where the connection breaks
+    /// at the start.
+    pub answered: bool,
 }
 
 /// The apply service of one destination.
@@ -58,11 +61,13 @@ impl Apply {
         if !problems.is_empty() {
             return Err(BuildError::Settings(problems));
         }
-        let Parts { journal, letters, clock, mut random, status } = parts;
+        let Parts { journal, letters, clock, mut random, status, answered } = parts;
         let connector = connector(&config, Arc::clone(&clock))?;
         let description = journal.describe().await.map_err(Error::from)?;
         let scopes = Scope::lanes(&description);
-        check_destination(&connector, &config, &scopes).await?;
+        let mut reaching =
+            Reaching { config: &config, clock: clock.as_ref(), status: &status, answered };
+        reaching.reach(&connector, &scopes, &mut random).await?;
         status.set("destination", config.name.clone());
         status.set("stream", description.stream.clone());
         let letters = Arc::new(Letters::open(letters).await?);
@@ -130,6 +135,49 @@ pub(crate) fn connector(config: &Config, clock: Arc<dyn Clock>) -> Result<Connec
         ..Settings::default()
     };
     Ok(Connector::new(config.destination.clone(), settings, clock)?)
+}
+
+/// What is needed to wait for a destination that has answered.
+struct Reaching<'a> {
+    config: &'a Config,
+    clock: &'a dyn Clock,
+    status: &'a StatusNode,
+    answered: bool,
+}
+
+// === impl Reaching ===
+
+impl Reaching<'_> {
+    /// Looks whether the lanes could begin. A destination that has never answered is not waited for, since a mistake in
+    /// the settings looks just so; one that has answered is, like later, when the connection breaks.
+    async fn reach(
+        &mut self,
+        connector: &Connector,
+        scopes: &[Scope],
+        random: &mut Random,
+    ) -> Result<(), Error> {
+        let mut backoff = policy::backoff();
+        loop {
+            let begun = self.clock.monotonic();
+            let Err(error) = check_destination(connector, self.config, scopes).await else {
+                self.status.unset("trouble");
+                return Ok(());
+            };
+            backoff.charge(self.clock.monotonic().saturating_sub(begun));
+            self.answered |= connector.has_answered();
+            // Who is there and what it holds is for people to put right.
+            if !self.answered || !matches!(error, Error::Connection(_)) {
+                return Err(error);
+            }
+            let wait = policy::wait((&error, false), &self.config.windows, &mut backoff, random);
+            let Some(wait) = wait else {
+                return Err(policy::given_up((error, false), &backoff));
+            };
+            tracing::warn!(error = %chain(&error), ?wait, "the destination has answered and does not any more");
+            self.status.set("trouble", chain(&error));
+            self.clock.sleep(wait).await;
+        }
+    }
 }
 
 /// Looks whether the lanes could begin. Data that is there is in order once one of them has been at work.

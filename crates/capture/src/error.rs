@@ -4,6 +4,8 @@
 
 mod class;
 
+use std::time::Duration;
+
 use event::codec::{DecodeError, EncodeError};
 use journal::{AppendError, Offset, OpenError, Partition, ReadError};
 use redis_io::replication::TransferError;
@@ -24,6 +26,15 @@ pub enum BuildError {
     /// The source cannot be reached, or does not let us in.
     #[error("connect to the source")]
     Source(#[from] redis_io::Error),
+    /// The source answered and then did not any more, for as long as it was to be waited for.
+    #[error("gave up on the source after {after:?}")]
+    GaveUp {
+        /// How long it was waited for.
+        after: Duration,
+        /// What came last.
+        #[source]
+        last: Box<BuildError>,
+    },
     /// The source is not one that can be read.
     #[error("cannot read from {endpoint}: {what}")]
     Unfit {

@@ -22,6 +22,7 @@ mod orders;
 mod outlet;
 mod piece;
 mod progress;
+mod reach;
 mod resume;
 mod room;
 mod service;

@@ -25,6 +25,7 @@ use crate::orders::{TransferOrder, TransferOrders, transfer_orders};
 use crate::outlet::{Holdings, Outlet};
 use crate::piece::{Durable, History};
 use crate::progress::Progress;
+use crate::reach::reach;
 use crate::resume::{Tail, read_tail};
 use crate::session::{Session, SessionConfig, SessionParts};
 use crate::source::Source;
@@ -51,6 +52,9 @@ pub struct Parts {
     pub journal: Arc<dyn Journal>,
     /// Where it shows itself.
     pub status: StatusNode,
+    /// Whether the source has answered this process already: it is waited for then, where the connection
+    /// breaks at the start.
+    pub answered: bool,
 }
 
 /// A capture that has been set up and not yet started.
@@ -84,7 +88,7 @@ impl Capture {
     /// nothing.
     ///
     /// # Errors
-    /// What stands in the way; nothing is retried here.
+    /// What stands in the way. Only a source that has answered is waited for.
     pub async fn build(config: Config, parts: Parts) -> Result<Self, BuildError> {
         let problems = config.validate();
         if !problems.is_empty() {
@@ -95,10 +99,8 @@ impl Capture {
             ..connector::Settings::default()
         };
         let connector = Connector::new(config.source.clone(), settings, Arc::clone(&parts.clock))?;
-        let mut connection = connector.connect().await?;
-        let source = Source::ask(&mut connection).await;
+        let source = reach(&connector, &config, &parts).await?;
         let endpoint = connector.endpoint().to_string();
-        let source = source.map_err(|error| BuildError::of_source(error, &endpoint))?;
         let appender = parts.journal.appender().await?;
         let limit = parts.journal.describe().await?.max_record_bytes;
         if limit < limits::MAX_EVENT_BYTES {

@@ -137,6 +137,7 @@ pub(crate) fn of_apply(error: &apply::Error) -> Exit {
 pub(crate) fn of_capture_build(error: &capture::BuildError) -> Exit {
     match error {
         capture::BuildError::Settings(_) => Exit::Usage,
+        capture::BuildError::GaveUp { .. } => Exit::GaveUp,
         capture::BuildError::Resume(_)
         | capture::BuildError::Journal(_)
         | capture::BuildError::Appender(_)

@@ -7,6 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use runtime::Clock;
@@ -52,6 +53,8 @@ pub struct Connector {
     tls: Option<Tls>,
     settings: Settings,
     clock: Arc<dyn Clock>,
+    /// Whether a server has answered.
+    answered: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Clone)]
@@ -94,13 +97,20 @@ impl Connector {
             let endpoint = Arc::clone(&name);
             Error::TlsSettings { endpoint, source }
         })?;
-        Ok(Self { endpoint: Arc::new(endpoint), name, tls, settings, clock })
+        let answered = Arc::default();
+        Ok(Self { endpoint: Arc::new(endpoint), name, tls, settings, clock, answered })
     }
 
     /// The endpoint.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// Whether a server has answered this connector, or a clone of it, as it should: what fails later may pass.
+    #[must_use]
+    pub fn has_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// Opens a connection: authenticated, named, in its database, proven to be a Redis.
@@ -129,8 +139,13 @@ impl Connector {
         let limits =
             ReplyLimits { max_bytes: self.settings.max_reply_bytes, ..ReplyLimits::default() };
         let mut connection = Connection::over(transport, peer, limits);
-        greet(&mut connection, &self.endpoint, self.settings.client_name.as_deref()).await?;
-        Ok(connection)
+        let name = self.settings.client_name.as_deref();
+        let greeted = greet(&mut connection, &self.endpoint, name).await;
+        // Also a server that serves nobody now, as while it loads, has answered as one.
+        if matches!(greeted, Ok(()) | Err(Error::Server { .. })) {
+            self.answered.store(true, Ordering::Relaxed);
+        }
+        greeted.map(|()| connection)
     }
 
     async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, Error> {

@@ -82,6 +82,7 @@ impl Bench {
             false => Arc::new(self.feed.journal()),
         };
         let parts = Parts {
+            answered: false,
             journal,
             letters: Arc::new(self.letters.clone()),
             clock: Arc::new(SystemClock::new()),

@@ -19,6 +19,7 @@ impl Classified for BuildError {
                 Class::Operator
             }
             Self::Source(error) => error.class(),
+            Self::GaveUp { .. } => Class::Operator,
             Self::Resume(error) => error.class(),
             Self::Journal(error) => error.class(),
             Self::Appender(error) => error.class(),
@@ -34,6 +35,7 @@ impl Classified for BuildError {
             }
             Self::Spool(error) => error.advice(),
             Self::Source(error) => error.advice(),
+            Self::GaveUp { last, .. } => last.advice(),
             Self::Resume(error) => error.advice(),
             Self::Journal(error) => error.advice(),
             Self::Appender(error) => error.advice(),

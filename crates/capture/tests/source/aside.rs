@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use testkit::{Client, Kind, Server};
+use testkit::{Client, Kind, Relay, Server, Then};
 
 use crate::follow::Follower;
-use crate::relay::{Relay, Then};
 use crate::running::{Running, Setup};
 
 /// Six megabytes: several times what an open transaction may hold in memory.
@@ -27,7 +26,7 @@ fn write_transaction(client: &mut Client) {
 
 /// An empty source behind a relay, and a capture that has read it.
 async fn behind(relay: &Relay, server: &Server) -> (Setup, Running) {
-    let setup = Setup::of(relay.uri.clone());
+    let setup = Setup::of(relay.uri());
     let running = setup.start().await;
     running.until("the stream flows", |it| it.status("phase") == "stream").await;
     server.client().unwrap().cmd(&["RPUSH", "list", "before"]).unwrap();
@@ -65,7 +64,7 @@ async fn a_link_that_breaks_in_a_large_transaction_goes_on_in_its_middle() {
     for kind in [Kind::Redis7_0, Kind::Valkey9_1] {
         let server = Server::start(kind, &["repl-backlog-size 32mb"]).unwrap();
         let mut client = server.client().unwrap();
-        let relay = Relay::start(&server, PASSED_BYTES, Then::Cut).await;
+        let relay = Relay::start(server.port(), PASSED_BYTES, Then::Cut).unwrap();
         let (setup, running) = behind(&relay, &server).await;
         let broken = relay.broken();
         write_transaction(&mut client);
@@ -84,7 +83,7 @@ async fn a_capture_killed_in_a_large_transaction_reads_it_again_and_removes_what
     for kind in [Kind::Redis7_0, Kind::Valkey9_1] {
         let server = Server::start(kind, &["repl-backlog-size 32mb"]).unwrap();
         let mut client = server.client().unwrap();
-        let relay = Relay::start(&server, PASSED_BYTES, Then::Hold).await;
+        let relay = Relay::start(server.port(), PASSED_BYTES, Then::Hold).unwrap();
         let (setup, running) = behind(&relay, &server).await;
         write_transaction(&mut client);
         running.until("it is put aside", |it| it.number("spool_disk_bytes") > 1 << 20).await;

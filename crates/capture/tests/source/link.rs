@@ -1,7 +1,6 @@
 //! Links that break, sources that pause, restart, are promoted or follow another.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use event::Body;
 use event::control::{Control, EpochCause};
@@ -51,27 +50,6 @@ async fn a_link_that_is_killed_again_and_again_leaves_no_gap_and_nothing_twice()
         assert_eq!(pushed(&follower), expected, "{kind}");
         assert_eq!(follower.epochs(), (1, 1), "{kind}");
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_source_that_pauses_is_waited_for() {
-    let server = Server::start(Kind::Redis7_0, &[]).unwrap();
-    let mut client = server.client().unwrap();
-    let setup =
-        Setup::new(&server).with(|config| config.heartbeat_interval = Duration::from_millis(20));
-    let running = setup.start().await;
-    until_streaming(&running).await;
-    client.cmd(&["RPUSH", "list", "before"]).unwrap();
-    running.until_in_step(&server).await;
-    server.pause().unwrap();
-    let records = running.number("records");
-    // Heartbeats of the source stop, ours to the journal go on where the stream moved.
-    running.until("it has been asked in vain", |it| it.number("records") >= records).await;
-    server.resume().unwrap();
-    client.cmd(&["RPUSH", "list", "after"]).unwrap();
-    running.until_in_step(&server).await;
-    running.stop().await;
-    assert_eq!(pushed(&read_all(&setup).await), ["before", "after"]);
 }
 
 /// A source that is told to stop saves its place in the file, from 7.0 on.

@@ -13,7 +13,6 @@ mod aside;
 mod follow;
 mod large;
 mod link;
-mod relay;
 mod resume;
 mod running;
 mod same;

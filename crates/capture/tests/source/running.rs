@@ -64,7 +64,11 @@ impl Setup {
         let mut config = Config::new(source, "test", self.spool_dir());
         (self.change)(&mut config);
         let journal: Arc<dyn Journal> = Arc::clone(&self.journal) as _;
-        Capture::build(config, Parts { clock: Arc::new(SystemClock::new()), journal, status }).await
+        Capture::build(
+            config,
+            Parts { clock: Arc::new(SystemClock::new()), journal, status, answered: false },
+        )
+        .await
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test owns its task by the handle")]

@@ -173,15 +173,19 @@ impl Settings {
 // === impl Shared ===
 
 impl Shared {
-    /// What a server says of itself, where it can be asked.
-    async fn facts(&self, endpoint: &Endpoint) -> Option<ServerFacts> {
+    /// What a server says of itself, where it can be asked, and whether it has answered at all.
+    async fn facts(&self, endpoint: &Endpoint) -> (Option<ServerFacts>, bool) {
         let connector = Connector::new(
             endpoint.clone(),
             connector::Settings::default(),
             Arc::clone(&self.clock),
         );
-        let mut connection = connector.ok()?.connect().await.ok()?;
-        ServerFacts::gather(&mut connection).await.ok()
+        let Ok(connector) = connector else { return (None, false) };
+        let facts = async {
+            let mut connection = connector.connect().await.ok()?;
+            ServerFacts::gather(&mut connection).await.ok()
+        };
+        (facts.await, connector.has_answered())
     }
 
     async fn build_apply(
@@ -189,6 +193,7 @@ impl Shared {
         config: apply::Config,
         journal: &Arc<LocalJournal>,
         letters: &Arc<LocalJournal>,
+        answered: bool,
     ) -> Result<apply::Apply, Failure> {
         let parts = apply::Parts {
             clock: Arc::clone(&self.clock),
@@ -196,6 +201,7 @@ impl Shared {
             letters: Arc::clone(letters) as Arc<dyn Journal>,
             random: Random::from_entropy(),
             status: self.status.child("apply"),
+            answered,
         };
         let built = apply::Apply::build(config, parts).await;
         built.map_err(|error| match error {
@@ -208,11 +214,13 @@ impl Shared {
         &self,
         config: capture::Config,
         journal: &Arc<LocalJournal>,
+        answered: bool,
     ) -> Result<capture::Capture, Failure> {
         let parts = capture::Parts {
             clock: Arc::clone(&self.clock),
             journal: Arc::clone(journal) as Arc<dyn Journal>,
             status: self.status.child("capture"),
+            answered,
         };
         let built = capture::Capture::build(config, parts).await;
         built.map_err(|error| Failure::at_start(exit::of_capture_build(&error), &error))
@@ -290,10 +298,11 @@ impl Shared {
         forget_others(&journal, &settings.destination.name).await?;
         let letters = self.step("opening the quarantine", self.open(settings.letters)).await?;
         let (source, destination) = (&settings.source.source, &settings.destination.destination);
-        self.step("connecting to both servers", self.refuse_a_loop(source, destination)).await?;
-        let apply = self.build_apply(settings.destination, &journal, &letters);
+        let connecting = self.refuse_a_loop(source, destination);
+        let answered = self.step("connecting to both servers", connecting).await?;
+        let apply = self.build_apply(settings.destination, &journal, &letters, answered.1);
         let apply = self.step("checking the destination", apply).await?;
-        let capture = self.build_capture(settings.source, &journal);
+        let capture = self.build_capture(settings.source, &journal, answered.0);
         let capture = self.step("finding the place in the source's history", capture).await?;
         Ok(Started { journals: [journal, letters], capture, apply })
     }
@@ -310,14 +319,18 @@ impl Shared {
     }
 
     /// What is written to a server that is the source, or that the source replicates from, comes back from the source
-    /// for ever. Servers that cannot be asked are for the two sides to complain about.
+    /// for ever. Servers that cannot be asked are for the two sides to complain about: tells which have answered.
     async fn refuse_a_loop(
         &self,
         source: &Endpoint,
         destination: &Endpoint,
-    ) -> Result<(), Failure> {
-        let facts = (self.facts(source).await, self.facts(destination).await);
-        let (Some(of_source), Some(of_destination)) = facts else { return Ok(()) };
+    ) -> Result<(bool, bool), Failure> {
+        let (of_source, source_answered) = self.facts(source).await;
+        let (of_destination, destination_answered) = self.facts(destination).await;
+        let answered = (source_answered, destination_answered);
+        let (Some(of_source), Some(of_destination)) = (of_source, of_destination) else {
+            return Ok(answered);
+        };
         let run_id = |facts: &ServerFacts| facts.run_id.clone();
         let history = |facts: &ServerFacts| Some(facts.replication.as_ref()?.replid.clone());
         let same = |what: &dyn Fn(&ServerFacts) -> Option<String>| {
@@ -340,7 +353,7 @@ impl Shared {
                 advice,
             );
         }
-        Ok(())
+        Ok(answered)
     }
 
     /// Runs both sides, each on threads of its own, until one fails or a stop is asked for. The first failure is
