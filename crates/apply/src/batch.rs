@@ -13,7 +13,7 @@ mod sent;
 
 use bytes::{Bytes, BytesMut};
 use event::Shard;
-use event::codec::SHARED_BYTES;
+use event::codec::{SHARED_BYTES, lent};
 use wire::resp::encode::{
     Decimal, write_argument, write_argument_head, write_command, write_count,
 };
@@ -275,15 +275,14 @@ impl Batch {
         write_count(&mut self.out, args.clone().count());
         for argument in args {
             let argument = argument.as_ref();
-            let (wanted, lent) = (argument.as_ptr_range(), self.lender.as_ptr_range());
-            let is_lent = lent.start <= wanted.start && wanted.end <= lent.end;
-            if argument.len() < SHARED_BYTES || !is_lent {
+            let is_large = argument.len() >= SHARED_BYTES;
+            let Some(lent) = is_large.then(|| lent(&self.lender, argument)).flatten() else {
                 write_argument(&mut self.out, argument);
                 continue;
-            }
+            };
             write_argument_head(&mut self.out, argument.len());
             self.segments.push(self.out.split().freeze());
-            self.segments.push(self.lender.slice_ref(argument));
+            self.segments.push(lent);
             self.out.extend_from_slice(b"\r\n");
         }
         self.bytes += self.unsent_bytes() - before;

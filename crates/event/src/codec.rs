@@ -31,7 +31,7 @@ pub use self::encode::{
 };
 pub use self::error::{DecodeError, EncodeError, Invalid, Malformed};
 pub use self::glance::{GLANCE_ARGS, Glance};
-pub use self::rope::{Rope, SHARED_BYTES, lenders};
+pub use self::rope::{Rope, SHARED_BYTES, lenders, lent};
 
 #[cfg(test)]
 mod tests;

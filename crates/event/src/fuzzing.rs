@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::codec::Glance;
 use crate::fragment::Assembler;
+use crate::quarantine::{Piece, Pieces};
 use crate::{Body, Command, Event, KeyArgs, codec, text};
 
 /// Bytes decoded as an event: what there is can be encoded, decodes to the same, and can be shown.
@@ -59,6 +60,25 @@ pub fn assert_same(glance: &Glance<'_>, event: &Event) {
     assert!(same && event.seen.is_empty(), "{glance:?} is {event:?}");
 }
 
+/// Bytes decoded as a record of a dead letter: what there is can be encoded, and reads back.
+///
+/// # Panics
+/// When it does not.
+pub fn letter(data: &[u8]) {
+    let Ok(piece) = Piece::decode(Bytes::copy_from_slice(data)) else { return };
+    assert!(piece.number < piece.count);
+    let (mut alone, mut whole) = (Pieces::default(), Pieces::default());
+    let stands_alone = piece.count == 1;
+    assert_eq!(alone.push(piece.clone()), stands_alone.then(|| piece.letter.clone()));
+    // Cut by its own rule: whatever came before, the letter is put together.
+    let _stray = whole.push(piece.clone());
+    let records = piece.letter.encode();
+    let found = records
+        .into_iter()
+        .filter_map(|record| whole.push(Piece::decode(record).expect("what was encoded")));
+    assert_eq!(found.collect::<Vec<_>>(), [piece.letter]);
+}
+
 fn encode(event: &Event) -> Bytes {
     let mut buf = BytesMut::new();
     codec::encode(event, &mut buf).expect("what was decoded");
@@ -97,11 +117,17 @@ mod tests {
         run_seeds("checkpoint", checkpoint);
     }
 
+    #[test]
+    fn letters_survive_their_seeds() {
+        run_seeds("letter", letter);
+    }
+
     proptest! {
         #[test]
         fn events_survive_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             event(&bytes);
             checkpoint(&bytes);
+            letter(&bytes);
         }
 
         #[test]

@@ -40,6 +40,13 @@ pub struct Piece {
     pub count: u32,
 }
 
+/// Puts letters together from their pieces.
+#[derive(Debug, Default)]
+pub struct Pieces {
+    /// In order, of one letter, the last one missing.
+    held: Vec<Piece>,
+}
+
 // === impl Letter ===
 
 impl Letter {
@@ -76,6 +83,34 @@ impl Letter {
     }
 }
 
+// === impl Pieces ===
+
+impl Pieces {
+    /// The letter, once its last piece has come. What is not followed by its next piece is left out.
+    #[must_use]
+    pub fn push(&mut self, piece: Piece) -> Option<Letter> {
+        let held = u32::try_from(self.held.len()).unwrap_or(u32::MAX);
+        let follows = self.held.first().is_none_or(|first| first.is_of_one_letter(&piece));
+        if !follows || piece.number != held {
+            self.held.clear();
+        }
+        if piece.number != u32::try_from(self.held.len()).unwrap_or(u32::MAX) {
+            return None;
+        }
+        let is_last = piece.count - 1 == piece.number;
+        if !is_last {
+            self.held.push(piece);
+            return None;
+        }
+        let mut letter = piece.letter;
+        if !self.held.is_empty() {
+            let before = self.held.drain(..).map(|piece| piece.letter.event);
+            letter.event = before.chain([letter.event]).collect::<Vec<_>>().concat().into();
+        }
+        Some(letter)
+    }
+}
+
 // === impl Piece ===
 
 impl Piece {
@@ -94,6 +129,13 @@ impl Piece {
             found => return Err(DecodeError::SchemaTooNew { found, known: SCHEMA_VERSION }),
         }
         let position = proto.position.ok_or(DecodeError::Missing { name: "position" })?;
+        if proto.piece >= proto.pieces {
+            return Err(DecodeError::OutOfRange {
+                name: "piece",
+                value: proto.piece.into(),
+                limit: u64::from(proto.pieces).saturating_sub(1),
+            });
+        }
         let letter = Letter {
             stream: proto.stream,
             incarnation: proto.incarnation,
@@ -111,6 +153,15 @@ impl Piece {
             event: proto.event,
         };
         Ok(Self { letter, number: proto.piece, count: proto.pieces })
+    }
+
+    /// Whether all but what each piece has of the event is the same.
+    fn is_of_one_letter(&self, other: &Self) -> bool {
+        let (one, two) = (&self.letter, &other.letter);
+        let place = |letter: &Letter| {
+            (letter.incarnation, letter.position, letter.db, letter.change, letter.written_ms)
+        };
+        self.count == other.count && place(one) == place(two) && one.stream == two.stream
     }
 }
 
@@ -150,6 +201,42 @@ mod tests {
         let event: Vec<u8> = pieces.iter().flat_map(|piece| piece.letter.event.to_vec()).collect();
         assert_eq!(event, whole.event);
         assert!(whole.encode().iter().all(|record| record.len() <= limits::MAX_EVENT_BYTES));
+    }
+
+    #[test]
+    fn letters_are_put_together_and_what_is_not_whole_is_left_out() {
+        let (large, small) = (letter(2 * limits::FRAGMENT_BYTES + 1), letter(5));
+        let records = |letter: &Letter| -> Vec<Piece> {
+            letter.encode().into_iter().map(|record| Piece::decode(record).unwrap()).collect()
+        };
+        let [first, second, third] = &records(&large)[..] else { panic!("three pieces") };
+        let other = Letter { written_ms: 9, ..large.clone() };
+        let stray = &records(&other)[1];
+        let mut pieces = Pieces::default();
+        let mut put = |given: &[&Piece]| -> Vec<usize> {
+            let put = given.iter().filter_map(|piece| pieces.push((*piece).clone()));
+            put.map(|letter| [&large, &small].iter().position(|known| **known == letter).unwrap())
+                .collect()
+        };
+        assert_eq!(put(&[first, second, third]), [0]);
+        assert!(put(&[first, third]).is_empty());
+        assert_eq!(put(&[first, second, first, second, third]), [0]);
+        assert!(put(&[first, stray, third]).is_empty());
+        assert_eq!(put(&[first, second, &records(&small)[0], third]), [1]);
+        assert_eq!(put(&[first, second, third]), [0]);
+    }
+
+    #[test]
+    fn refuses_a_piece_beyond_the_last() {
+        let no_piece = schema::DeadLetter {
+            schema: SCHEMA_VERSION,
+            position: Some(schema::Position::default()),
+            piece: u32::MAX,
+            pieces: 0,
+            ..schema::DeadLetter::default()
+        };
+        let refused = Piece::decode(no_piece.encode_to_vec().into());
+        assert!(matches!(refused, Err(DecodeError::OutOfRange { .. })), "{refused:?}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod connector;
 pub mod endpoint;
 pub mod error;
 pub mod facts;
+pub mod fuzzing;
 mod greeting;
 pub mod info;
 pub mod refusal;

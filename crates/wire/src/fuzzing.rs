@@ -174,6 +174,11 @@ mod tests {
     }
 
     #[test]
+    fn what_other_servers_take_survives_its_seeds() {
+        run_seeds("rdb_lower", crate::rdb::fuzzing::lowered);
+    }
+
+    #[test]
     fn payloads_survive_their_seeds() {
         run_seeds("dump", crate::rdb::fuzzing::payload);
     }

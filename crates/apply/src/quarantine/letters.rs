@@ -3,8 +3,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-use event::quarantine::{Letter, Piece};
+use event::quarantine::{Letter, Piece, Pieces};
 use journal::{Entry, Journal, Offset, Partition, ReadLimit, Reader};
 
 use crate::error::Error;
@@ -16,7 +15,7 @@ pub struct Reading {
     entries: VecDeque<Entry>,
     next: Offset,
     end: Offset,
-    pieces: Vec<Piece>,
+    pieces: Pieces,
 }
 
 /// Every letter that the journal of dead letters holds now, in order. A letter that is not complete is left out.
@@ -46,7 +45,7 @@ impl Reading {
             false => Some(journal.reader(vec![(Partition(0), range.start)]).await?),
         };
         let (next, end) = (range.start, range.end);
-        Ok(Self { reader, entries: VecDeque::new(), next, end, pieces: Vec::new() })
+        Ok(Self { reader, entries: VecDeque::new(), next, end, pieces: Pieces::default() })
     }
 
     /// The next letter that is complete; none: there is no more.
@@ -60,11 +59,7 @@ impl Reading {
                 offset: entry.offset.0,
                 source,
             })?;
-            if piece.number == 0 {
-                self.pieces.clear();
-            }
-            self.pieces.push(piece);
-            if let Some(letter) = joined(&mut self.pieces) {
+            if let Some(letter) = self.pieces.push(piece) {
                 return Ok(Some(letter));
             }
         }
@@ -83,17 +78,4 @@ impl Reading {
         }
         Ok(entry)
     }
-}
-
-/// The letter, once its last piece has come.
-fn joined(pieces: &mut Vec<Piece>) -> Option<Letter> {
-    let last = pieces.last()?;
-    if last.number + 1 != last.count || u32::try_from(pieces.len()).ok()? != last.count {
-        return None;
-    }
-    let event: Vec<Bytes> = pieces.iter().map(|piece| piece.letter.event.clone()).collect();
-    let mut letter = pieces.pop()?.letter;
-    pieces.clear();
-    letter.event = if event.len() == 1 { letter.event } else { event.concat().into() };
-    Some(letter)
 }

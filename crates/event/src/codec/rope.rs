@@ -56,6 +56,14 @@ pub fn lenders(event: &Event) -> Vec<Bytes> {
     lenders
 }
 
+/// The same bytes without a copy, where they are a part of the lender.
+#[must_use]
+pub fn lent(lender: &Bytes, bytes: &[u8]) -> Option<Bytes> {
+    let (wanted, whole) = (bytes.as_ptr_range(), lender.as_ptr_range());
+    let is_part = whole.start <= wanted.start && wanted.end <= whole.end;
+    is_part.then(|| lender.slice_ref(bytes))
+}
+
 // === impl Rope ===
 
 impl Rope {
@@ -148,21 +156,11 @@ impl<'a> RopeWriter<'a> {
     }
 
     fn lent(&mut self, bytes: &[u8]) -> Option<Bytes> {
-        let wanted = bytes.as_ptr_range();
-        let lends = |(_, lender): &(usize, &Bytes)| {
-            let whole = lender.as_ptr_range();
-            whole.start <= wanted.start && wanted.end <= whole.end
-        };
-        let (number, lender) = self
-            .lenders
-            .iter()
-            .enumerate()
-            .cycle()
-            .skip(self.last)
-            .take(self.lenders.len())
-            .find(lends)?;
+        let lenders = self.lenders.iter().enumerate().cycle().skip(self.last);
+        let mut lenders = lenders.take(self.lenders.len());
+        let (number, lent) = lenders.find_map(|(at, lender)| Some((at, lent(lender, bytes)?)))?;
         self.last = number;
-        Some(lender.slice_ref(bytes))
+        Some(lent)
     }
 }
 

@@ -105,6 +105,8 @@ fn says_precisely_what_is_wrong() {
         ("redis://u:p/q@h", Kind::Unencoded),
         ("redis://u:p?q@h", Kind::Unencoded),
         ("redis://u:p#q@h", Kind::Unencoded),
+        ("unix://u:p@/q@/run/redis.sock", Kind::Unencoded),
+        ("unix:///u:p@/run/redis.sock", Kind::Unencoded),
         ("redis://u:50%@h", Kind::BadEncoding("password")),
         ("redis://u%zz:p@h", Kind::BadEncoding("user")),
         ("redis://u:%ff@h", Kind::BadEncoding("password")),

@@ -36,7 +36,8 @@ pub enum BadUriKind {
     NotYet(&'static str),
     /// `@` after a `/`, `?` or `#`.
     #[error(
-        "a user or password with one of / ? # must be percent-encoded: / is %2F, ? is %3F, # is %23"
+        "a user or password with one of / ? # must be percent-encoded: / is %2F, ? is %3F, # is %23; \
+         and an @ in a path, which is %40"
     )]
     Unencoded,
     /// A `%` that is not followed by two hexadecimal digits, or bytes that are not UTF-8.
@@ -127,6 +128,10 @@ fn unix(rest: &str) -> Result<Endpoint, BadUriKind> {
     let parts = split(rest)?;
     if !parts.host_port.is_empty() || parts.path.len() < 2 {
         return Err(BadUriKind::NoSocket);
+    }
+    // A password that is not where it should be would be taken for a part of the path, and shown.
+    if parts.path.contains('@') {
+        return Err(BadUriKind::Unencoded);
     }
     let credentials = parts.userinfo.map(credentials).transpose()?;
     let path = PathBuf::from(decoded(parts.path, "path")?);
