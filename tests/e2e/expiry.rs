@@ -104,10 +104,10 @@ fn figure(pair: &Pair, name: &str) -> Result<u64> {
     figure.and_then(Value::as_u64).with_context(|| format!("no {name} in {status:#}"))
 }
 
-fn survives_a_pause(kind: Kind) -> Result<()> {
+fn survives_a_pause(kind: Kind, more: &[&str]) -> Result<()> {
     let mut pair = Pair::start(kind, kind)?;
     let (mut source, mut destination) = (pair.source_client()?, pair.destination_client()?);
-    let mut bridge = pair.run(&[])?;
+    let mut bridge = pair.run(more)?;
     pair.caught_up(&mut bridge)?;
     pair.destination.pause()?;
     let paused = Deadline::after(PAUSE);
@@ -133,7 +133,7 @@ fn survives_a_pause(kind: Kind) -> Result<()> {
     }
     eventually(PATIENCE, "the status says what was settled", || {
         let (settled, held) = (figure(&pair, "expiry_settled")?, figure(&pair, "expiry_held")?);
-        Ok((settled > 0 && held == 0).then_some(()))
+        Ok(((settled > 0) == more.is_empty() && held == 0).then_some(()))
     })?;
     ensure!(figure(&pair, "late_renewals")? == 0);
     stop(&mut bridge)?;
@@ -142,12 +142,62 @@ fn survives_a_pause(kind: Kind) -> Result<()> {
 
 #[test]
 fn renewed_keys_keep_the_deadlines_of_the_source_over_a_pause() -> Result<()> {
-    survives_a_pause(Kind::Redis7_0)
+    survives_a_pause(Kind::Redis7_0, &[])
 }
 
 #[test]
 fn renewed_keys_and_fields_keep_the_deadlines_of_the_source_over_a_pause() -> Result<()> {
-    survives_a_pause(Kind::Valkey9_1)
+    survives_a_pause(Kind::Valkey9_1, &[])
+}
+
+#[test]
+fn in_import_mode_nothing_is_put_off_and_nothing_dies_over_a_pause() -> Result<()> {
+    survives_a_pause(Kind::Valkey9_1, &["--import-mode"])
+}
+
+#[test]
+fn import_mode_keeps_what_has_expired_until_the_source_says_so_and_is_ended() -> Result<()> {
+    let mut pair = Pair::start(Kind::Redis7_0, Kind::Valkey9_1)?;
+    let (mut source, mut destination) = (pair.source_client()?, pair.destination_client()?);
+    source.cmd(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"])?;
+    source.cmd(&["SET", "before", "1", "PX", "3000"])?;
+    let mut bridge = pair.run(&["--import-mode"])?;
+    pair.caught_up(&mut bridge)?;
+    source.cmd(&["SET", "short", "1", "PX", "100"])?;
+    source.cmd(&["SET", "long", "1", "PX", "60000"])?;
+    pair.caught_up(&mut bridge)?;
+    let of = |client: &mut Client| client.cmd(&["PEXPIRETIME", "long"])?.int();
+    ensure!(of(&mut source)? == of(&mut destination)?, "it is written as it is at once");
+    let mode = |client: &mut Client| -> Result<String> {
+        let pair = client.cmd(&["CONFIG", "GET", "import-mode"])?.array()?;
+        pair.into_iter().next_back().context("a value")?.text()
+    };
+    ensure!(mode(&mut destination)? == "yes");
+    // Past their end they are hidden from others, and there all the same.
+    eventually(PATIENCE, "they are hidden", || {
+        Ok((destination.cmd(&["EXISTS", "before", "short"])?.int()? == 0).then_some(()))
+    })?;
+    ensure!(destination.info_field("stats", "expired_keys")?.as_deref() == Some("0"));
+    source.cmd(&["DEBUG", "SET-ACTIVE-EXPIRE", "1"])?;
+    stop(&mut bridge)?;
+    ensure!(mode(&mut destination)? == "no", "it is put back");
+    // Left on by somebody, it is found.
+    destination.cmd(&["CONFIG", "SET", "import-mode", "yes"])?;
+    let mut bridge = pair.run(&[])?;
+    pair.caught_up(&mut bridge)?;
+    ensure!(bridge.stderr().contains("is in import mode"), "{}", bridge.stderr());
+    destination.cmd(&["CONFIG", "SET", "import-mode", "no"])?;
+    stop(&mut bridge)?;
+    pair.assert_same()
+}
+
+#[test]
+fn where_there_is_no_import_mode_expiry_is_held_back_instead() -> Result<()> {
+    let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis8_2)?;
+    let mut bridge = pair.run(&["--import-mode"])?;
+    pair.caught_up(&mut bridge)?;
+    ensure!(bridge.stderr().contains("has no import mode"), "{}", bridge.stderr());
+    stop(&mut bridge)
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::error::{BuildError, Error};
 use crate::lane::{Lane, Link, Scope, Stopped, Tools};
 use crate::quarantine::store::Letters;
-use crate::{checkpoint, existing, limits, policy, rights};
+use crate::{checkpoint, existing, import, limits, policy, rights};
 
 /// What an apply service is made of, besides its settings.
 pub struct Parts {
@@ -35,6 +35,8 @@ pub struct Parts {
 /// The apply service of one destination.
 pub struct Apply {
     lanes: Vec<Lane>,
+    config: Arc<Config>,
+    connector: Connector,
     clock: Arc<dyn Clock>,
     wanted: watch::Receiver<u64>,
 }
@@ -74,13 +76,19 @@ impl Apply {
         let config = Arc::new(config);
         let (ask, wanted) = watch::channel(0);
         let clock_of_lanes = Arc::clone(&clock);
-        let tools =
-            Tools { config, connector, journal, letters, clock: clock_of_lanes, wanted: ask };
+        let tools = Tools {
+            config: Arc::clone(&config),
+            connector: connector.clone(),
+            journal,
+            letters,
+            clock: clock_of_lanes,
+            wanted: ask,
+        };
         let lanes = scopes
             .into_iter()
             .map(|scope| Lane::new(scope, tools.clone(), random.fork(), &status))
             .collect();
-        Ok(Self { lanes, clock, wanted })
+        Ok(Self { lanes, config, connector, clock, wanted })
     }
 
     /// Counts how often a new snapshot of the source was wanted: where its history goes on without what was applied,
@@ -109,6 +117,9 @@ impl Apply {
         }
         drop(results);
         let outcome = tasks.join(GRACE).await;
+        if self.config.import_mode {
+            end_import(&self.connector).await;
+        }
         let (mut summary, mut first) = (Summary::default(), None);
         while let Some(result) = ended.recv().await {
             match result {
@@ -124,6 +135,16 @@ impl Apply {
             None if !outcome.stuck.is_empty() => Err(Error::Unanswered),
             None => Ok(summary),
         }
+    }
+}
+
+/// Ends the import mode of a destination that knows it.
+async fn end_import(connector: &Connector) {
+    if let Err(error) = import::end(connector).await {
+        tracing::warn!(
+            error = %chain(&error),
+            "the destination may still be in import mode, where nothing expires: CONFIG SET import-mode no ends it"
+        );
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Config {
     /// that are farther away than the hold are settled once it lags no more than half of it. Default:
     /// [`limits::HOLD_EXPIRY`]; 0: no such time.
     pub hold_expiry: Duration,
+    /// Have the destination in import mode where it knows that: then nothing is held back.
+    pub import_mode: bool,
     /// What to do about a flush or an exchange of databases that cannot be done exactly. Default: refuse it.
     pub inexact: Inexact,
     /// What to do about what the destination cannot hold. Default: set it aside.
@@ -131,6 +133,7 @@ impl Config {
             group_bytes: limits::GROUP_BYTES,
             extend_expiry: Duration::ZERO,
             hold_expiry: limits::HOLD_EXPIRY,
+            import_mode: false,
             inexact: Inexact::default(),
             unsupported: Unsupported::default(),
             windows: Windows::default(),

@@ -14,6 +14,7 @@ mod doubt;
 pub mod error;
 mod existing;
 pub mod filter;
+mod import;
 mod lane;
 pub mod limits;
 pub mod mapping;

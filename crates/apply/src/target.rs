@@ -50,6 +50,8 @@ pub(crate) const HSETEX: Since =
 /// `HPEXPIREAT` and the other expiries of fields.
 pub(crate) const FIELD_EXPIRY: Since =
     Since { redis: Version::new(7, 4, 0), valkey: Version::new(9, 0, 0) };
+/// Import mode: nothing expires while somebody feeds it.
+pub(crate) const IMPORT_MODE: Since = Since { redis: NEVER, valkey: Version::new(8, 1, 0) };
 /// `MSETEX`.
 pub(crate) const MSETEX: Since =
     Since { redis: Version::new(8, 4, 0), valkey: Version::new(9, 1, 0) };

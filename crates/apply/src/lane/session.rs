@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::deadlines::Deadlines;
 use crate::doubt::Doubt;
 use crate::error::Error;
+use crate::import;
 use crate::names::Names;
 use crate::plan::{Planner, Rules};
 use crate::progress::Progress;
@@ -140,7 +141,12 @@ impl Lane {
                 fresh(&*tools.journal, &description, scope).await?
             }
         };
+        let imports = import::begin(&mut link.connection, &tools.config, &link.facts).await?;
+        self.status.imports(imports);
         let mut planner = self.planner(&link, &mut start);
+        if imports {
+            planner.rules.trust_import_mode();
+        }
         if checkpoint.is_some() {
             planner.held.load(load_held(&mut link.connection, &self.names).await?);
         }

@@ -214,6 +214,14 @@ impl LaneStatus {
         self.node.child("dropped_changes").counter(why).add(1);
     }
 
+    /// Shows whether the destination is in import mode for us.
+    pub(crate) fn imports(&self, imports: bool) {
+        match imports {
+            true => self.node.set("import_mode", "on"),
+            false => self.node.unset("import_mode"),
+        }
+    }
+
     /// Shows which keys cannot be judged.
     pub(crate) fn suspects(&self, suspects: &Suspects) {
         self.suspects.set(i64::try_from(suspects.count()).unwrap_or(i64::MAX));

@@ -131,6 +131,11 @@ impl Rules {
         }
     }
 
+    /// Nothing expires at the destination by itself: every deadline is written as it is.
+    pub(crate) fn trust_import_mode(&mut self) {
+        self.hold_ms = 0;
+    }
+
     /// The same for what is planned later, or again, with as much lag as the last record had.
     pub(crate) fn hold_expiry_anew(&mut self, now_ms: i64) {
         self.hold_expiry(now_ms, now_ms.saturating_sub(self.lag_ms).max(1));

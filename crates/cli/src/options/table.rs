@@ -196,6 +196,15 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         Some("5s"),
         "How long whatever is written at the destination lives there, at the least, so that a change that renews it finds it; twice the lag is added while catching up, and taken back once that is done. What is nearer to its end is removed by the source's own delete. 0s: no such time.",
     ),
+    short(
+        option(
+            "destination.import_mode",
+            Kind::Flag,
+            Some("false"),
+            "Have a Valkey from 8.1 on in import mode while it is fed: it removes nothing that has expired, and evicts nothing, before the source's own delete comes, and deadlines are written as they are instead of being held back (hold_expiry). Ended when keyferry stops; its account needs CONFIG SET.",
+        ),
+        "import-mode",
+    ),
     option(
         "destination.inexact",
         Kind::Word(&["refuse", "skip"]),

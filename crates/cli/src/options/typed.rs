@@ -237,6 +237,7 @@ impl<'a> Reader<'a> {
         config.checkpoint_db = self.number("destination.checkpoint_db");
         config.extend_expiry = self.duration("destination.extend_expiry");
         config.hold_expiry = self.duration("destination.hold_expiry");
+        config.import_mode = self.flag("destination.import_mode");
         config.batch = BatchLimits {
             commands: self.number("destination.batch_commands"),
             bytes: self.size("destination.batch_bytes"),
