@@ -6,6 +6,13 @@ use std::time::Duration;
 /// little enough that memory stays small.
 pub(crate) const BATCH_BYTES: usize = 256 * 1024;
 
+/// A stream that brings this much at a time is read at intervals: it comes in many small writes of the source, and every
+/// read wakes everybody down to the destination.
+pub(crate) const BUSY_READ_BYTES: usize = 16 * 1024;
+
+/// How long a busy stream is left to gather. Sockets hold many times what comes meanwhile.
+pub(crate) const BUSY_READ_INTERVAL: Duration = Duration::from_millis(1);
+
 /// The source closes links that do not acknowledge within its repl-timeout; real replicas do it
 /// once a second.
 pub(crate) const ACK_INTERVAL: Duration = Duration::from_secs(1);

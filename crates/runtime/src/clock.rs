@@ -46,6 +46,14 @@ pub struct ManualClock {
 #[error("gave up after {0:?}")]
 pub struct Elapsed(pub Duration);
 
+/// Completes when a sleep is over; never where there is none. Cancel-safe.
+pub async fn over(sleep: Option<&mut Sleep>) {
+    match sleep {
+        Some(sleep) => sleep.await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Runs `future` for at most `limit` on `clock`; the future wins a tie. Cancel-safe if it is.
 /// A future that is ready at once costs no timer.
 pub async fn timeout<F: Future>(

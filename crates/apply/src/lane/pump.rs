@@ -10,7 +10,7 @@ use std::time::Duration;
 use event::Position;
 use journal::{Entry, ReadLimit, Reader};
 use redis_io::{Connection, Refusal};
-use runtime::clock::Sleep;
+use runtime::clock::{Sleep, over};
 use tokio_util::sync::CancellationToken;
 use wire::resp::reply::Reply;
 
@@ -394,14 +394,6 @@ impl<'a> Pump<'a> {
             None => Phase::Stream,
         };
         self.status.phase(phase);
-    }
-}
-
-/// Completes when a sleep is over; never where there is none.
-async fn over(sleep: Option<&mut Sleep>) {
-    match sleep {
-        Some(sleep) => sleep.await,
-        None => std::future::pending().await,
     }
 }
 

@@ -3,11 +3,12 @@
 use std::convert::Infallible;
 
 use redis_io::replication::{Event, Link, SnapshotSize, Transfer};
+use runtime::clock::{Sleep, over};
 
 use super::acks::Acks;
 use super::{Intake, Place};
 use crate::error::IntakeError;
-use crate::limits::LINK_SILENCE;
+use crate::limits::{BUSY_READ_BYTES, BUSY_READ_INTERVAL, LINK_SILENCE};
 use crate::piece::{FullResync, Lineage, Peer, Piece};
 use crate::progress::LinkPhase;
 use crate::room::Room;
@@ -35,6 +36,8 @@ impl Intake {
         let mut interval = acks.interval();
         let mut next_ack = self.clock.sleep(interval);
         let mut heard = self.clock.monotonic();
+        // Until when a busy stream is left to gather.
+        let mut rest: Option<Sleep> = None;
         acks.send(self.history, incoming.place.offset).await?;
         loop {
             tokio::select! {
@@ -59,9 +62,15 @@ impl Intake {
                     None => tracing::info!("a full transfer is under way already"),
                 },
                 () = acks.grown() => acks.send(self.history, incoming.place.offset).await?,
-                chunk = reader.read_chunk() => {
+                () = over(rest.as_mut()) => rest = None,
+                chunk = reader.read_chunk(), if rest.is_none() => {
                     heard = self.clock.monotonic();
-                    incoming.transfer.feed(chunk?);
+                    let chunk = chunk?;
+                    let is_busy = chunk.len() >= BUSY_READ_BYTES && reader.is_drained();
+                    if is_busy && acks.have_begun() {
+                        rest = Some(self.clock.sleep(BUSY_READ_INTERVAL));
+                    }
+                    incoming.transfer.feed(chunk);
                     self.take_all(&mut incoming, &mut acks).await?;
                     if acks.interval() < interval {
                         interval = acks.interval();

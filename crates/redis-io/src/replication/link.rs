@@ -34,6 +34,8 @@ pub struct LinkReader {
     buffer: BytesMut,
     /// Size of the next buffer: large while reads fill what they are given.
     next_buffer_bytes: usize,
+    /// Whether the last read left room in its buffer.
+    is_drained: bool,
     peer: Peer,
 }
 
@@ -49,7 +51,8 @@ impl Link {
     pub(super) fn new(connection: Connection) -> Self {
         let (reader, writer) = connection.split();
         let (half, buffer, peer) = reader.into_raw();
-        let reader = LinkReader { half, buffer, next_buffer_bytes: LARGE_READ_BYTES, peer };
+        let next_buffer_bytes = LARGE_READ_BYTES;
+        let reader = LinkReader { half, buffer, next_buffer_bytes, is_drained: true, peer };
         Self { reader, writer: LinkWriter { writer, line: BytesMut::new() } }
     }
 
@@ -101,13 +104,21 @@ impl LinkReader {
             }
             let room = self.buffer.capacity();
             let read = self.half.read_buf(&mut self.buffer).await;
-            match read.map_err(|source| Error::io(&self.peer.name, DOING, source))? {
+            let read = read.map_err(|source| Error::io(&self.peer.name, DOING, source))?;
+            self.is_drained = read < room;
+            match read {
                 0 => return Err(self.peer.closed(DOING)),
                 read if read >= room / 2 => self.next_buffer_bytes = LARGE_READ_BYTES,
                 _ => self.next_buffer_bytes = SMALL_READ_BYTES,
             }
         }
         Ok(self.buffer.split().freeze())
+    }
+
+    /// Whether the last chunk was all that had come.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.is_drained
     }
 
     /// The endpoint, as messages name it.
