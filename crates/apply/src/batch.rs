@@ -155,6 +155,7 @@ impl Batch {
         self.sent.shrink_to(KEPT_COMMANDS);
         self.joined = 0;
         self.run.back_to(Part::default());
+        self.mark = Mark::default();
         self.records.clear();
         self.records.shrink_to(KEPT_COMMANDS);
         self.changes.clear();
@@ -321,8 +322,8 @@ impl Batch {
         }
         self.out.truncate(mark.out);
         self.run.back_to(mark.run);
-        self.sent.truncate(mark.sent);
-        self.joined = self.sent.iter().filter(|sent| sent.joined).count();
+        let taken_out = self.sent.drain(mark.sent.min(self.sent.len())..);
+        self.joined -= taken_out.filter(|sent| sent.joined).count();
         self.part_at(mark.sent);
         (self.bytes, self.db) = (mark.bytes, mark.db);
     }
@@ -413,13 +414,14 @@ impl Batch {
         })
     }
 
-    /// The command that the reply with that number belongs to; of one that sets several keys one of them, marked as
+    /// The command at `cursor`, which moves on to the next one; of one that sets several keys one of them, marked as
     /// joined.
-    pub(crate) fn command_of_reply(&self, number: usize) -> Option<Sent> {
-        let last = |(_, sent): &(usize, &Sent)| !sent.joined;
-        let (index, sent) = self.sent.iter().enumerate().filter(last).nth(number)?;
-        let before = index.checked_sub(1).and_then(|before| self.sent.get(before));
-        Some(Sent { joined: before.is_some_and(|before| before.joined), ..*sent })
+    pub(crate) fn next_command(&self, cursor: &mut usize) -> Option<Sent> {
+        let rest = self.sent.get(*cursor..)?;
+        let joined = rest.iter().take_while(|sent| sent.joined).count();
+        let last = rest.get(joined)?;
+        *cursor += joined + 1;
+        Some(Sent { joined: joined > 0, ..*last })
     }
 
     /// The changes between MULTI and EXEC.
@@ -525,9 +527,12 @@ mod tests {
             (6, ours),
         ];
         assert_eq!(answered, expected);
-        let joined = |number| batch.command_of_reply(number).map(|sent| (sent.record, sent.joined));
-        assert_eq!((joined(0), joined(2)), (Some((1, true)), Some((2, false))));
-        assert_eq!((joined(4), joined(7)), (Some((6, true)), None));
+        let mut cursor = 0;
+        let commands = std::iter::from_fn(|| batch.next_command(&mut cursor));
+        let commands: Vec<_> = commands.map(|sent| (sent.record, sent.joined)).collect();
+        let single = |record| (record, false);
+        let rest = [single(ours), single(2), single(3), (6, true), single(ours), single(ours)];
+        assert_eq!(commands, [&[(1, true)][..], &rest].concat());
         batch.reset();
         assert!(!batch.has_work() && batch.commands() == 0 && text(&batch) == "MULTI ");
     }

@@ -97,6 +97,8 @@ pub(super) struct Flight {
     pub(super) works: bool,
     /// Replies that have come: to MULTI, to each command, to EXEC.
     pub(super) answered: usize,
+    /// Where the command stands whose reply comes next.
+    cursor: usize,
     /// Commands that were not queued; none: MULTI.
     pub(super) refused: Vec<(Option<Sent>, Refusal)>,
 }
@@ -228,7 +230,7 @@ impl<'a> Pump<'a> {
             () = over(self.rest.as_mut()) => self.rest = None,
             entries = self.reader.next(limit), if wants_input => {
                 let entries = entries?;
-                if (limits::BUSY_RECORDS..limit.records).contains(&entries.len()) {
+                if is_busy(&entries, limit) {
                     self.rest = Some(self.tools.clock.sleep(limits::BUSY_REST));
                 }
                 self.input.extend(entries);
@@ -369,8 +371,10 @@ impl<'a> Pump<'a> {
         let number = flight.answered;
         flight.answered += 1;
         if number <= flight.batch.commands() {
+            let is_of_multi = number == 0;
+            let cursor = &mut flight.cursor;
+            let sent = (!is_of_multi).then(|| flight.batch.next_command(cursor)).flatten();
             if let Reply::Error(text) = &reply {
-                let sent = number.checked_sub(1).and_then(|at| flight.batch.command_of_reply(at));
                 flight.refused.push((sent, Refusal::read(text)));
             }
             return Ok(());
@@ -397,10 +401,16 @@ impl<'a> Pump<'a> {
     }
 }
 
+/// Whether a journal gave many records, and has no more at the moment: neither of the limits was near.
+fn is_busy(entries: &[Entry], limit: ReadLimit) -> bool {
+    (limits::BUSY_RECORDS..limit.records).contains(&entries.len())
+        && entries.iter().map(|entry| entry.payload.len()).sum::<usize>() < limit.bytes / 2
+}
+
 // === impl Flight ===
 
 impl Flight {
     pub(super) fn of(batch: Batch) -> Self {
-        Self { works: batch.has_work(), batch, answered: 0, refused: Vec::new() }
+        Self { works: batch.has_work(), batch, answered: 0, cursor: 0, refused: Vec::new() }
     }
 }

@@ -18,10 +18,14 @@ impl Pump<'_> {
 
     /// Takes note of which fields have got a deadline that was put off.
     pub(super) fn note_answers(&mut self, batch: &Batch, exec: &Reply) {
+        if batch.questions.is_empty() {
+            return;
+        }
         let replies = exec.as_array().unwrap_or_default();
+        let answered: Vec<&Reply> = batch.answered(replies).map(|(reply, _)| reply).collect();
         for question in &batch.questions {
-            let reply = batch.answered(replies).nth(question.sent).map(|(reply, _)| reply);
-            let said = reply.and_then(Reply::as_array).unwrap_or_default();
+            let reply = answered.get(question.sent);
+            let said = reply.and_then(|reply| reply.as_array()).unwrap_or_default();
             let of = (question.spot.db, &question.spot.key[..]);
             for (field, said) in question.fields.iter().zip(said) {
                 let got_it = said.as_int() == Some(1);
