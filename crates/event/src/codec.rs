@@ -30,7 +30,7 @@ pub use self::encode::{
     encode_text_image,
 };
 pub use self::error::{DecodeError, EncodeError, Invalid, Malformed};
-pub use self::glance::{GLANCE_ARGS, Glance};
+pub use self::glance::{GLANCE_ARGS, Glance, GlanceArgs, GlanceBody};
 pub use self::rope::{Rope, SHARED_BYTES, lenders, lent};
 
 #[cfg(test)]

@@ -5,8 +5,9 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::codec::Glance;
+use crate::codec::{Glance, GlanceBody};
 use crate::fragment::Assembler;
+use crate::image::{Image, ImageHead, ImageValue};
 use crate::quarantine::{Piece, Pieces};
 use crate::{Body, Command, Event, KeyArgs, codec, text};
 
@@ -53,10 +54,27 @@ pub fn checkpoint(data: &[u8]) {
 /// # Panics
 /// When it is not.
 pub fn assert_same(glance: &Glance<'_>, event: &Event) {
-    let Glance { position, db, key, .. } = *glance;
+    let Glance { position, db, key, body } = *glance;
     assert_eq!((position, db, key), (event.position, event.db, &event.key[..]));
-    let same = matches!(&event.body, Body::Command(Command { args, keys: KeyArgs::First, .. })
-        if glance.args().iter().eq(args.iter()));
+    let same = match (body, &event.body) {
+        (GlanceBody::Command(words), Body::Command(Command { args, keys, .. })) => {
+            *keys == KeyArgs::First && words.words().iter().eq(args.iter())
+        }
+        (GlanceBody::Text(text), Body::Image(Image { head, value: ImageValue::Text(value) })) => {
+            let ImageHead { flavour, rdb_version, .. } = *head;
+            let nothing_more = ImageHead {
+                type_byte: 0,
+                flavour,
+                rdb_version,
+                expire_at_ms: None,
+                idle_s: None,
+                freq: None,
+                snapshot_id: 0,
+            };
+            text == value && *head == nothing_more
+        }
+        _ => false,
+    };
     assert!(same && event.seen.is_empty(), "{glance:?} is {event:?}");
 }
 

@@ -1,14 +1,15 @@
-//! The short way for what almost all of a stream consists of: a command with one key that is passed on as it is, while
-//! nothing is set aside, in doubt or open. Pure.
+//! The short way for what almost all of a stream consists of: a command with one key that is passed on as it is, or a
+//! string of a snapshot, while nothing is set aside, in doubt or open. Pure.
 //!
 //! Guarantees: what is planned here is what the long way plans; whatever it would do besides, this way leaves to it,
 //! untouched.
 
 use bytes::Bytes;
-use event::codec::{Glance, SHARED_BYTES};
+use event::codec::{Glance, GlanceBody, SHARED_BYTES};
 
 use super::{Planner, lower};
 use crate::batch::{Batch, Sent};
+use crate::filter::ValueKind;
 
 // === impl Planner ===
 
@@ -18,30 +19,31 @@ impl Planner {
         if !self.is_plain() || record.len() >= SHARED_BYTES {
             return false;
         }
-        let Some(command) = Glance::at(record) else { return false };
-        let shard = command.position.shard;
+        let Some(event) = Glance::at(record) else { return false };
+        let shard = event.position.shard;
         let follows = self.progress.of(shard).is_some_and(|applied| {
-            applied.epoch == command.position.epoch && command.position.is_after(applied)
+            applied.epoch == event.position.epoch && event.position.is_after(applied)
         });
-        if !follows || self.doubt.concerns(shard) || !self.passes_on(&command) {
-            return false;
-        }
-        let db = self.rules.mapping.target(command.db);
-        if db >= self.rules.databases {
+        let db = self.rules.mapping.target(event.db);
+        let may = follows && db < self.rules.databases && !self.doubt.concerns(shard);
+        if !may || !self.passes_on(&event) {
             return false;
         }
         let sent = Sent::data(batch.next_record(), 0);
-        match command.args() {
-            [name, key, value] if name.eq_ignore_ascii_case(b"SET") => {
-                self.rules.set(batch, (db, sent), (key, value));
-            }
-            args => batch.command(db, sent, args),
+        match &event.body {
+            GlanceBody::Text(text) => self.rules.set(batch, (db, sent), (event.key, text)),
+            GlanceBody::Command(words) => match words.words() {
+                [name, key, value] if name.eq_ignore_ascii_case(b"SET") => {
+                    self.rules.set(batch, (db, sent), (key, value));
+                }
+                words => batch.command(db, sent, words),
+            },
         }
         self.note_lag(shard);
         if let Some(marks) = &mut self.marks {
             marks.rebuilding = false;
         }
-        self.done(command.position, batch);
+        self.done(event.position, batch);
         true
     }
 
@@ -53,12 +55,22 @@ impl Planner {
             && self.assembly.is_idle()
     }
 
-    /// Whether the command is taken, and is the same at the destination.
-    fn passes_on(&self, command: &Glance<'_>) -> bool {
-        let Some(name) = command.args().first() else { return false };
-        lower::passes_on(name, command.args().len())
-            && self.rules.filters.command(name)
-            && self.rules.takes(command.db, command.key)
-            && !self.rules.is_own(command.key)
+    /// Whether the change is taken, and is the same at the destination. Notes the key of a snapshot.
+    fn passes_on(&mut self, event: &Glance<'_>) -> bool {
+        let takes = |planner: &Self| {
+            planner.rules.takes(event.db, event.key) && !planner.rules.is_own(event.key)
+        };
+        match &event.body {
+            GlanceBody::Command(words) => words.words().first().is_some_and(|name| {
+                lower::passes_on(name, words.words().len())
+                    && self.rules.filters.command(name)
+                    && takes(self)
+            }),
+            GlanceBody::Text(_) => {
+                self.rules.filters.kind(ValueKind::String)
+                    && takes(self)
+                    && self.mark_key(event.db, event.key).is_ok()
+            }
+        }
     }
 }

@@ -10,7 +10,9 @@ use super::{
 };
 use crate::control::{Control, SlotHandover};
 use crate::fuzzing::assert_same;
-use crate::image::{Elements, Field, Flavour, ImageHead, ImagePart, ImageValue, StreamEntry};
+use crate::image::{
+    Elements, Field, Flavour, Image, ImageHead, ImagePart, ImageValue, StreamEntry,
+};
 use crate::{
     Body, Command, Effect, Event, Group, KeyArgs, Position, Seen, Shard, Stamp, schema, testing,
 };
@@ -127,7 +129,7 @@ proptest! {
 }
 
 #[test]
-fn a_glance_shows_commands_with_one_key() {
+fn a_glance_shows_commands_with_one_key_and_plain_strings() {
     let plain = Event { seen: Vec::new(), ..event(Body::Command(set())) };
     let bytes = encoded(&plain);
     assert_same(&Glance::at(&bytes).unwrap(), &plain);
@@ -140,6 +142,20 @@ fn a_glance_shows_commands_with_one_key() {
     let many = Event { body: Body::Command(many), ..plain.clone() };
     assert_same(&Glance::at(&encoded(&many)).unwrap(), &many);
 
+    let plain_head =
+        ImageHead { type_byte: 0, expire_at_ms: None, idle_s: None, freq: None, ..head() };
+    let text = |head: &ImageHead| {
+        let value = ImageValue::Text(Bytes::from_static(b"value"));
+        Event { body: Body::Image(Image { head: head.clone(), value }), ..plain.clone() }
+    };
+    let string = text(&plain_head);
+    let bytes = encoded(&string);
+    assert_same(&Glance::at(&bytes).unwrap(), &string);
+    for end in 0..bytes.len() {
+        let cut = bytes.slice(..end);
+        assert_eq!(Glance::at(&cut).is_some(), decode(cut.clone()).is_ok(), "{end}");
+    }
+
     let mut longer = set();
     longer.args.resize(GLANCE_ARGS + 1, Bytes::from_static(b"x"));
     let listed = KeyArgs::Listed { written: vec![1], read: vec![] };
@@ -147,6 +163,11 @@ fn a_glance_shows_commands_with_one_key() {
     for other in [
         Event { body: Body::Command(longer), ..plain.clone() },
         Event { body: Body::Command(listed), ..plain.clone() },
+        text(&ImageHead { type_byte: 1, ..plain_head.clone() }),
+        text(&ImageHead { expire_at_ms: Some(0), ..plain_head.clone() }),
+        text(&ImageHead { idle_s: Some(9), ..plain_head.clone() }),
+        text(&ImageHead { freq: Some(9), ..plain_head.clone() }),
+        text(&ImageHead { snapshot_id: 3, ..plain_head }),
         Event { body: part(Elements::Text(Bytes::new())), ..plain },
         seen,
     ] {

@@ -10,7 +10,8 @@ use crate::config::Config;
 use crate::filter::{CommandName, Filters, KeyPattern, Rule};
 use crate::mapping::DbMapping;
 use event::control::EpochCause;
-use event::{Effect, Position, Shard};
+use event::image::{Flavour, Image, ImageHead, ImageValue};
+use event::{Body, Effect, Position, Shard};
 
 const COMMANDS: [(&str, Effect); 14] = [
     ("SET {} v", Effect::Overwrite),
@@ -62,14 +63,31 @@ fn planned(events: &[Event], quick: bool) -> Result<Planned, String> {
     Ok((commands(&batch), batch.sent().to_vec(), planner.progress.applied, planner.counts))
 }
 
+/// A string of a snapshot; without a deadline, or with one.
+fn image(offset: u64, key: &str, plain: bool) -> Event {
+    let head = ImageHead {
+        type_byte: 0,
+        flavour: Flavour::Redis,
+        rdb_version: 10,
+        expire_at_ms: (!plain).then_some(4_102_444_800_000),
+        idle_s: None,
+        freq: None,
+        snapshot_id: 0,
+    };
+    let value = ImageValue::Text(Bytes::from_static(b"text"));
+    super::event(at(offset), key.as_bytes(), Body::Image(Image { head, value }))
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let own = String::from_utf8(super::scope(true).names().checkpoint.to_vec()).unwrap();
     let keys = ["a", "b", "not:a"].map(str::to_owned).into_iter().chain([own]);
     let key = prop::sample::select(keys.collect::<Vec<_>>());
-    (0..COMMANDS.len(), key, 0..20u32, 1..9u64, any::<bool>()).prop_map(
+    (0..COMMANDS.len() + 2, key, 0..20u32, 1..9u64, any::<bool>()).prop_map(
         |(which, key, db, step, other)| {
-            let (words, effect) = COMMANDS[which];
-            let event = written(step, &words.replace("{}", &key), effect);
+            let event = match COMMANDS.get(which) {
+                Some((words, effect)) => written(step, &words.replace("{}", &key), *effect),
+                None => image(step, &key, which == COMMANDS.len()),
+            };
             let shard = Shard(u32::from(other && step == 8));
             Event { db, position: Position { shard, ..event.position }, ..event }
         },
@@ -95,7 +113,7 @@ fn a_plain_command_goes_the_short_way_unless_something_is_in_its_way() {
         planner.quick(&entry(event, 0, 0).payload, &mut Batch::new(0))
     };
     let set = written(1, "SET a v", Effect::Overwrite);
-    assert!(went(&mut planner(), &set));
+    assert!(went(&mut planner(), &set) && went(&mut planner(), &image(1, "a", true)));
     let mut repeated = planner();
     assert!(went(&mut repeated, &set) && !went(&mut repeated, &set));
     let later = Event { position: Position { epoch: 2, ..at(9) }, ..set.clone() };
