@@ -138,8 +138,9 @@ impl Planner {
             let (event, record) = record.decode()?;
             planned = self.event(event, record, batch)?;
             if let Planned::Barrier(barrier) = &planned {
-                // In the way of a script in the middle: nothing of this batch is executed.
-                self.plan_barrier(barrier, true, batch)?;
+                // In the way of a script in the middle: where that is not left out, nothing of this batch is executed.
+                self.plan_barrier(barrier, !self.rules.skips_inexact, batch)?;
+                planned = Planned::Done;
             }
         }
         Ok(planned)

@@ -47,8 +47,7 @@ impl Planner {
             if self.exact {
                 return Err(Error::Inexact { command: EVAL, position: place.position, why });
             }
-            let keys: Vec<&Bytes> = command.written_keys().collect();
-            return self.set_aside(place, (place.db, &keys), why, batch);
+            return self.set_aside_script(place, command, why, batch);
         }
         self.require_allowed(place, EVAL)?;
         self.deadlines.clear();
@@ -60,9 +59,22 @@ impl Planner {
         batch.command(place.db, Sent { judge: Judge::Runs, ..Self::sent(place) }, args);
         self.fitting(batch, Ok(())).or_else(|unfit| {
             let why = self.cannot_hold(place, unfit)?;
-            let keys: Vec<&Bytes> = command.written_keys().collect();
-            self.set_aside(place, (place.db, &keys), why, batch)
+            self.set_aside_script(place, command, why, batch)
         })
+    }
+
+    /// Makes a script a dead letter. Of the keys that it names those are held that are taken.
+    fn set_aside_script(
+        &mut self,
+        place: &Place<'_>,
+        command: &Command,
+        why: impl Into<String>,
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
+        let keys = command.written_keys();
+        let taken = |key: &&Bytes| self.rules.takes(place.db, key) && !self.rules.is_own(key);
+        let keys: Vec<&Bytes> = keys.filter(taken).collect();
+        self.set_aside(place, (self.rules.mapping.target(place.db), &keys), why, batch)
     }
 
     /// Plans a script of a letter: what is in its way sends it back there.

@@ -5,7 +5,8 @@ use event::{Change, Group, GroupedChange};
 use super::super::script::PRELUDE;
 use super::*;
 use crate::batch::Judge;
-use crate::filter::{Filters, Rule};
+use crate::config::Inexact;
+use crate::filter::{Filters, KeyPattern, Rule};
 use crate::mapping::DbMapping;
 use crate::plan::{Failure, Need, Planned};
 
@@ -165,4 +166,66 @@ fn a_script_in_the_middle_of_a_large_transaction_is_not_passed_either() {
     });
     let stopped = outcomes.find_map(Result::err).expect("it is not passed");
     assert!(stopped.to_string().contains("quarantine"), "{stopped}");
+}
+
+/// What is set aside of a script that is left out.
+fn set_aside(config: &Config, words: &str, keys: &[u32]) -> (Planner, Batch) {
+    let mut planner = planner_of(config, &facts(7, 2), true);
+    plan(&mut planner, &[begin(1, EpochCause::FullResync)]);
+    let mut batch = Batch::new(0);
+    let event = script(1, 0, words, keys);
+    let Planned::Barrier(barrier) = planner.plan(entry(&event, 0, 9), &mut batch).unwrap() else {
+        panic!("no barrier");
+    };
+    planner.plan_barrier(&barrier, false, &mut batch).unwrap();
+    (planner, batch)
+}
+
+#[test]
+fn a_script_that_is_left_out_holds_its_keys_where_they_are_at_the_destination() {
+    let config = Config { mapping: DbMapping::all_to(5), inexact: Inexact::Skip, ..config() };
+    let (mut planner, batch) = set_aside(&config, "EVAL code 1 k", &[3]);
+    let k = Bytes::from("k");
+    assert!(planner.held.contains(5, &k) && !planner.held.contains(0, &k));
+    assert_eq!((batch.letters.len(), batch.letters[0].db), (1, 5));
+    let batch = plan(&mut planner, &[written(2, "INCR k", Effect::Merge)]);
+    assert!(commands(&batch).is_empty(), "{:?}", commands(&batch));
+}
+
+#[test]
+fn a_script_that_is_left_out_holds_no_key_that_the_filters_leave_out() {
+    let pattern = KeyPattern::Prefix(Bytes::from_static(b"in:"));
+    let keys = Rule { include: vec![pattern], exclude: vec![] };
+    let filters = Filters { keys, ..Filters::default() };
+    let config = Config { filters, inexact: Inexact::Skip, ..config() };
+    let (planner, batch) = set_aside(&config, "EVAL code 2 in:a out:b", &[3, 4]);
+    let [a, b] = ["in:a", "out:b"].map(Bytes::from);
+    assert!(planner.held.contains(0, &a) && !planner.held.contains(0, &b));
+    assert_eq!(batch.letters[0].keys, [a]);
+}
+
+#[test]
+fn a_script_in_the_middle_of_a_large_transaction_is_left_out_where_the_settings_say_so() {
+    let config = Config { inexact: Inexact::Skip, ..config() };
+    let mut planner = planner_of(&config, &facts(7, 2), true);
+    plan(&mut planner, &[begin(1, EpochCause::FullResync)]);
+    planner.held.hold(0, &Bytes::from("k"), &Bytes::from("a test")).unwrap();
+    let mut batch = Batch::new(0);
+    let piece = |number: u32, words: &str| {
+        let mut event = script(1, 0, words, &[3]);
+        event.position = at(1).at_index(number.into());
+        let Body::Group(group) = &mut event.body else { panic!("no group") };
+        (group.number, group.last) = (number, number == 1);
+        event
+    };
+    for (offset, piece) in [piece(0, "EVAL code 1 a"), piece(1, "EVAL code 1 b")].iter().enumerate()
+    {
+        let planned = planner.plan(entry(piece, 0, offset as u64), &mut batch).unwrap();
+        assert!(matches!(planned, Planned::Done), "{planned:?}");
+    }
+    assert_eq!(batch.letters.len(), 2);
+    let held = |key: &'static str| planner.held.contains(0, &Bytes::from(key));
+    assert!(held("a") && held("b") && commands(&batch).is_empty());
+    assert_eq!(planner.now().applied, [at(1).at_index(1)]);
+    assert_eq!(planner.now().needed[0], 2, "nothing is read again");
 }
