@@ -206,6 +206,12 @@ pub enum Error {
         /// How many.
         keys: usize,
     },
+    /// Too many keys are left out that the destination cannot hold.
+    #[error("changes of {keys} keys are left out (--unsupported drop), the most that there may be")]
+    LeftOutFull {
+        /// How many.
+        keys: usize,
+    },
     /// The checkpoint of a batch could not be written although the batch was executed.
     #[error("{endpoint} executed a batch without its checkpoint: {said}")]
     Torn {
@@ -329,6 +335,7 @@ impl Classified for Error {
             | Self::NotAllowed { .. }
             | Self::Unanswered
             | Self::QuarantineFull { .. }
+            | Self::LeftOutFull { .. }
             | Self::Torn { .. }
             | Self::Marks { .. }
             | Self::GaveUp { .. } => Class::Operator,
@@ -407,6 +414,10 @@ impl Error {
             Self::QuarantineFull { .. } => {
                 "Look at what they have in common (keyferry quarantine list): a module or a \
                  permission may be missing at the destination."
+            }
+            Self::LeftOutFull { .. } => {
+                "Leave keys of that kind out by a filter (filter.exclude_types, filter.exclude_keys), or use a newer \
+                 destination; then start again: it goes on with this change."
             }
             Self::Torn { .. } => {
                 "Check the user's ACL for the keys keyferry:*; then compare source and destination."

@@ -20,7 +20,12 @@ pub(super) use stream::consumer_by_reading;
 
 /// Why a change cannot be written to this destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Unfit(pub Cow<'static, str>);
+pub(super) enum Unfit {
+    /// It has no form for it, whatever its settings.
+    Lacks(&'static str),
+    /// A setting of it bounds sizes: with another it could be held.
+    TooLarge(String),
+}
 
 /// Commands that are not simply passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,12 +173,20 @@ struct Out<'a> {
 impl Unfit {
     /// What the destination lacks.
     pub(super) const fn new(why: &'static str) -> Self {
-        Self(Cow::Borrowed(why))
+        Self::Lacks(why)
     }
 
     /// The reason, for people.
     pub(crate) fn why(self) -> String {
-        format!("the destination cannot hold it: {}", self.0)
+        format!("the destination cannot hold it: {}", self.lacks())
+    }
+
+    /// What the destination lacks, or bounds.
+    pub(super) fn lacks(self) -> Cow<'static, str> {
+        match self {
+            Self::Lacks(why) => why.into(),
+            Self::TooLarge(why) => why.into(),
+        }
     }
 }
 

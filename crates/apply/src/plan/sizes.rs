@@ -82,7 +82,7 @@ impl Sizes {
         } else {
             return None;
         };
-        Some(Unfit(why.into()))
+        Some(Unfit::TooLarge(why))
     }
 }
 
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn a_refusal_names_the_setting_and_both_sizes() {
         let why = |sizes: Sizes, argument, change| {
-            sizes.refusal(argument, change).map(|unfit| unfit.0.into_owned())
+            sizes.refusal(argument, change).map(|unfit| unfit.lacks().into_owned())
         };
         let found = sizes(Some(1 << 20), None, 8);
         assert_eq!(why(found, MIB, MIB), None);

@@ -27,16 +27,15 @@ impl Planner {
     pub(super) fn cannot_hold(&self, place: &Place<'_>, unfit: Unfit) -> Result<String, Error> {
         match self.rules.unsupported {
             Unsupported::Quarantine => Ok(unfit.why()),
-            Unsupported::Drop => Ok(match unfit.0 {
-                Cow::Borrowed(why) => [LEFT_OUT, why].concat(),
-                // It names sizes: it could be held with another setting.
-                Cow::Owned(_) => unfit.why(),
+            Unsupported::Drop => Ok(match unfit {
+                Unfit::Lacks(why) => [LEFT_OUT, why].concat(),
+                Unfit::TooLarge(_) => unfit.why(),
             }),
             Unsupported::Fail => Err(Error::CannotHold {
                 db: place.db,
                 key: place.key.clone(),
                 position: place.position,
-                why: unfit.0,
+                why: unfit.lacks(),
             }),
         }
     }

@@ -34,8 +34,14 @@ pub(crate) struct Change {
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     spots: HashMap<Spot, Bytes>,
+    /// Of how many of them nothing is kept.
+    left_out: usize,
     changes: Vec<Change>,
 }
+
+/// Keys of one lane of which changes may be left out (`--unsupported drop`). Each is remembered, here and at the
+/// destination, so that its later changes do not make a part of a value: some 300 bytes a key at either place.
+pub(crate) const LEFT_OUT_KEYS: usize = 1_000_000;
 
 // === impl Spot ===
 
@@ -76,6 +82,7 @@ impl Held {
     /// What is stored at the destination.
     pub(crate) fn load(&mut self, spots: impl IntoIterator<Item = (Spot, Bytes)>) {
         self.spots = spots.into_iter().collect();
+        self.left_out = self.spots.values().filter(|why| is_left_out(why)).count();
         self.changes.clear();
     }
 
@@ -97,16 +104,22 @@ impl Held {
     /// Sets a key aside.
     ///
     /// # Errors
-    /// When there are too many.
+    /// When there are too many of its kind: quarantined, or left out.
     pub(crate) fn hold(&mut self, db: u32, key: &Bytes, why: &Bytes) -> Result<(), Error> {
         let spot = Spot { db, key: key.clone() };
         if self.spots.contains_key(&spot) {
             return Ok(());
         }
-        if self.spots.len() >= limits::QUARANTINED_KEYS {
-            return Err(Error::QuarantineFull { keys: self.spots.len() });
+        let quarantined = self.spots.len() - self.left_out;
+        match is_left_out(why) {
+            true if self.left_out >= LEFT_OUT_KEYS => {
+                return Err(Error::LeftOutFull { keys: self.left_out });
+            }
+            false if quarantined >= limits::QUARANTINED_KEYS => {
+                return Err(Error::QuarantineFull { keys: quarantined });
+            }
+            _ => self.insert(spot.clone(), why.clone()),
         }
-        self.spots.insert(spot.clone(), why.clone());
         self.changes.push(Change { spot, why: why.clone(), held: true });
         Ok(())
     }
@@ -116,7 +129,7 @@ impl Held {
         if self.spots.is_empty() {
             return;
         }
-        if let Some((spot, why)) = self.spots.remove_entry(&Spot { db, key: key.clone() }) {
+        if let Some((spot, why)) = self.remove(&Spot { db, key: key.clone() }) {
             self.changes.push(Change { spot, why, held: false });
         }
     }
@@ -124,6 +137,7 @@ impl Held {
     /// Releases every key that `which` names, and gives them.
     pub(crate) fn release_where(&mut self, which: impl Fn(&Spot) -> bool) -> Vec<(Spot, Bytes)> {
         let gone: Vec<_> = self.spots.extract_if(|spot, _| which(spot)).collect();
+        self.left_out -= gone.iter().filter(|(_, why)| is_left_out(why)).count();
         let released = gone.iter().cloned();
         self.changes.extend(released.map(|(spot, why)| Change { spot, why, held: false }));
         gone
@@ -144,9 +158,9 @@ impl Held {
     pub(crate) fn undo(&mut self, changes: &[Change]) {
         for change in changes.iter().rev() {
             if change.held {
-                self.spots.remove(&change.spot);
+                self.remove(&change.spot);
             } else {
-                self.spots.insert(change.spot.clone(), change.why.clone());
+                self.insert(change.spot.clone(), change.why.clone());
             }
         }
     }
@@ -170,6 +184,24 @@ impl Held {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Spot, &Bytes)> {
         self.spots.iter()
     }
+
+    fn insert(&mut self, spot: Spot, why: Bytes) {
+        self.left_out += usize::from(is_left_out(&why));
+        if let Some(before) = self.spots.insert(spot, why) {
+            self.left_out -= usize::from(is_left_out(&before));
+        }
+    }
+
+    fn remove(&mut self, spot: &Spot) -> Option<(Spot, Bytes)> {
+        let removed = self.spots.remove_entry(spot);
+        let why = removed.as_ref().map(|(_, why)| why);
+        self.left_out -= usize::from(why.is_some_and(|why| is_left_out(why)));
+        removed
+    }
+}
+
+fn is_left_out(why: &[u8]) -> bool {
+    super::left_out(why).is_some()
 }
 
 #[cfg(test)]
@@ -213,6 +245,43 @@ mod tests {
         assert_eq!(changes.len(), 4);
         held.undo(&changes);
         assert!(held.contains(0, &key("a")) && !held.contains(0, &key("b")));
+    }
+
+    #[test]
+    fn keys_that_are_left_out_have_a_bound_of_their_own() {
+        let left_out = Bytes::from("0:1:2:3 left out: a test");
+        let number = |number: usize| Bytes::from(number.to_string());
+        let mut held = Held::default();
+        for at in 0..=limits::QUARANTINED_KEYS {
+            held.hold(0, &number(at), &left_out).unwrap();
+        }
+        let quarantined = key("0:1:2:3 a test");
+        held.hold(1, &key("a"), &quarantined).unwrap();
+        let changes = held.take_changes();
+        for at in limits::QUARANTINED_KEYS + 1..LEFT_OUT_KEYS {
+            held.hold(0, &number(at), &left_out).unwrap();
+        }
+        let error = held.hold(0, &key("more"), &left_out).unwrap_err();
+        assert!(matches!(error, Error::LeftOutFull { keys: LEFT_OUT_KEYS }), "{error}");
+        held.hold(0, &number(0), &left_out).unwrap();
+        for at in 1..limits::QUARANTINED_KEYS {
+            held.hold(1, &number(at), &quarantined).unwrap();
+        }
+        let error = held.hold(1, &key("more"), &quarantined).unwrap_err();
+        assert!(matches!(error, Error::QuarantineFull { keys: limits::QUARANTINED_KEYS }));
+        // Whatever way they go, there is room again.
+        let later = held.take_changes();
+        held.release(0, &number(7));
+        held.hold(0, &key("more"), &left_out).unwrap();
+        held.undo(&held.changes.clone());
+        held.take_changes();
+        held.undo(&later);
+        assert_eq!((held.len(), held.left_out), (changes.len(), changes.len() - 1));
+        let stored: Vec<_> = held.iter().map(|(spot, why)| (spot.clone(), why.clone())).collect();
+        held.release_where(|spot| spot.db == 0);
+        assert_eq!((held.len(), held.left_out), (1, 0));
+        held.load(stored);
+        assert_eq!(held.left_out, changes.len() - 1);
     }
 
     #[test]
