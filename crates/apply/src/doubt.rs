@@ -19,7 +19,7 @@ use event::control::Control;
 use event::fragment::{Assembler, Fragment, FragmentError};
 use event::{Body, Change, Command, Event, Position, Shard};
 
-use self::evidence::Evidence;
+use self::evidence::{Evidence, Left};
 use crate::limits;
 use crate::plan::{Roles, Rules};
 
@@ -61,8 +61,8 @@ struct Last {
     /// Database of the source.
     db: u32,
     again: Option<Again>,
-    /// Whether it replaces the value and cannot fail.
-    is_sure: bool,
+    /// What it leaves for sure, if it replaces the value and cannot fail.
+    left: Option<Left>,
     /// What the key shows if no change has failed.
     evidence: Option<Evidence>,
 }
@@ -70,8 +70,8 @@ struct Last {
 /// What a change makes of the doubt about its key.
 #[derive(Clone)]
 enum Effect {
-    /// It replaces the value: it is applied once more. Whether it cannot fail.
-    Again(Again, bool),
+    /// It replaces the value: it is applied once more. What it leaves if it cannot fail.
+    Again(Again, Option<Left>),
     /// It puts this text in the place of the value.
     Text(Bytes),
     /// It changes the value, which then shows this, if that can be told.
@@ -108,9 +108,6 @@ pub(crate) enum Unseen {
     #[error(transparent)]
     Record(#[from] DecodeError),
 }
-
-/// Commands that replace a value and never fail in a transaction that is executed.
-const SURE: [&[u8]; 3] = [b"SET", b"DEL", b"UNLINK"];
 
 // === impl Doubt ===
 
@@ -220,12 +217,7 @@ impl Doubt {
         match &event.body {
             Body::Command(command) => self.command(again, command, event.db, rules),
             Body::Image(image) if image.head.snapshot_id == 0 => {
-                self.put(
-                    rules,
-                    event.db,
-                    &event.key,
-                    (position.shard, Effect::Again(again, false)),
-                );
+                self.put(rules, event.db, &event.key, (position.shard, Effect::Again(again, None)));
             }
             Body::ImagePart(part) if part.head.snapshot_id == 0 => {
                 self.put(rules, event.db, &event.key, (position.shard, Effect::Change(None)));
@@ -259,7 +251,6 @@ impl Doubt {
     }
 
     fn command(&mut self, again: Again, command: &Command, db: u32, rules: &Rules) {
-        let name = command.args.first().map_or(b"".as_slice(), |name| name);
         if command.is_script() {
             self.lose_sight(again.position, again.change);
         }
@@ -267,11 +258,11 @@ impl Doubt {
         let shard = again.position.shard;
         // One key only: of several, another may have changed again since.
         let alone = roles.keys.len() == 1;
-        let is_sure = SURE.iter().any(|sure| name.eq_ignore_ascii_case(sure));
+        let left = Left::of(&command.args);
         let sets_many = roles.spec.is_some_and(|spec| spec.name == "MSET");
         for role in roles.written() {
             let effect = match alone {
-                true if roles.whole_state() => Effect::Again(again.clone(), is_sure),
+                true if roles.whole_state() => Effect::Again(again.clone(), left),
                 true => Effect::Change(Evidence::of(&command.args)),
                 false if sets_many => text_of(&command.args, role.key),
                 false => Effect::Change(None),
@@ -286,22 +277,20 @@ impl Doubt {
         }
         let spot = Spot { shard, db: rules.mapping.target(db), key: key.clone() };
         let last = match effect {
-            Effect::Again(again, is_sure) => {
-                Last { db, again: Some(again), is_sure, evidence: None }
-            }
+            Effect::Again(again, left) => Last { db, again: Some(again), left, evidence: None },
             Effect::Text(text) => {
                 let evidence = Evidence::of_text(&text);
-                Last { db, again: None, is_sure: true, evidence }
+                Last { db, again: None, left: Some(Left::Value), evidence }
             }
             Effect::Change(next) => {
                 let evidence = match self.last.remove(&spot) {
                     None => next,
-                    Some(before) if before.is_sure => next.map(Evidence::after_a_value),
+                    Some(Last { left: Some(left), .. }) => next.map(|next| next.behind(left)),
                     Some(before) => {
                         before.evidence.zip(next).and_then(|(before, next)| before.and(next))
                     }
                 };
-                Last { db, again: None, is_sure: false, evidence }
+                Last { db, again: None, left: None, evidence }
             }
         };
         self.last.insert(spot, last);
@@ -374,7 +363,7 @@ impl Range {
 impl Last {
     /// A change that cannot be judged, to a key of this database of the source.
     fn of(db: u32) -> Self {
-        Self { db, again: None, is_sure: false, evidence: None }
+        Self { db, again: None, left: None, evidence: None }
     }
 }
 

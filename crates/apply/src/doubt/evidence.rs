@@ -1,9 +1,12 @@
 //! What a key shows at the destination if none of the changes of it that are in doubt has failed. Pure.
 //!
-//! `EXEC` takes none of a batch or all of it, and a command in it fails only for what its key holds: a value of another
-//! type, no number, or nothing where it needs something. The commands that are known here leave a key that stands in
-//! their way as it is: where it does not stand in their way afterwards, it did not before. What is not known is not
-//! judged: such a key is a suspect.
+//! `EXEC` takes none of a batch or all of it, and the commands that are known here fail in it only for what their key
+//! holds: a value of another type, no number, or nothing where they need something (and where the rights of the account
+//! changed between queueing and `EXEC`, which no key shows). They leave a key that stands in their way as it is: where it
+//! does not stand in their way afterwards, it did not before. What is not known, or may fail for the size of what it
+//! would make (`APPEND`, `SETRANGE`, `SETBIT`), is not judged: such a key is a suspect.
+//!
+//! A change that needs its key (a deadline) shows itself in a key that is there, unless a later change has made it.
 
 use bytes::{Bytes, BytesMut};
 use wire::resp::encode::{Decimal, write_command};
@@ -27,8 +30,34 @@ pub(crate) struct Holds {
     is_number: bool,
     /// Fields of a hash that are whole numbers.
     fields: Vec<Bytes>,
-    /// Whether the first of the changes makes a key that is not there.
-    made: bool,
+    /// Whether one of the changes needs a key that was there, and nobody knows whether it was.
+    needs: bool,
+    /// Whether the last of them leaves a key without a deadline that was one before.
+    keeps: bool,
+    /// Whether the key is there after them for sure, without a deadline.
+    stays: bool,
+}
+
+/// What a change that cannot fail leaves of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// A value without a deadline.
+    Value,
+    /// A value that may expire, or has.
+    Expiring,
+    /// Nothing.
+    Nothing,
+}
+
+/// What the commands that are known do with the key itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Does {
+    /// Makes it, if it is not there.
+    Make,
+    /// Needs it, and leaves it there.
+    Need,
+    /// Needs it, and may be what it goes by, now or later.
+    End,
 }
 
 /// A type, as `TYPE` names it.
@@ -66,34 +95,37 @@ impl Evidence {
     pub(super) fn of(args: &[Bytes]) -> Option<Self> {
         let (name, rest) = args.split_first()?;
         let rest = rest.get(1..)?;
-        let holds = |kind, made| Some(Holds { kind, made, ..Holds::default() });
-        let number = |at: usize| std::str::from_utf8(rest.get(at)?).ok()?.parse::<i64>().ok();
-        let small = |at: usize| number(at).is_some_and(|step| step.unsigned_abs() < STEP_MAX);
+        let holds = |kind, does| Some(Holds::of(kind, does));
+        let small =
+            |at: usize| number(rest.get(at)).is_some_and(|step| step.unsigned_abs() < STEP_MAX);
         let finite = |at: usize| rest.get(at).is_some_and(|text| is_finite(text));
-        let counter = Some(Holds { is_number: true, ..holds(Some(Kind::String), true)? });
+        let counter = Some(Holds { is_number: true, ..Holds::of(Some(Kind::String), Does::Make) });
         let holds = match (name.to_ascii_uppercase().as_slice(), rest.len()) {
-            (b"APPEND", 1) | (b"SETRANGE" | b"SETBIT", 2) => holds(Some(Kind::String), true),
             (b"INCR" | b"DECR", 0) => counter,
             (b"INCRBY" | b"DECRBY", 1) if small(0) => counter,
-            (b"LPUSH" | b"RPUSH", 1..) => holds(Some(Kind::List), true),
-            (b"LPUSHX" | b"RPUSHX", 1..) | (b"LPOP" | b"RPOP", 0..=1) | (b"LTRIM" | b"LREM", 2) => {
-                holds(Some(Kind::List), false)
+            (b"LPUSH" | b"RPUSH", 1..) => holds(Some(Kind::List), Does::Make),
+            (b"LPUSHX" | b"RPUSHX", 1..) => holds(Some(Kind::List), Does::Need),
+            (b"LPOP" | b"RPOP", 0..=1) | (b"LTRIM" | b"LREM", 2) => {
+                holds(Some(Kind::List), Does::End)
             }
-            (b"SADD", 1..) => holds(Some(Kind::Set), true),
-            (b"SREM", 1..) => holds(Some(Kind::Set), false),
-            (b"HSET" | b"HMSET", pairs @ 2..) if pairs % 2 == 0 => holds(Some(Kind::Hash), true),
-            (b"HDEL", 1..) => holds(Some(Kind::Hash), false),
+            (b"SADD", 1..) => holds(Some(Kind::Set), Does::Make),
+            (b"SREM", 1..) => holds(Some(Kind::Set), Does::End),
+            (b"HSET" | b"HMSET", pairs @ 2..) if pairs % 2 == 0 => {
+                holds(Some(Kind::Hash), Does::Make)
+            }
+            (b"HDEL", 1..) => holds(Some(Kind::Hash), Does::End),
             (b"HINCRBY", 2) if small(1) => {
                 let fields = rest.first().map(|field| Bytes::copy_from_slice(field));
                 let fields = fields.into_iter().collect();
-                Some(Holds { fields, ..holds(Some(Kind::Hash), true)? })
+                Some(Holds { fields, ..Holds::of(Some(Kind::Hash), Does::Make) })
             }
             (b"ZADD", pairs @ 2..) if pairs % 2 == 0 && finite(0) => {
-                holds(Some(Kind::SortedSet), true)
+                holds(Some(Kind::SortedSet), Does::Make)
             }
-            (b"ZINCRBY", 2) if finite(0) => holds(Some(Kind::SortedSet), true),
-            (b"ZREM", 1..) => holds(Some(Kind::SortedSet), false),
-            (b"PEXPIREAT" | b"EXPIREAT", 1) | (b"PERSIST", 0) => holds(None, false),
+            (b"ZINCRBY", 2) if finite(0) => holds(Some(Kind::SortedSet), Does::Make),
+            (b"ZREM", 1..) => holds(Some(Kind::SortedSet), Does::End),
+            (b"PEXPIREAT" | b"EXPIREAT", 1) => holds(None, Does::End),
+            (b"PERSIST", 0) => holds(None, Does::Need),
             _ => None,
         };
         holds.map(Self::Holds)
@@ -103,7 +135,7 @@ impl Evidence {
     pub(super) fn and(self, next: Self) -> Option<Self> {
         let (Self::Holds(before), Self::Holds(next)) = (self, next) else { return None };
         // A key that was gone when something was to be done to it may have been made since.
-        if next.made && !before.made {
+        if before.needs && !next.needs {
             return None;
         }
         if let (Some(one), Some(other)) = (before.kind, next.kind)
@@ -121,16 +153,20 @@ impl Evidence {
             kind: before.kind.or(next.kind),
             is_number: before.is_number || next.is_number,
             fields,
-            made: before.made,
+            needs: before.needs || (next.needs && !before.stays),
+            keeps: next.keeps,
+            stays: before.stays && next.keeps,
         }))
     }
 
-    /// The same after a change that cannot fail and leaves a value.
-    pub(super) fn after_a_value(self) -> Self {
-        match self {
-            Self::Holds(holds) => Self::Holds(Holds { made: true, ..holds }),
-            text @ Self::Text(_) => text,
-        }
+    /// What a key shows after one change, of which this is the evidence, behind one that cannot fail.
+    pub(super) fn behind(self, left: Left) -> Self {
+        let Self::Holds(holds) = self else { return self };
+        Self::Holds(match left {
+            Left::Value => Holds { needs: false, stays: holds.keeps, ..holds },
+            Left::Nothing => Holds { stays: holds.keeps && !holds.needs, ..holds },
+            Left::Expiring => holds,
+        })
     }
 
     /// Asks the destination for it. Gives how many commands that takes.
@@ -183,8 +219,7 @@ fn ask_text(key: &[u8], bytes: usize, out: &mut BytesMut) -> usize {
 
 fn are_numbers(reply: &Reply) -> bool {
     let is_number = |reply: &Reply| {
-        let number = reply.as_str().and_then(|text| text.parse::<i64>().ok());
-        number.is_some_and(|number| number.unsigned_abs() < NUMBER_MAX)
+        number(reply.as_bytes()).is_some_and(|number| number.unsigned_abs() < NUMBER_MAX)
     };
     match reply.as_array() {
         Some(items) => items.iter().all(is_number),
@@ -192,9 +227,48 @@ fn are_numbers(reply: &Reply) -> bool {
     }
 }
 
+/// A whole number as a server writes it, which is the only form that it counts with: no plus, no zero ahead.
+fn number(text: Option<impl AsRef<[u8]>>) -> Option<i64> {
+    let text = text?;
+    let text = std::str::from_utf8(text.as_ref()).ok()?;
+    text.parse().ok().filter(|number: &i64| number.to_string() == text)
+}
+
 fn is_finite(text: &[u8]) -> bool {
     let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok());
     number.is_some_and(f64::is_finite)
+}
+
+// === impl Holds ===
+
+impl Holds {
+    /// What one change shows of a key of this type.
+    fn of(kind: Option<Kind>, does: Does) -> Self {
+        let (needs, keeps) = (does != Does::Make, does != Does::End);
+        Self { kind, needs, keeps, ..Self::default() }
+    }
+}
+
+// === impl Left ===
+
+impl Left {
+    /// What a command with these arguments leaves, of which it is the only key; none: it may fail, or is not known.
+    pub(super) fn of(args: &[Bytes]) -> Option<Self> {
+        let (name, rest) = args.split_first()?;
+        match (name.to_ascii_uppercase().as_slice(), rest) {
+            (b"SET", [_, _]) => Some(Self::Value),
+            (b"SET", [_, _, keep]) if keep.eq_ignore_ascii_case(b"KEEPTTL") => Some(Self::Expiring),
+            (b"SET", [_, _, word, _]) if is_deadline(word) => Some(Self::Expiring),
+            (b"DEL" | b"UNLINK", [_]) => Some(Self::Nothing),
+            _ => None,
+        }
+    }
+}
+
+/// Whether an option of `SET` is followed by a deadline.
+fn is_deadline(word: &[u8]) -> bool {
+    let words: [&[u8]; 4] = [b"EX", b"PX", b"EXAT", b"PXAT"];
+    words.iter().any(|known| word.eq_ignore_ascii_case(known))
 }
 
 // === impl Kind ===
@@ -230,6 +304,54 @@ mod tests {
         known.flatten()
     }
 
+    /// The same after a change that cannot fail.
+    fn behind(left: Left, commands: &[&str]) -> Option<Evidence> {
+        let mut commands = commands.iter().map(|words| {
+            let args: Vec<_> =
+                words.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+            Evidence::of(&args)
+        });
+        let first = commands.next()?.map(|first| first.behind(left));
+        commands.fold(first, |before, next| before?.and(next?))
+    }
+
+    #[test]
+    fn a_change_that_needs_a_key_shows_itself_only_where_nothing_may_have_made_it_since() {
+        let renewed = &["PEXPIREAT k 9", "INCR k"][..];
+        assert!(behind(Left::Value, &["PERSIST k", "INCR k"]).is_some());
+        assert!(behind(Left::Value, renewed).is_some());
+        assert_eq!(behind(Left::Expiring, renewed), None);
+        assert_eq!(behind(Left::Nothing, renewed), None);
+        // From a deadline on it may be gone at any time.
+        let twice = &["PEXPIREAT k 9", "PEXPIREAT k 10", "INCR k"][..];
+        for left in [Left::Value, Left::Expiring, Left::Nothing] {
+            assert_eq!(behind(left, twice), None, "{left:?}");
+        }
+        assert!(behind(Left::Nothing, &["RPUSH k a", "PEXPIREAT k 9", "RPUSH k b"]).is_some());
+        assert_eq!(behind(Left::Expiring, &["RPUSH k a", "PEXPIREAT k 9", "RPUSH k b"]), None);
+        // The last element may have gone.
+        assert_eq!(behind(Left::Nothing, &["RPUSH k a", "LPOP k", "PERSIST k", "LPUSH k b"]), None);
+        assert!(behind(Left::Expiring, &["PEXPIREAT k 9", "PEXPIREAT k 10"]).is_some());
+    }
+
+    #[test]
+    fn only_what_cannot_fail_leaves_something_for_sure() {
+        let left = |words: &str| {
+            let args: Vec<_> =
+                words.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+            Left::of(&args)
+        };
+        assert_eq!(left("SET k v"), Some(Left::Value));
+        assert_eq!(left("set k v PXAT 9"), Some(Left::Expiring));
+        assert_eq!(left("SET k v KEEPTTL"), Some(Left::Expiring));
+        assert_eq!(left("DEL k"), Some(Left::Nothing));
+        assert_eq!(left("UNLINK k"), Some(Left::Nothing));
+        for words in ["SET k v GET", "SET k v NX", "SET k v PXAT 9 XX", "GETDEL k", "RESTORE k 0 x"]
+        {
+            assert_eq!(left(words), None, "{words}");
+        }
+    }
+
     fn shows(commands: &[&str], answers: &[&'static str]) -> bool {
         let answer = |text: &&'static str| Reply::Bulk(Bytes::from_static(text.as_bytes()));
         let answers: Vec<_> = answers.iter().map(answer).collect();
@@ -250,6 +372,12 @@ mod tests {
         assert!(shows(&["INCR k", "DECRBY k 7"], &["string", "41"]));
         assert!(!shows(&["INCR k"], &["string", "text"]));
         assert!(!shows(&["INCR k"], &["string", "9223372036854775807"]));
+        for no_number in ["+5", "007", "-0", "-07", "", "-", " 5", "5 "] {
+            assert!(!shows(&["INCR k"], &["string", no_number]), "{no_number:?}");
+        }
+        for number in ["0", "-5", "70", "4611686018427387903"] {
+            assert!(shows(&["INCR k"], &["string", number]), "{number:?}");
+        }
         let evidence = after(&["HSET k f 1", "HINCRBY k f 1", "HINCRBY k g 1", "HINCRBY k f 1"]);
         let found = |texts: [&'static str; 2]| {
             let items = texts.map(|text| Reply::Bulk(Bytes::from_static(text.as_bytes())));
@@ -267,7 +395,11 @@ mod tests {
             &["LPOP k", "RPUSH k a"][..],
             &["PEXPIREAT k 9", "INCR k"],
             &["RPUSH k a", "SADD k a"],
-            &["APPEND k -", "INCR k"],
+            &["APPEND k -"],
+            &["SETRANGE k 5 x"],
+            &["SETBIT k 7 1"],
+            &["INCR k", "PEXPIREAT k 9", "INCR k"],
+            &["INCR k", "PEXPIREAT k 9", "PERSIST k", "INCR k"],
             &["INCRBY k 9223372036854775807"],
             &["ZADD k inf a"],
             &["ZADD k NX 1 a"],

@@ -299,25 +299,38 @@ async fn a_change_in_doubt_is_no_suspect_where_its_key_shows_that_it_was_execute
         (3, "HINCRBY h f 2"),
         (3, "MSET one 1 other 2"),
         (0, "XADD stream 5-1 f v"),
+        (0, "APPEND text x"),
+        (0, "SETRANGE text 1 y"),
+        (0, "SETBIT bits 7 1"),
+        (0, "SET late 1 PXAT 4102444800000"),
+        (0, "PEXPIREAT late 4102444800001"),
+        (0, "INCR late"),
     ]];
+    let unclear = "db 0 bits, db 0 late, db 0 stream, db 0 text";
     let mut bench = Bench::streaming(Kind::Redis7_0).await?;
-    assert_eq!(die_before_the_replies(&mut bench, &group, &[]).await?, "db 0 stream");
+    assert_eq!(die_before_the_replies(&mut bench, &group, &[]).await?, unclear);
     assert_eq!((bench.get("n")?.as_deref(), bench.get("m")?.as_deref()), (Some("1"), Some("4")));
     // As if what stands there had made them fail.
     let mut bench = Bench::streaming(Kind::Redis7_0).await?;
     let meanwhile: [&[&str]; 3] = [&["SET", "n", "text"], &["DEL", "l"], &["SET", "l", "text"]];
     let suspects = die_before_the_replies(&mut bench, &group, &meanwhile).await?;
-    assert_eq!(suspects, "db 0 l, db 0 n, db 0 stream");
+    assert_eq!(suspects, "db 0 bits, db 0 l, db 0 late, db 0 n, db 0 stream, db 0 text");
+    // As if it had been no number: only one that the server writes so is counted with.
+    for text in ["+5", "007", "-0"] {
+        let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+        let suspects = die_before_the_replies(&mut bench, &group, &[&["SET", "n", text]]).await?;
+        assert_eq!(suspects, "db 0 bits, db 0 late, db 0 n, db 0 stream, db 0 text", "{text}");
+    }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_change_in_doubt_is_a_suspect_where_its_key_is_of_another_type() -> Result<()> {
-    let append = format!("APPEND large {}", "y".repeat(950_000));
-    let group: [&[(u32, &str)]; 1] = [&[(0, "APPEND small x"), (0, &append), (0, "RPUSH l a")]];
+    let push = format!("RPUSH large {}", "y".repeat(950_000));
+    let group: [&[(u32, &str)]; 1] = [&[(0, "SADD small x"), (0, &push), (0, "RPUSH l a")]];
     let mut bench = Bench::streaming(Kind::Redis7_0).await?;
     assert_eq!(die_before_the_replies(&mut bench, &group, &[]).await?, "");
-    assert_eq!(bench.client.cmd(&["STRLEN", "large"])?.int()?, 950_000);
+    assert_eq!(bench.client.cmd(&["LLEN", "large"])?.int()?, 1);
     let mut bench = Bench::streaming(Kind::Redis7_0).await?;
     let meanwhile: [&[&str]; 2] = [&["DEL", "large"], &["SADD", "large", "x"]];
     let suspects = die_before_the_replies(&mut bench, &group, &meanwhile).await?;
