@@ -76,6 +76,14 @@ pub enum Error {
         /// How they are given.
         advice: String,
     },
+    /// A command in `MULTI` was executed instead of queued.
+    #[error("{endpoint} makes no transactions: {command} behind MULTI was not queued")]
+    NoTransactions {
+        /// Where.
+        endpoint: String,
+        /// Which command.
+        command: &'static str,
+    },
     /// The settings send a database to one that the destination does not have.
     #[error(
         "the mapping {mapping} leads to database {db}, and {endpoint} has {databases} databases: 0 to {}",
@@ -195,6 +203,18 @@ pub enum Error {
     NotAllowed {
         /// Which command.
         command: &'static str,
+        /// Where in the source's history.
+        position: Position,
+        /// What it said.
+        said: String,
+    },
+    /// The destination refuses a change, and what was planned in its place.
+    #[error(
+        "the destination refused {command} at {position}, and also what took its place: {said}"
+    )]
+    RefusedAgain {
+        /// Which change.
+        command: String,
         /// Where in the source's history.
         position: Position,
         /// What it said.
@@ -324,6 +344,7 @@ impl Classified for Error {
             | Self::Existing { .. }
             | Self::NoDatabase { .. }
             | Self::LacksRights { .. }
+            | Self::NoTransactions { .. }
             | Self::Foreign { .. }
             | Self::CheckpointGone { .. }
             | Self::NoSnapshot { .. }
@@ -333,6 +354,7 @@ impl Classified for Error {
             | Self::CannotHold { .. }
             | Self::Inexact { .. }
             | Self::NotAllowed { .. }
+            | Self::RefusedAgain { .. }
             | Self::Unanswered
             | Self::QuarantineFull { .. }
             | Self::LeftOutFull { .. }
@@ -384,6 +406,10 @@ impl Error {
                 "Map to a database that exists there, or give the destination more (`databases` in its \
                  configuration)."
             }
+            Self::NoTransactions { .. } => {
+                "Name the server itself: what stands before it (a proxy) does not pass MULTI on, and without \
+                 transactions nothing is written exactly once."
+            }
             Self::Foreign { .. } => {
                 "Another keyferry may write there under the same stream name: stop one of the two, or give it \
                  another --stream. Otherwise, if the data there may be replaced, start with --existing sweep \
@@ -407,17 +433,12 @@ impl Error {
             | Self::KeyTooLong { .. }
             | Self::CannotHold { .. }
             | Self::NotAllowed { .. }
+            | Self::RefusedAgain { .. }
+            | Self::QuarantineFull { .. }
+            | Self::LeftOutFull { .. }
             | Self::Inexact { .. } => self.advice_about_a_change(),
             Self::Unanswered => {
                 "Find out why the destination does not answer; then start again: nothing is lost."
-            }
-            Self::QuarantineFull { .. } => {
-                "Look at what they have in common (keyferry quarantine list): a module or a \
-                 permission may be missing at the destination."
-            }
-            Self::LeftOutFull { .. } => {
-                "Leave keys of that kind out by a filter (filter.exclude_types, filter.exclude_keys), or use a newer \
-                 destination; then start again: it goes on with this change."
             }
             Self::Torn { .. } => {
                 "Check the user's ACL for the keys keyferry:*; then compare source and destination."
@@ -452,7 +473,7 @@ impl Error {
                 "Have it set aside (--unsupported quarantine), leave the key out by a filter, or use a newer \
                  destination; then start again: it goes on with this change."
             }
-            Self::NotAllowed { .. } => {
+            Self::NotAllowed { .. } | Self::RefusedAgain { .. } => {
                 "Allow the command to the account, undo a rename-command of the destination, or give it \
                  the databases that it lacks; then start again: it goes on with this change."
             }
@@ -460,6 +481,14 @@ impl Error {
                 "Repeat it at the destination by hand where it is wanted, then start with \
                  --destination-inexact skip, which leaves such commands out (a script then goes to quarantine); or give the stream a destination of \
                  its own."
+            }
+            Self::QuarantineFull { .. } => {
+                "Look at what they have in common (keyferry quarantine list): a module or a \
+                 permission may be missing at the destination."
+            }
+            Self::LeftOutFull { .. } => {
+                "Leave keys of that kind out by a filter (filter.exclude_types, filter.exclude_keys), or use a newer \
+                 destination; then start again: it goes on with this change."
             }
             _ => "",
         }

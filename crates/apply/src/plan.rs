@@ -16,6 +16,7 @@ mod lower;
 mod part;
 mod quick;
 mod rebuild;
+mod refused;
 mod rules;
 mod script;
 mod sizes;

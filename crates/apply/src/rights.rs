@@ -1,7 +1,8 @@
 //! Whether the account may do at the destination what has to be done: all that it lacks is told at the start, at once.
 //!
 //! Guarantees: nothing is executed. A server asks for the right to a command when it queues it, so commands are queued
-//! in a transaction that is discarded.
+//! in a transaction that is discarded. What writes is sent only after something that does not has been queued; one that is
+//! answered otherwise than by `QUEUED` or an error is the last: then there is no transaction.
 
 use bytes::Bytes;
 use redis_io::{Code, Connection, Refusal};
@@ -16,22 +17,29 @@ type Probe = (&'static str, &'static [&'static str]);
 /// Stands for a key of ours.
 const KEY: &str = "\0";
 
-/// Without these nothing can be applied.
+/// Without these nothing can be applied. What writes comes behind what does not.
 const NEEDED: [Probe; 10] = [
-    ("select", &["SELECT", "0"]),
     ("get", &["GET", KEY]),
+    ("hgetall", &["HGETALL", KEY]),
+    ("select", &["SELECT", "0"]),
+    ("client|setname", &["CLIENT", "SETNAME", "x"]),
+    ("client|list", &["CLIENT", "LIST"]),
+    ("client|kill", &["CLIENT", "KILL", "ID", "0"]),
     ("set", &["SET", KEY, "1"]),
     ("del", &["DEL", KEY]),
     ("hset", &["HSET", KEY, "f", "v"]),
     ("hdel", &["HDEL", KEY, "f"]),
-    ("hgetall", &["HGETALL", KEY]),
-    ("client|setname", &["CLIENT", "SETNAME", "x"]),
-    ("client|list", &["CLIENT", "LIST"]),
-    ("client|kill", &["CLIENT", "KILL", "ID", "0"]),
 ];
 
-/// Nearly every stream needs these sooner or later.
+/// So many of them write nothing.
+const NEEDED_READS: usize = 6;
+
+/// Nearly every stream needs these sooner or later. Likewise.
 const WANTED: [Probe; 12] = [
+    ("scan", &["SCAN", "0"]),
+    ("type", &["TYPE", KEY]),
+    ("getrange", &["GETRANGE", KEY, "0", "1"]),
+    ("hmget", &["HMGET", KEY, "f"]),
     ("restore", &["RESTORE", KEY, "0", "x"]),
     ("pexpireat", &["PEXPIREAT", KEY, "1"]),
     ("rpush", &["RPUSH", KEY, "x"]),
@@ -40,22 +48,22 @@ const WANTED: [Probe; 12] = [
     ("xadd", &["XADD", KEY, "1-1", "f", "v"]),
     ("rename", &["RENAME", KEY, KEY]),
     ("flushdb", &["FLUSHDB"]),
-    ("scan", &["SCAN", "0"]),
-    ("type", &["TYPE", KEY]),
-    ("getrange", &["GETRANGE", KEY, "0", "1"]),
-    ("hmget", &["HMGET", KEY, "f"]),
 ];
+
+/// So many of them write nothing.
+const WANTED_READS: usize = 4;
 
 /// Looks for rights that are missing.
 ///
 /// # Errors
-/// [`Error::LacksRights`] with all of them that nothing goes without; others are warned of.
+/// [`Error::LacksRights`] with all of them that nothing goes without; others are warned of. [`Error::NoTransactions`]
+/// where a command in `MULTI` is not queued.
 pub(crate) async fn check(connection: &mut Connection, names: &Names) -> Result<(), Error> {
     let mut lacking = of_transactions(connection, &names.checkpoint).await?;
     if lacking.is_empty() {
         let key = &names.checkpoint;
-        lacking = queued(connection, &NEEDED, key).await?;
-        let wanted = queued(connection, &WANTED, key).await?;
+        lacking = queued(connection, NEEDED.split_at(NEEDED_READS), key).await?;
+        let wanted = queued(connection, WANTED.split_at(WANTED_READS), key).await?;
         if !lacking.is_empty() {
             lacking.extend(wanted);
         } else if !wanted.is_empty() {
@@ -105,22 +113,59 @@ async fn of_transactions(
     Ok(lacking)
 }
 
-/// Which of the rights are missing.
+/// Which of the rights are missing, of those to read and those to write.
 async fn queued(
     connection: &mut Connection,
-    probes: &[Probe],
+    (reads, writes): (&[Probe], &[Probe]),
     key: &Bytes,
 ) -> Result<Vec<&'static str>, Error> {
     connection.call(["MULTI"]).await?;
-    let mut lacking = Vec::new();
-    for (right, words) in probes {
-        let args = words.iter().map(|word| if *word == KEY { &key[..] } else { word.as_bytes() });
-        if is_denied(&connection.ask(args.collect::<Vec<_>>()).await?) {
+    let (mut lacking, mut is_queued) = (Vec::new(), false);
+    for (right, words) in reads {
+        match answer(connection, words, key).await? {
+            Answer::Queued => is_queued = true,
+            Answer::Denied => lacking.push(*right),
+            Answer::Refused => {}
+        }
+    }
+    // Errors alone do not show that there is a transaction.
+    for (right, words) in writes.iter().filter(|_| is_queued) {
+        if answer(connection, words, key).await? == Answer::Denied {
             lacking.push(*right);
         }
     }
     connection.call(["DISCARD"]).await?;
     Ok(lacking)
+}
+
+/// What is said to a command in a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// It waits.
+    Queued,
+    /// The account may not run it.
+    Denied,
+    /// It is refused for another reason.
+    Refused,
+}
+
+/// Has a command queued.
+async fn answer(
+    connection: &mut Connection,
+    words: &[&'static str],
+    key: &Bytes,
+) -> Result<Answer, Error> {
+    let args = words.iter().map(|word| if *word == KEY { &key[..] } else { word.as_bytes() });
+    let reply = connection.ask(args.collect::<Vec<_>>()).await?;
+    match &reply {
+        reply if is_denied(reply) => Ok(Answer::Denied),
+        Reply::Error(_) => Ok(Answer::Refused),
+        reply if reply.as_str() == Some("QUEUED") => Ok(Answer::Queued),
+        _ => Err(Error::NoTransactions {
+            endpoint: connection.endpoint().to_string(),
+            command: words.first().copied().unwrap_or_default(),
+        }),
+    }
 }
 
 /// Whether the account may not run the command; a key of ours that it may not touch shows when it is written.

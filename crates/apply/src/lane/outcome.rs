@@ -12,7 +12,7 @@ use super::judge::{Verdict, judge, refuses_joined};
 use super::pump::{Flight, Pump};
 use super::status::Executed;
 use crate::error::Error;
-use crate::plan::{Failure, Planner};
+use crate::plan::Failure;
 
 // === impl Pump ===
 
@@ -36,12 +36,10 @@ impl Pump<'_> {
                 self.executed(flight, &failures).await
             }
             Verdict::Rejected(failures) => {
-                for failure in &failures {
-                    let record = flight.batch.record(failure.sent.record);
-                    let identity =
-                        record.and_then(|record| Planner::identity(record, failure.sent));
-                    let why = failure.said.clone().unwrap_or_default();
-                    self.planner.refused.extend(identity.map(|identity| (identity, why)));
+                if let Err(error) = self.planner.note_refused(&flight.batch, &failures) {
+                    // It has not been executed, and the next session is to know.
+                    self.running = Some(flight);
+                    return Err(error);
                 }
                 // Among them may be what an operator asked for: it is set aside again before that is forgotten.
                 self.asked = true;

@@ -40,8 +40,7 @@ impl Planner {
         let name = command.args.first().map_or(b"".as_slice(), |name| name);
         if !self.rules.filters.command(name) {
             self.counts.filtered += 1;
-            self.remove_replaced(place, command, name, batch);
-            return Ok(());
+            return self.remove_replaced(place, command, name, batch);
         }
         if matches!(command.keys, KeyArgs::Listed { .. }) || lower::has_other_db(name) {
             return self.command_of_keys(place, command, batch);
@@ -79,15 +78,19 @@ impl Planner {
         command: &Command,
         name: &[u8],
         batch: &mut Batch,
-    ) {
+    ) -> Result<(), Error> {
         let replaces = command.effect == Effect::Overwrite && command.keys == KeyArgs::First;
         let taken = self.rules.filters.name(name) && self.rules.takes(place.db, place.key);
         if replaces && taken && !self.rules.is_own(place.key) {
             let db = self.rules.mapping.target(place.db);
+            if let Some(why) = self.refusal(place, db) {
+                return self.set_aside(place, (db, &[place.key]), why, batch);
+            }
             let remove = [self.rules.remove_command(), place.key];
             batch.command(db, Self::sent(place), remove);
             self.deadlines.forget(db, place.key);
         }
+        Ok(())
     }
 
     /// Plans a group that is one record.
@@ -172,8 +175,7 @@ impl Planner {
             }
             Taken::Part => return self.command_in_part(place, command, &roles, batch),
         }
-        let targets = roles.written().map(|role| self.rules.mapping.target(role.db));
-        if let Some(why) = self.refusal(place, targets.max().unwrap_or_default()) {
+        if let Some(why) = self.refusal_of_written(place, roles.written()) {
             return self.set_aside_written(place, &roles, why, batch);
         }
         if !self.held.is_empty() && self.needs_held(&roles) {
@@ -209,6 +211,9 @@ impl Planner {
         batch: &mut Batch,
     ) -> Result<(), Error> {
         let taken = |role: &&Role<'_>| self.rules.takes(role.db, role.key);
+        if let Some(why) = self.refusal_of_written(place, roles.written().filter(taken)) {
+            return self.set_aside_written(place, roles, why, batch);
+        }
         let sent = Self::sent(place);
         let effect = roles.spec.map(|spec| spec.effect);
         let mut gone: Vec<(u32, Bytes)> = Vec::new();
@@ -274,16 +279,14 @@ impl Planner {
         }
     }
 
-    /// Why a change for that database cannot be written: the destination has no such database, or refused this very
-    /// change before.
-    pub(super) fn refusal(&self, place: &Place<'_>, db: u32) -> Option<String> {
-        if db >= self.rules.databases {
-            return Some(format!("the destination has no database {db}"));
-        }
-        if self.refused.is_empty() {
-            return None;
-        }
-        self.refused.get(&(place.position, place.change)).cloned()
+    /// Why these keys of a command cannot be written.
+    fn refusal_of_written<'a>(
+        &self,
+        place: &Place<'_>,
+        written: impl Iterator<Item = &'a Role<'a>>,
+    ) -> Option<String> {
+        let targets = written.map(|role| self.rules.mapping.target(role.db));
+        self.refusal(place, targets.max().unwrap_or_default())
     }
 
     fn set_aside_written(

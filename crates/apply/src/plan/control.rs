@@ -43,7 +43,7 @@ impl Planner {
                 return Err(Error::Unsupported { what, position: place.position });
             }
             Control::SnapshotBegin(begin) if begin.snapshot_id == 0 => {
-                self.forget_functions(place, batch);
+                self.forget_functions(place, batch)?;
             }
             Control::SnapshotBegin(_)
             | Control::SnapshotEnd(_)
@@ -83,7 +83,7 @@ impl Planner {
         Ok(())
     }
 
-    /// Databases cannot be set aside: a destination that does not take the command stops the lane.
+    /// Databases and all libraries cannot be set aside: a destination that does not take the command stops the lane.
     pub(super) fn require_allowed(
         &self,
         place: &Place<'_>,
@@ -151,12 +151,14 @@ impl Planner {
     }
 
     /// A snapshot that leaves nothing else behind leaves no other library either: its own follow.
-    fn forget_functions(&self, place: &Place<'_>, batch: &mut Batch) {
+    fn forget_functions(&self, place: &Place<'_>, batch: &mut Batch) -> Result<(), Error> {
         let sweeps = self.progress.resync.is_some_and(|resync| resync.sweep);
         if sweeps && self.first_partition == 0 && self.rules.target.can(target::SEVEN) {
+            self.require_allowed(place, "FUNCTION FLUSH")?;
             let db = self.rules.mapping.target(place.db);
             batch.command(db, Self::sent(place), [b"FUNCTION".as_slice(), b"FLUSH"]);
         }
+        Ok(())
     }
 
     /// Whether databases of the source that are taken go to this one.

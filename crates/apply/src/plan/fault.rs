@@ -370,12 +370,6 @@ impl Planner {
         self.touched(&again).into_iter().map(|touched| touched.spot).collect()
     }
 
-    /// The place in the source's history and the number of a change, under which it is refused when it comes again.
-    pub(crate) fn identity(record: &Bytes, sent: Sent) -> Option<(event::Position, u32)> {
-        let event = event::codec::decode(record.clone()).ok()?;
-        Some((event.position, sent.change))
-    }
-
     /// The keys of the destination that a change reads or writes.
     fn touched(&self, again: &Again<'_>) -> Vec<Touched> {
         let target = |db| self.rules.mapping.target(db);

@@ -6,6 +6,7 @@ mod expiry;
 mod late;
 mod once;
 mod quick;
+mod refused;
 mod scripts;
 
 use bytes::{Bytes, BytesMut};

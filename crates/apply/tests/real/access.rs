@@ -1,15 +1,20 @@
 //! Passwords and rights that change while a lane is at work: waited for, with the password read again at every attempt.
 
-use std::io;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
 use apply::{BuildError, Config, Error, Windows};
+use bytes::BytesMut;
 use parking_lot::Mutex;
 use redis_io::{Endpoint, PasswordSource};
 use runtime::{Classified, Secret};
 use testkit::{Kind, eventually};
+use wire::resp::encode::write_command;
+use wire::resp::reply::{ReplyDecoder, ReplyLimits};
 
 use crate::harness::{Bench, LIMIT, Service};
 
@@ -131,5 +136,81 @@ async fn a_right_that_is_taken_away_is_waited_for() -> Result<()> {
     bench.caught_up()?;
     assert_eq!(bench.get("n")?.as_deref(), Some("3"));
     service.stop().await?;
+    Ok(())
+}
+
+/// Passes commands on as a proxy does that answers to transactions without making any. Gives its port.
+fn without_transactions(server: u16) -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let port = listener.local_addr()?.port();
+    thread::spawn(move || -> Result<()> {
+        for client in listener.incoming() {
+            let (mut client, mut server) =
+                (client?, TcpStream::connect((Ipv4Addr::LOCALHOST, server))?);
+            let (mut answers, mut back) = (server.try_clone()?, client.try_clone()?);
+            thread::spawn(move || io::copy(&mut answers, &mut back));
+            thread::spawn(move || -> Result<()> {
+                let mut commands = ReplyDecoder::new(ReplyLimits::default());
+                let mut bytes = vec![0; 1 << 16];
+                loop {
+                    let read = client.read(&mut bytes)?;
+                    if read == 0 {
+                        return Ok(server.shutdown(Shutdown::Both)?);
+                    }
+                    commands.feed(&bytes[..read]);
+                    while let Some(command) = commands.next_reply()? {
+                        let words = command.as_array().unwrap_or_default().iter();
+                        let words: Vec<&[u8]> = words
+                            .filter_map(|word| word.as_bytes().map(|word| &word[..]))
+                            .collect();
+                        match words[..] {
+                            [b"MULTI" | b"DISCARD"] => client.write_all(b"+OK\r\n")?,
+                            [b"EXEC"] => client.write_all(b"*0\r\n")?,
+                            _ => {
+                                let mut out = BytesMut::new();
+                                write_command(&mut out, words);
+                                server.write_all(&out)?;
+                            }
+                        }
+                    }
+                }
+            });
+        }
+        Ok(())
+    });
+    Ok(port)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_executed_where_rights_are_looked_for_without_a_transaction() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.command("SET a 1").await?;
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    service.stop().await?;
+    let before = bench.client.cmd(&["KEYS", "*"])?;
+    let port = without_transactions(bench.server.port())?;
+    let config = Config::new(Endpoint::parse(&format!("redis://127.0.0.1:{port}"))?);
+    let Err(BuildError::Start(error)) = bench.build(config).await else { panic!("built") };
+    assert!(matches!(error, Error::NoTransactions { .. }), "{error}");
+    assert!(error.to_string().contains("GET"), "{error}");
+    assert!(error.advice().contains("proxy"), "{}", error.advice());
+    assert_eq!(bench.client.cmd(&["KEYS", "*"])?, before);
+    assert_eq!(bench.get("a")?.as_deref(), Some("1"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_to_read_that_is_missing_does_not_hide_the_others() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    let rules = ["-get", "-hgetall", "-del", "-flushdb", "-scan"];
+    let user = ["ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all"];
+    bench.client.cmd(&[&user[..], &rules[..]].concat())?;
+    let uri = format!("redis://app:pw@127.0.0.1:{}", bench.server.port());
+    let config = Config::new(Endpoint::parse(&uri)?);
+    let Err(BuildError::Start(error)) = bench.build(config).await else { panic!("built") };
+    for right in ["get", "hgetall", "del", "flushdb", "scan"] {
+        assert!(error.advice().contains(&format!("+{right}")), "{}", error.advice());
+    }
     Ok(())
 }

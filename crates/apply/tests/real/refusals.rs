@@ -1,6 +1,7 @@
 //! A destination that does not take writes: refused at the start, waited for later, without loss.
 
 use anyhow::Result;
+use apply::filter::{Filters, Rule, ValueKind};
 use apply::{BuildError, Config, Error, Existing, Windows};
 use redis_io::Endpoint;
 use runtime::{Class, Classified};
@@ -211,5 +212,36 @@ async fn keys_are_set_together_where_the_destination_lets_them() -> Result<()> {
         assert!(calls.contains("cmdstat_mset:"), "{calls}");
         service.stop().await?;
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_without_functions_to_flush_stops_a_sweep_before_it_begins() -> Result<()> {
+    let mut bench = Bench::with(Kind::Redis7_0, &["rename-command FUNCTION \"\""]).await?;
+    bench.feed.empty_snapshot().await?;
+    let service = bench.start_with(Config { existing: Existing::Sweep, ..bench.config() }).await?;
+    let error = service.failed().await?;
+    assert!(matches!(error, Error::NotAllowed { command: "FUNCTION FLUSH", .. }), "{error}");
+    assert!(error.to_string().contains("unknown command"), "{error}");
+    assert!(error.advice().contains("rename-command"), "{}", error.advice());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_a_filtered_value_replaced_is_set_aside_where_it_cannot_be_removed() -> Result<()>
+{
+    let mut bench = Bench::with(Kind::Redis7_0, &["rename-command UNLINK \"\""]).await?;
+    bench.feed.empty_snapshot().await?;
+    bench.feed.commands(&["RPUSH k a", "SET k v", "RPUSH l a"]).await?;
+    let kinds = Rule { include: vec![], exclude: vec![ValueKind::String] };
+    let filters = Filters { kinds, ..Filters::default() };
+    let service = bench.start_with(Config { filters, ..bench.config() }).await?;
+    bench.caught_up()?;
+    service.shows("quarantined_keys", "1")?;
+    service.stop().await?;
+    let letters = apply::quarantine::letters(&bench.letters).await?;
+    assert_eq!(letters.len(), 1);
+    assert!(letters[0].why.contains("unknown command"), "{}", letters[0].why);
+    assert_eq!(bench.client.cmd(&["LLEN", "l"])?.int()?, 1);
     Ok(())
 }
