@@ -22,6 +22,7 @@ use event::{Body, Change, Command, Event, Position, Shard};
 use self::evidence::{Evidence, Left};
 use crate::limits;
 use crate::plan::{Roles, Rules};
+use crate::swap::Swap;
 
 /// What is in doubt at the start of a lane.
 #[derive(Debug, Default)]
@@ -315,22 +316,19 @@ impl Doubt {
     /// Two databases have been exchanged. What was written before names the database where it is no longer.
     fn swap(&mut self, shard: Shard, (first, second): (u32, u32), rules: &Rules) {
         let target = |db| rules.mapping.target(db);
-        if target(first) == target(second) {
-            return;
-        }
-        let other = |spot: &Spot| if spot.db == target(first) { second } else { first };
-        let moves = |spot: &Spot| spot.db == target(first) || spot.db == target(second);
+        let swap = Swap::between(target(first), target(second));
         let moved: Vec<(Spot, Last)> = self
             .last
-            .extract_if(|spot, _| spot.shard == shard && moves(spot))
+            .extract_if(|spot, _| spot.shard == shard && swap.moves(spot.db))
             .map(|(spot, last)| (spot, Last::of(last.db)))
             .collect();
         for (spot, last) in moved {
-            let db = other(&spot);
+            // The source's number of it.
+            let db = if spot.db == target(first) { second } else { first };
             if rules.skips_inexact {
                 self.last.insert(spot.clone(), last);
             }
-            self.last.insert(Spot { db: target(db), ..spot }, Last::of(db));
+            self.last.insert(Spot { db: swap.follow(spot.db), ..spot }, Last::of(db));
         }
     }
 

@@ -479,8 +479,8 @@ impl Error {
             }
             Self::Inexact { .. } => {
                 "Repeat it at the destination by hand where it is wanted, then start with \
-                 --destination-inexact skip, which leaves such commands out (a script then goes to quarantine); or give the stream a destination of \
-                 its own."
+                 --destination-inexact skip, which leaves such commands out (a script then goes to \
+                 quarantine); or give the stream a destination of its own."
             }
             Self::QuarantineFull { .. } => {
                 "Look at what they have in common (keyferry quarantine list): a module or a \

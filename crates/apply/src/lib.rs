@@ -25,6 +25,7 @@ mod policy;
 mod progress;
 pub mod quarantine;
 mod rights;
+mod swap;
 mod target;
 
 pub use apply::{Apply, Parts, Summary};

@@ -14,7 +14,7 @@ pub(crate) mod suspects;
 use bytes::Bytes;
 use event::{Position, Shard};
 
-pub use self::letters::{Reading, letters};
+pub use self::letters::Reading;
 pub use self::shelf::{Answer, Ask, HeldKey, Lanes, Shelf, Suspect};
 
 /// A change that was not applied, on its way to the journal of dead letters.

@@ -13,7 +13,7 @@ use wire::resp::reply::Reply;
 use wire::resp::scan::RawCommand;
 
 use crate::limits::ASK_AGAIN_INTERVAL;
-use crate::progress::Progress;
+use crate::progress::{Obstacle, Progress};
 use crate::translate::TranslateError;
 
 /// Asks over a connection of its own, made when first needed. A source that is away for a moment is
@@ -105,13 +105,13 @@ impl CommandDescriber {
                     "a command is not known, and the source does not tell what its keys are: nothing after it is \
                      recorded until it does; what the source sends waits in the spool"
                 );
-                self.progress
-                    .set_trouble(&format!("cannot ask what the keys of {command} are: {why}"));
+                let trouble = format!("cannot ask what the keys of {command} are: {why}");
+                self.progress.hindered(Obstacle::Question, &trouble);
             }
             self.clock.sleep(wait).await;
         };
         if let Some(after) = trouble.end(self.clock.monotonic()) {
-            self.progress.set_trouble("");
+            self.progress.overcome(Obstacle::Question);
             if answered.is_ok() {
                 tracing::info!(
                     command,

@@ -25,7 +25,7 @@ use self::drain::Incoming;
 use crate::error::IntakeError;
 use crate::orders::TransferOrders;
 use crate::piece::{Durable, History, Lineage, Peer, Piece};
-use crate::progress::{LinkPhase, Progress};
+use crate::progress::{LinkPhase, Obstacle, Progress};
 use crate::source::Source;
 use crate::spool::SpoolWriter;
 
@@ -71,7 +71,7 @@ impl Intake {
             Err(error) = self.keep() => error,
         };
         self.progress.set_link(LinkPhase::Connecting);
-        self.progress.set_trouble(&chain(&kept));
+        self.progress.hindered(Obstacle::Link, &chain(&kept));
         tracing::warn!(
             "the link to the source has ended for good: what has come is recorded, then the error follows"
         );
@@ -106,7 +106,7 @@ impl Intake {
                 tracing::warn!(error = %chain(&error), ?wait, "the link to the source is down");
             }
             self.progress.set_link(LinkPhase::Connecting);
-            self.progress.set_trouble(&chain(&error));
+            self.progress.hindered(Obstacle::Link, &chain(&error));
             self.clock.sleep(wait).await;
         }
     }
@@ -125,7 +125,7 @@ impl Intake {
         self.progress.set_link(LinkPhase::Waiting);
         let (answer, link) = open(connection, &source.announcement, resume).await?;
         self.was_linked = true;
-        self.progress.set_trouble("");
+        self.progress.overcome(Obstacle::Link);
         if let Some(after) = self.down.end(self.clock.monotonic()) {
             tracing::info!(source = %self.endpoint(), after, "the link to the source is up again");
         }

@@ -1,5 +1,6 @@
 //! What the status tree shows of capture, and what its parts tell each other of how far they are.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -37,6 +38,17 @@ pub(crate) enum Recording {
     Stream,
 }
 
+/// What may stand in the way. Each trouble ends for itself, whatever others do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Obstacle {
+    /// There is no link to the source.
+    Link,
+    /// The source does not tell what the keys of a command are.
+    Question,
+    /// There is no room on the disk for this.
+    Room(&'static str),
+}
+
 /// The values that one capture shows.
 #[derive(Debug)]
 pub(crate) struct Progress {
@@ -53,6 +65,8 @@ pub(crate) struct Progress {
     bytes: Gauge,
     skipped: Gauge,
     phases: Arc<Mutex<(LinkPhase, Recording)>>,
+    /// What stands in the way at the moment.
+    troubles: Mutex<BTreeMap<Obstacle, String>>,
     /// Pieces that the session has finished.
     pieces: AtomicU64,
     /// How many wait for room on the disk.
@@ -81,6 +95,7 @@ impl Progress {
             bytes: node.bytes_gauge("record_bytes"),
             skipped: node.gauge("skipped_events"),
             phases: Arc::default(),
+            troubles: Mutex::default(),
             pieces: AtomicU64::new(0),
             waiting_for_room: AtomicU64::new(0),
             node: node.clone(),
@@ -111,12 +126,26 @@ impl Progress {
         self.node.set("clock", how);
     }
 
-    /// What stands in the way at the moment; empty: nothing.
-    pub(crate) fn set_trouble(&self, trouble: &str) {
-        if trouble.is_empty() {
-            self.node.unset("trouble");
-        } else {
-            self.node.set("trouble", trouble);
+    /// Something stands in the way, until [`Progress::overcome`] says that it does not.
+    pub(crate) fn hindered(&self, by: Obstacle, trouble: &str) {
+        let mut troubles = self.troubles.lock();
+        troubles.insert(by, trouble.to_owned());
+        self.show_troubles(&troubles);
+    }
+
+    /// It does not stand in the way any more, or never did.
+    pub(crate) fn overcome(&self, obstacle: Obstacle) {
+        let mut troubles = self.troubles.lock();
+        if troubles.remove(&obstacle).is_some() {
+            self.show_troubles(&troubles);
+        }
+    }
+
+    fn show_troubles(&self, troubles: &BTreeMap<Obstacle, String>) {
+        let all: Vec<&str> = troubles.values().map(String::as_str).collect();
+        match all.is_empty() {
+            true => self.node.unset("trouble"),
+            false => self.node.set("trouble", all.join("; ")),
         }
     }
 
@@ -220,4 +249,33 @@ fn signed(value: u64) -> i64 {
 
 fn bytes(value: u64) -> Value {
     Value::Bytes(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use runtime::ManualClock;
+
+    use super::*;
+    use crate::spool::{SpoolConfig, spool};
+
+    #[tokio::test]
+    async fn a_trouble_that_ends_leaves_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let (memory_bytes, disk_bytes) = (1_000, 1_000_000);
+        let config = SpoolConfig { dir: dir.path().to_owned(), memory_bytes, disk_bytes };
+        let (writer, _reader) = spool(config, &ManualClock::new(0)).await.unwrap();
+        let node = StatusNode::root();
+        let progress = Progress::new(&node, writer.gauge());
+        let shown = || node.snapshot()["trouble"].as_str().map(str::to_owned);
+        progress.hindered(Obstacle::Room("a"), "no room");
+        progress.hindered(Obstacle::Link, "no route");
+        progress.hindered(Obstacle::Question, "no answer");
+        assert_eq!(shown().as_deref(), Some("no route; no answer; no room"));
+        progress.overcome(Obstacle::Link);
+        progress.overcome(Obstacle::Room("b"));
+        assert_eq!(shown().as_deref(), Some("no answer; no room"));
+        progress.overcome(Obstacle::Question);
+        progress.overcome(Obstacle::Room("a"));
+        assert_eq!(shown(), None);
+    }
 }

@@ -5,7 +5,7 @@ use std::error::Error;
 use runtime::{Clock, chain};
 
 use crate::limits::DISK_FULL_INTERVAL;
-use crate::progress::Progress;
+use crate::progress::{Obstacle, Progress};
 
 /// What is to be written and may have to wait.
 pub(crate) struct Room<'a> {
@@ -28,7 +28,7 @@ impl<'a> Room<'a> {
             self.waited = true;
             let error = chain(error);
             tracing::warn!(%error, "no room on the disk for {}: it waits until there is", self.what);
-            self.progress.set_trouble(&error);
+            self.progress.hindered(Obstacle::Room(self.what), &error);
             self.progress.begin_wait_for_room();
         }
         self.clock.sleep(DISK_FULL_INTERVAL).await;
@@ -38,7 +38,6 @@ impl<'a> Room<'a> {
     pub(crate) fn found(self) {
         if self.waited {
             tracing::info!("there is room again for {}", self.what);
-            self.progress.set_trouble("");
         }
     }
 }
@@ -46,6 +45,7 @@ impl<'a> Room<'a> {
 impl Drop for Room<'_> {
     fn drop(&mut self) {
         if self.waited {
+            self.progress.overcome(Obstacle::Room(self.what));
             self.progress.end_wait_for_room();
         }
     }

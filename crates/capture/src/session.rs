@@ -162,7 +162,12 @@ impl Session {
         Ok(Summary {
             durable_offset: self.parts.outlet.durable_offset(),
             records: self.parts.outlet.counts().records,
-            complete: true,
+            complete: match &self.phase {
+                Phase::Idle => true,
+                // Half a snapshot is not read on: another follows.
+                Phase::Snapshot(_) => false,
+                Phase::Stream(stream) => stream.has_recorded_all(),
+            },
         })
     }
 

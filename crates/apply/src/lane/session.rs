@@ -9,7 +9,6 @@ use redis_io::facts::Role;
 use redis_io::{Connection, ServerFacts};
 use tokio_util::sync::CancellationToken;
 use wire::resp::encode::Decimal;
-use wire::resp::reply::Reply;
 
 use super::place::Places;
 use super::pump::{Pump, Standing};
@@ -59,7 +58,7 @@ impl Link {
         config: &Config,
     ) -> Result<Self, Error> {
         let mut connection = connector.connect().await?;
-        let mut facts = ServerFacts::gather(&mut connection).await?;
+        let facts = ServerFacts::gather(&mut connection).await?;
         let unfit = |what| Error::Unfit { endpoint: connector.endpoint().to_string(), what };
         match &facts.role {
             Some(Role::Replica { .. }) => return Err(unfit("is a replica")),
@@ -73,27 +72,10 @@ impl Link {
         if let Some(version) = facts.version.filter(|_| !target.can(target::ABSTTL)) {
             return Err(Error::TooOld { endpoint: connector.endpoint().to_string(), version });
         }
-        if facts.databases.is_none() {
-            facts.databases = Some(count_databases(&mut connection).await?);
-        }
         let db = Decimal::from(u64::from(config.checkpoint_db));
         connection.call([b"SELECT".as_slice(), db.as_ref()]).await?;
         Ok(Self { connection, facts })
     }
-}
-
-/// How many databases a server has that does not tell: the first that it refuses, by bisection.
-async fn count_databases(connection: &mut Connection) -> Result<u32, Error> {
-    let (mut exists, mut refused) = (0_u32, 1_u32 << 16);
-    while refused - exists > 1 {
-        let middle = exists + (refused - exists) / 2;
-        let db = Decimal::from(u64::from(middle));
-        match connection.ask([b"SELECT".as_slice(), db.as_ref()]).await? {
-            Reply::Error(_) => refused = middle,
-            _ => exists = middle,
-        }
-    }
-    Ok(refused)
 }
 
 // === impl Lane ===

@@ -13,6 +13,7 @@ use crate::doubt::Doubt;
 use crate::error::Error;
 use crate::marks::Snapshot;
 use crate::quarantine;
+use crate::swap::Swap;
 use crate::target;
 
 // === impl Planner ===
@@ -109,13 +110,9 @@ impl Planner {
         }
         self.require_allowed(place, "SWAPDB")?;
         batch.swap((first, second), self.rules.names.all().map(Bytes::as_ref), Self::sent(place));
-        let swapped = |db: u32| match db {
-            db if db == first => second,
-            db if db == second => first,
-            db => db,
-        };
-        for (spot, why) in self.held.release_where(|spot| swapped(spot.db) != spot.db) {
-            self.held.hold(swapped(spot.db), &spot.key, &quarantine::moved(&why))?;
+        let swap = Swap::between(first, second);
+        for (spot, why) in self.held.release_where(|spot| swap.moves(spot.db)) {
+            self.held.hold(swap.follow(spot.db), &spot.key, &quarantine::moved(&why))?;
         }
         self.deadlines.exchange(first, second);
         Ok(())

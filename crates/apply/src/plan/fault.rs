@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::quarantine::Draft;
 use crate::quarantine::set::Spot;
 use crate::quarantine::suspects::Suspected;
+use crate::swap::Swap;
 
 /// One command of an executed batch that did not do what it did at the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -227,17 +228,11 @@ impl Planner {
                 states.retain(|spot, _| !emptied(spot));
             }
             Whole::Swap(first, second) => {
-                let (first, second) = (target(first), target(second));
-                let swapped = |db: u32| match db {
-                    db if db == first => second,
-                    db if db == second => first,
-                    db => db,
-                };
+                let swap = Swap::between(target(first), target(second));
                 let before = std::mem::take(states).into_iter();
-                states
-                    .extend(before.map(|(spot, state)| {
-                        (Spot { db: swapped(spot.db), key: spot.key }, state)
-                    }));
+                states.extend(before.map(|(spot, state)| {
+                    (Spot { db: swap.follow(spot.db), key: spot.key }, state)
+                }));
             }
         }
         true

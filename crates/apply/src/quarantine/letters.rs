@@ -9,26 +9,13 @@ use journal::{Entry, Journal, Offset, Partition, ReadLimit, Reader};
 use crate::error::Error;
 use crate::limits;
 
-/// The letters that a journal held when reading began, in order.
+/// The letters that a journal held when reading began, in order. One that is not complete is left out.
 pub struct Reading {
     reader: Option<Box<dyn Reader>>,
     entries: VecDeque<Entry>,
     next: Offset,
     end: Offset,
     pieces: Pieces,
-}
-
-/// Every letter that the journal of dead letters holds now, in order. A letter that is not complete is left out.
-///
-/// # Errors
-/// When the journal cannot be read, or a record is no letter.
-pub async fn letters(journal: &dyn Journal) -> Result<Vec<Letter>, Error> {
-    let mut found = Vec::new();
-    let mut reading = Reading::open(journal).await?;
-    while let Some(letter) = reading.next().await? {
-        found.push(letter);
-    }
-    Ok(found)
 }
 
 // === impl Reading ===

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::set::Spot;
 use crate::doubt::evidence::Evidence;
 use crate::limits;
+use crate::swap::Swap;
 
 /// What the list at the destination says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,15 +74,10 @@ impl Suspects {
 
     /// Two databases are exchanged. Gives the keys of both that are listed, as they stood before.
     pub(crate) fn exchange(&mut self, (first, second): (u32, u32)) -> Vec<Spot> {
-        let swapped = |db: u32| match db {
-            db if db == first => second,
-            db if db == second => first,
-            db => db,
-        };
-        let moved: Vec<_> =
-            self.keys.extract_if(.., |spot, _| swapped(spot.db) != spot.db).collect();
+        let swap = Swap::between(first, second);
+        let moved: Vec<_> = self.keys.extract_if(.., |spot, _| swap.moves(spot.db)).collect();
         for (spot, why) in &moved {
-            let spot = Spot { db: swapped(spot.db), key: spot.key.clone() };
+            let spot = Spot { db: swap.follow(spot.db), key: spot.key.clone() };
             self.keys.insert(spot, why.clone());
         }
         moved.into_iter().map(|(spot, _)| spot).collect()

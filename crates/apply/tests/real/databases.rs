@@ -280,7 +280,7 @@ async fn what_is_refused_of_whole_databases_while_it_executes_is_never_passed() 
     let stands = checkpoint(&mut bench.client)?.expect("a checkpoint");
     assert_eq!(stands.applied[0].position, before);
     assert_eq!(bench.get("n")?.as_deref(), Some("1"));
-    assert_eq!(apply::quarantine::letters(&bench.letters).await?.len(), 0);
+    assert_eq!(bench.all_letters().await?.len(), 0);
     // The next start meets it again.
     let again = bench.start().await?.failed().await?;
     assert!(matches!(again, Error::NotAllowed { command: "SWAPDB", .. }), "{again}");

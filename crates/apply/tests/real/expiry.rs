@@ -187,7 +187,7 @@ async fn set_aside(
     count: usize,
 ) -> Result<Vec<(String, String)>> {
     service.shows("quarantined_keys", &count.to_string())?;
-    let letters = apply::quarantine::letters(&bench.letters).await?;
+    let letters = bench.all_letters().await?;
     let shown = letters.into_iter().map(|letter| {
         let keys: Vec<_> = letter.keys.iter().map(|key| String::from_utf8_lossy(key)).collect();
         (keys.join(" "), letter.why)

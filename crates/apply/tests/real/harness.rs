@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use apply::quarantine::Reading;
 use apply::{Apply, BuildError, Config, Error, Parts, Summary};
 use event::Position;
 use event::checkpoint::Checkpoint;
+use event::quarantine::Letter;
 use futures::future::BoxFuture;
 use journal::{
     AppendError, Appender, Description, Journal, MemoryJournal, Offset, OpenError, Partition,
@@ -45,6 +47,16 @@ pub(crate) struct Service {
 // === impl Bench ===
 
 impl Bench {
+    /// Every letter so far.
+    pub(crate) async fn all_letters(&self) -> Result<Vec<Letter>> {
+        let mut reading = Reading::open(&self.letters).await?;
+        let mut found = Vec::new();
+        while let Some(letter) = reading.next().await? {
+            found.push(letter);
+        }
+        Ok(found)
+    }
+
     /// A server of that kind and an empty stream.
     pub(crate) async fn new(kind: Kind) -> Result<Self> {
         Self::with(kind, &[]).await

@@ -11,8 +11,8 @@ use testkit::{Kind, eventually};
 use crate::harness::{Bench, LIMIT};
 
 /// The letters so far: keys and what was said.
-async fn letters(journal: &MemoryJournal) -> Result<Vec<(String, String)>> {
-    let found = apply::quarantine::letters(journal).await?.into_iter().map(|letter| {
+async fn letters(bench: &Bench) -> Result<Vec<(String, String)>> {
+    let found = bench.all_letters().await?.into_iter().map(|letter| {
         let keys: Vec<_> = letter.keys.iter().map(|key| String::from_utf8_lossy(key)).collect();
         (keys.join(" "), letter.why)
     });
@@ -36,7 +36,7 @@ async fn a_key_of_another_type_is_set_aside_and_the_rest_goes_on() -> Result<()>
     bench.caught_up()?;
     assert_eq!(bench.get("key:99")?.as_deref(), Some("v"));
     assert_eq!(bench.get("n")?.as_deref(), Some("1"));
-    let found = letters(&bench.letters).await?;
+    let found = letters(&bench).await?;
     let keys: Vec<&str> = found.iter().map(|(key, _)| key.as_str()).collect();
     assert_eq!(keys, ["bad", "bad", "copied", "copied"]);
     assert!(found[0].1.starts_with("WRONGTYPE"), "{}", found[0].1);
@@ -46,7 +46,7 @@ async fn a_key_of_another_type_is_set_aside_and_the_rest_goes_on() -> Result<()>
     let service = bench.start().await?;
     bench.caught_up()?;
     assert_eq!(bench.get("bad")?.as_deref(), Some("fresher"));
-    assert_eq!(letters(&bench.letters).await?.len(), 5);
+    assert_eq!(letters(&bench).await?.len(), 5);
     bench.feed.commands(&["DEL copied", "APPEND copied y"]).await?;
     bench.caught_up()?;
     assert_eq!(bench.get("copied")?.as_deref(), Some("y"));
@@ -65,7 +65,7 @@ async fn a_command_that_the_destination_does_not_know_is_set_aside_alone() -> Re
     assert_eq!(bench.get("n")?.as_deref(), Some("3"));
     assert_eq!(bench.get("fine")?.as_deref(), Some("v"));
     assert_eq!(bench.get("odd")?, None);
-    let found = letters(&bench.letters).await?;
+    let found = letters(&bench).await?;
     assert_eq!(found.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["odd", "odd"]);
     assert!(found[0].1.contains("unknown command"), "{}", found[0].1);
     service.stop().await?;
@@ -86,7 +86,7 @@ async fn many_bad_keys_are_all_set_aside_and_counters_stay_exact() -> Result<()>
     let service = bench.start_with(config).await?;
     bench.caught_up()?;
     assert_eq!(bench.get("n")?.as_deref(), Some("3000"));
-    assert_eq!(letters(&bench.letters).await?.len(), 3_000);
+    assert_eq!(letters(&bench).await?.len(), 3_000);
     service.stop().await?;
     Ok(())
 }
@@ -115,7 +115,7 @@ async fn a_renamed_key_that_expired_early_at_the_destination_leaves_nothing() ->
     assert_eq!(bench.get("copied")?, None);
     assert_eq!(bench.get("again")?.as_deref(), Some("new"));
     assert_eq!(bench.get("fine")?.as_deref(), Some("v"));
-    let found = letters(&bench.letters).await?;
+    let found = letters(&bench).await?;
     assert_eq!(found.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["nothing moved"]);
     service.stop().await?;
     Ok(())
@@ -191,7 +191,7 @@ async fn a_retry_that_fails_again_leaves_the_key_where_it_was() -> Result<()> {
     bench.feed.commands(&["SET bad text", "INCR bad", "APPEND bad x", "SET fine 1"]).await?;
     let service = bench.start().await?;
     bench.caught_up()?;
-    let before = letters(&bench.letters).await?.len();
+    let before = letters(&bench).await?.len();
     let mut shelf = shelf(&bench).await?;
     shelf.ask(0, &Bytes::from_static(b"bad"), Ask::Retry).await?;
     eventually(LIMIT, "the request is answered", || {
@@ -201,7 +201,7 @@ async fn a_retry_that_fails_again_leaves_the_key_where_it_was() -> Result<()> {
     bench.feed.command("INCR fine").await?;
     bench.caught_up()?;
     assert_eq!(shelf.list().await?.len(), 1);
-    assert!(letters(&bench.letters).await?.len() > before);
+    assert!(letters(&bench).await?.len() > before);
     // Discarded, the key goes on as it is.
     shelf.ask(0, &Bytes::from_static(b"bad"), Ask::Discard).await?;
     service.shows("quarantined_keys", "0")?;
@@ -363,7 +363,7 @@ async fn a_retry_that_the_destination_does_not_know_ends() -> Result<()> {
     let service = bench.start().await?;
     bench.caught_up()?;
     let mut shelf = shelf(&bench).await?;
-    let before = letters(&bench.letters).await?.len();
+    let before = letters(&bench).await?.len();
     shelf.ask(0, &Bytes::from_static(b"odd"), Ask::Retry).await?;
     eventually(LIMIT, "the request is answered", || {
         let asked = bench.client.cmd(&["KEYS", "*:requests"])?.array()?;
@@ -373,7 +373,7 @@ async fn a_retry_that_the_destination_does_not_know_ends() -> Result<()> {
     bench.caught_up()?;
     assert_eq!(bench.get("n")?.as_deref(), Some("2"));
     assert_eq!(shelf.list().await?.len(), 1);
-    assert_eq!(letters(&bench.letters).await?.len(), before + 1);
+    assert_eq!(letters(&bench).await?.len(), before + 1);
     service.stop().await?;
     Ok(())
 }
@@ -458,7 +458,7 @@ async fn a_key_is_right_that_a_flush_or_a_whole_state_follows_in_the_same_step()
             found.into_iter().map(testkit::Value::text).collect::<Result<_>>()?;
         assert_eq!(found, ["y", "z"]);
     }
-    assert_eq!(letters(&bench.letters).await?.len(), 2);
+    assert_eq!(letters(&bench).await?.len(), 2);
     let shelf = shelf(&bench).await?.list().await?;
     assert!(shelf.is_empty(), "{shelf:?}");
     service.stop().await?;

@@ -206,7 +206,7 @@ async fn keys_are_set_together_where_the_destination_lets_them() -> Result<()> {
         bench.caught_up()?;
         assert_eq!(bench.get("key:299")?.as_deref(), Some("v299"));
         assert_eq!(bench.get("n")?.as_deref(), Some("1"));
-        assert!(apply::quarantine::letters(&bench.letters).await?.is_empty());
+        assert!(bench.all_letters().await?.is_empty());
         let calls = bench.client.cmd(&["INFO", "commandstats"])?.text()?;
         assert_eq!(!calls.contains("cmdstat_mset:calls=0,"), together, "{calls}");
         assert!(calls.contains("cmdstat_mset:"), "{calls}");
@@ -239,7 +239,7 @@ async fn a_key_that_a_filtered_value_replaced_is_set_aside_where_it_cannot_be_re
     bench.caught_up()?;
     service.shows("quarantined_keys", "1")?;
     service.stop().await?;
-    let letters = apply::quarantine::letters(&bench.letters).await?;
+    let letters = bench.all_letters().await?;
     assert_eq!(letters.len(), 1);
     assert!(letters[0].why.contains("unknown command"), "{}", letters[0].why);
     assert_eq!(bench.client.cmd(&["LLEN", "l"])?.int()?, 1);

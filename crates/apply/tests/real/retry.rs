@@ -77,7 +77,7 @@ async fn a_record_that_is_no_letter_refuses_the_request() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_letter_whose_change_cannot_be_read_refuses_the_request() -> Result<()> {
     let mut bench = with_letters().await?;
-    let first = apply::quarantine::letters(&bench.letters).await?.remove(0);
+    let first = bench.all_letters().await?.remove(0);
     let offset = first.position.offset + 1;
     let position = event::Position { offset, ..first.position };
     let damaged = Letter { position, event: Bytes::from_static(b"\xff\xff"), ..first };

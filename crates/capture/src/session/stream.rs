@@ -69,6 +69,11 @@ impl StreamReader {
         self.is_forsaken
     }
 
+    /// Whether all that came is recorded: no command or transaction is open, and none was left unread.
+    pub(super) fn has_recorded_all(&self) -> bool {
+        !self.is_forsaken && self.recorded == self.offset && self.scanner.buffered() == 0
+    }
+
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }

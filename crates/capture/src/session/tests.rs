@@ -289,6 +289,30 @@ fn every_change_is_there_once_also_when_partitions_lose_records_each_for_itself(
 }
 
 /// What is recorded of a source's life with so much memory for a transaction.
+/// Whether a session that was given all this, and then ended, says that all of it is recorded.
+async fn ends_complete(scripts: Option<Scripts>, given: &[&str]) -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut session, _wires, _link) = Simulation::new(1, false).start(dir.path()).await;
+    session.peer.era = Era::V2_8;
+    session.begin_stream(0, 100, scripts);
+    for words in given {
+        let words: Vec<&str> = words.split(' ').collect();
+        let mut bytes = format!("*{}\r\n", words.len());
+        bytes.extend(words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())));
+        session.stream(bytes.into(), BEGIN_MS).await.unwrap();
+    }
+    session.drain().await.unwrap().complete
+}
+
+#[tokio::test]
+async fn what_was_left_unread_or_open_is_not_called_complete() {
+    let unknown = format!("EVALSHA {} 0", "a".repeat(40));
+    assert!(ends_complete(None, &["SELECT 0", "SET a 1"]).await);
+    assert!(!ends_complete(None, &["SELECT 0", "SET a 1", &unknown, "SET b 2"]).await);
+    assert!(!ends_complete(None, &["SELECT 0", "SET a 1", "MULTI", "SET b 2"]).await);
+    assert!(ends_complete(None, &["SELECT 0", "MULTI", "SET b 2", "EXEC"]).await);
+}
+
 async fn recorded(seed: u64, transaction_bytes: usize) -> Vec<(u16, Event)> {
     let dir = tempfile::tempdir().unwrap();
     let mut simulation = Simulation::new(seed, false);

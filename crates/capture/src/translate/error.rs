@@ -86,8 +86,8 @@ impl Classified for TranslateError {
     fn advice(&self) -> String {
         match self {
             Self::Unknown { .. } | Self::Undescribed { .. } => {
-                "allow COMMAND to the account at the source (ACL SETUSER <user> +command), and check which module made this \
-                 command; then start again: it goes on with it"
+                "allow COMMAND to the account at the source (ACL SETUSER <user> +command), and check \
+                 which module made this command; then start again: it goes on with it"
             }
             Self::Script { .. } => {
                 "set lua-replicate-commands yes at the source; then start with a new snapshot"

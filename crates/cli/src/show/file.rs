@@ -1,7 +1,9 @@
 //! The file in which a process says how it is, for `keyferry status` and for health checks.
 //!
-//! Guarantees: it is always whole; it is written only by the process that has the stream's journal; a disk that becomes
-//! full does not keep it from being written: then it is written over in place, into the room that it has.
+//! Guarantees: it is written only by the process that has the stream's journal; a new file takes the place of the old one
+//! in one step, so that it is whole whenever it is read. A disk that is full does not keep it from being written: then it
+//! is written over in place, into the room that it has. A crash in the middle of that may leave a file that is no JSON,
+//! which readers report; so may a power cut at any time, since nothing is synced. The next start writes a new one.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -44,7 +46,7 @@ impl StatusFile {
         self.ours.store(true, Ordering::Relaxed);
     }
 
-    /// Replaces the file in one step. That it could not be written only matters to who looks at it.
+    /// Replaces the file, in one step unless the disk is full. That it could not be written only matters to who looks at it.
     pub(super) fn write(&self, status: &Value, now_ms: i64) {
         if !self.ours.load(Ordering::Relaxed) {
             return;

@@ -24,7 +24,6 @@ pub struct Digest([u8; 20]);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scripts {
     known: HashMap<Digest, Bytes>,
-    bytes: usize,
 }
 
 /// What following a command of the stream came to.
@@ -55,10 +54,7 @@ impl Scripts {
     /// would keep the buffer that it came in for as long as the script is known.
     pub fn learn(&mut self, text: &[u8]) -> Digest {
         let digest = Digest::of(text);
-        self.known.entry(digest).or_insert_with(|| {
-            self.bytes = self.bytes.saturating_add(text.len());
-            Bytes::copy_from_slice(text)
-        });
+        self.known.entry(digest).or_insert_with(|| Bytes::copy_from_slice(text));
         digest
     }
 
@@ -68,21 +64,9 @@ impl Scripts {
         self.known.get(&digest)
     }
 
-    /// Every text, in no order: what has to be kept over a restart.
-    pub fn texts(&self) -> impl Iterator<Item = &Bytes> {
-        self.known.values()
-    }
-
-    /// How many bytes of text are held; a source never forgets any on its own.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// Forgets all.
     pub fn clear(&mut self) {
         self.known.clear();
-        self.bytes = 0;
     }
 
     /// Follows a command for which [`normalise`](super::normalise) says
@@ -180,7 +164,7 @@ mod tests {
             let words = ["EVALSHA", &digest, "2", "k", "l"];
             assert_eq!(follow(&mut scripts, &words), run(&["EVAL", TEXT, "2", "k", "l"]));
         }
-        assert_eq!(scripts.texts().collect::<Vec<_>>(), [TEXT]);
+        assert_eq!(scripts.known.values().collect::<Vec<_>>(), [TEXT]);
     }
 
     #[test]
@@ -188,12 +172,12 @@ mod tests {
         let mut scripts = Scripts::default();
         let digest = hex(scripts.learn(TEXT.as_bytes()));
         assert_eq!(follow(&mut scripts, &["script", "load", TEXT]), Ok(Followed::Noted));
-        assert_eq!(scripts.bytes(), TEXT.len(), "known ones count once");
+        assert_eq!(scripts.known.len(), 1, "a known one is held once");
         assert!(follow(&mut scripts, &["EVALSHA", &digest, "0"]).is_ok());
         assert_eq!(follow(&mut scripts, &["SCRIPT", "FLUSH"]), Ok(Followed::Noted));
         let error = follow(&mut scripts, &["EVALSHA", &digest, "0"]).unwrap_err();
         assert_eq!(error, ScriptError::Unknown(digest));
-        assert_eq!((scripts.bytes(), scripts.texts().count()), (0, 0));
+        assert_eq!(scripts, Scripts::default());
     }
 
     #[test]

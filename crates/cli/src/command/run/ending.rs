@@ -53,12 +53,15 @@ impl Ending {
         }
     }
 
-    /// Counts what the journal holds beyond.
+    /// Counts what the journal holds beyond; not where a lane never came to know its place.
     pub(super) async fn beside(self, journal: &dyn Journal) -> Self {
         let mut behind = Some(0);
         for lane in &self.applied {
             // Only a figure for people is lost if the journal does not tell.
-            let of_lane = changes_behind(journal, lane).await.ok();
+            let of_lane = match has_begun(lane) {
+                true => changes_behind(journal, lane).await.ok(),
+                false => None,
+            };
             behind = behind.zip(of_lane).map(|(behind, more)| behind + more);
         }
         Self { behind, ..self }
@@ -86,11 +89,17 @@ impl Ending {
 
     fn places(&self) -> String {
         let places = self.applied.iter().map(|lane| match lane.applied.as_slice() {
+            _ if !has_begun(lane) => "not known".to_owned(),
             [] => "nothing yet".to_owned(),
             positions => words(positions),
         });
         places.collect::<Vec<_>>().join(" ")
     }
+}
+
+/// Whether a lane has learned where the destination stands.
+fn has_begun(lane: &apply::Stopped) -> bool {
+    !lane.next.is_empty()
 }
 
 /// How many durable records of changes the journal has that a lane has not applied: others may never come to be read, as
@@ -177,5 +186,38 @@ impl Shared {
         };
         ended.set("exit_code", Value::Integer(exit.code().into()));
         self.status.set("state", "stopped");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use journal::{Append, MemoryJournal};
+
+    use super::*;
+
+    async fn last_word(journal: &MemoryJournal, next: &[u64]) -> (Option<u64>, String) {
+        let lane = apply::Stopped { partitions: (0, 0), applied: vec![], next: next.to_vec() };
+        let ending = Ending { applied: vec![lane], ..Ending::default() }.beside(journal).await;
+        (ending.behind, ending.places())
+    }
+
+    #[tokio::test]
+    async fn a_lane_that_never_opened_is_not_said_to_have_everything() {
+        let journal = MemoryJournal::new("test", 1);
+        let mut appender = journal.appender().await.unwrap();
+        let record = Append {
+            partition: Partition(0),
+            key: Bytes::new(),
+            timestamp_ms: 0,
+            kind: "test",
+            db: 0,
+            payload: Bytes::from_static(b"one"),
+        };
+        appender.append(&mut vec![record]).await.unwrap();
+        appender.flush().await.unwrap();
+        assert_eq!(last_word(&journal, &[]).await, (None, "not known".to_owned()));
+        assert_eq!(last_word(&journal, &[0]).await, (Some(1), "nothing yet".to_owned()));
+        assert_eq!(last_word(&journal, &[1]).await, (Some(0), "nothing yet".to_owned()));
     }
 }
