@@ -24,5 +24,6 @@ mod resync;
 mod scripts;
 mod secure;
 mod single;
+mod standstill;
 mod status;
 mod tail;

@@ -1,9 +1,12 @@
-//! What takes long, on the binary: values as large as servers take, and hours of accidents. Run by `./test long`; a plain
-//! `cargo test` leaves it out.
+//! What takes long, on the binary: values as large as servers take, a minute of full load, hours of accidents. Run by
+//! `./test long`; a plain `cargo test` leaves it out.
 
 #![expect(clippy::print_stdout, reason = "what a test prints tells how to replay it")]
 
 #[path = "../e2e/bridge.rs"]
 mod bridge;
 mod huge;
+mod pause;
 mod soak;
+#[path = "../e2e/standstill.rs"]
+mod standstill;
