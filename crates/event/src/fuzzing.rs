@@ -104,40 +104,29 @@ fn encode(event: &Event) -> Bytes {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
+#[path = "../../../tests/fuzz/seeds.rs"]
+mod seeds;
 
+#[cfg(test)]
+mod tests {
     use proptest::prelude::{any, proptest};
 
     use super::*;
     use crate::testing;
 
-    /// Runs a target over its seeds.
-    fn run_seeds(name: &str, target: fn(&[u8])) {
-        let seeds =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/corpus").join(name);
-        let mut count = 0;
-        for entry in std::fs::read_dir(&seeds).expect("a folder of seeds") {
-            let path = entry.expect("readable").path();
-            target(&std::fs::read(&path).expect("readable"));
-            count += 1;
-        }
-        assert!(count > 0, "no seeds in {}", seeds.display());
-    }
-
     #[test]
     fn events_survive_their_seeds() {
-        run_seeds("event", event);
+        seeds::run("event", event);
     }
 
     #[test]
     fn checkpoints_survive_their_seeds() {
-        run_seeds("checkpoint", checkpoint);
+        seeds::run("checkpoint", checkpoint);
     }
 
     #[test]
     fn letters_survive_their_seeds() {
-        run_seeds("letter", letter);
+        seeds::run("letter", letter);
     }
 
     proptest! {

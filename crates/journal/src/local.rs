@@ -23,6 +23,9 @@ mod files;
 mod follow;
 mod format;
 mod frame;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod intake;
 mod lock;
 mod log;

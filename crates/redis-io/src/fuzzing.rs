@@ -44,29 +44,15 @@ pub fn endpoint(data: &[u8]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
+#[path = "../../../tests/fuzz/seeds.rs"]
+mod seeds;
 
+#[cfg(test)]
+mod tests {
     use super::*;
 
     #[test]
     fn endpoints_survive_their_seeds() {
-        let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz");
-        let found = std::fs::read(fuzz.join("found/endpoint")).expect("what was found");
-        // Each with its length before it.
-        let mut rest = found.as_slice();
-        while let Some((length, more)) = rest.split_first_chunk() {
-            let length = usize::try_from(u32::from_le_bytes(*length)).expect("a length");
-            let (input, more) = more.split_at(length);
-            endpoint(input);
-            rest = more;
-        }
-        let seeds = std::fs::read_dir(fuzz.join("corpus/endpoint")).expect("a folder of seeds");
-        let mut count = 0;
-        for seed in seeds {
-            endpoint(&std::fs::read(seed.expect("readable").path()).expect("readable"));
-            count += 1;
-        }
-        assert!(count > 0, "no seeds");
+        seeds::run("endpoint", endpoint);
     }
 }

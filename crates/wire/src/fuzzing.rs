@@ -117,69 +117,50 @@ fn decode_chunks<'a>(
 }
 
 #[cfg(test)]
+#[path = "../../../tests/fuzz/seeds.rs"]
+mod seeds;
+
+#[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-
-    /// Runs a target over its seeds, and over what was found from them.
-    fn run_seeds(name: &str, target: fn(&[u8])) {
-        let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz");
-        let seeds = fuzz.join("corpus").join(name);
-        let found = std::fs::read(fuzz.join("found").join(name)).expect("what was found");
-        // Each with its length before it.
-        let mut rest = found.as_slice();
-        while let Some((length, more)) = rest.split_first_chunk() {
-            let length = usize::try_from(u32::from_le_bytes(*length)).expect("a length");
-            let (input, more) = more.split_at(length);
-            target(input);
-            rest = more;
-        }
-        let mut count = 0;
-        for entry in std::fs::read_dir(&seeds).expect("a folder of seeds") {
-            let path = entry.expect("readable").path();
-            target(&std::fs::read(&path).expect("readable"));
-            count += 1;
-        }
-        assert!(count > 0, "no seeds in {}", seeds.display());
-    }
 
     #[test]
     fn the_scanner_survives_its_seeds() {
-        run_seeds("resp_scan", scan);
+        seeds::run("resp_scan", scan);
     }
 
     #[test]
     fn the_reply_decoder_survives_its_seeds() {
-        run_seeds("resp_reply", reply);
+        seeds::run("resp_reply", reply);
     }
 
     #[test]
     fn the_key_finders_survive_their_seeds() {
-        run_seeds("command_keys", keys);
+        seeds::run("command_keys", keys);
     }
 
     #[test]
     fn the_rewrites_survive_their_seeds() {
-        run_seeds("command_normalise", normalise);
+        seeds::run("command_normalise", normalise);
     }
+
     #[test]
     fn the_file_parser_survives_its_seeds() {
-        run_seeds("rdb", crate::rdb::fuzzing::file);
+        seeds::run("rdb", crate::rdb::fuzzing::file);
     }
 
     #[test]
     fn the_value_decoders_survive_their_seeds() {
-        run_seeds("rdb_value", crate::rdb::fuzzing::whole_value);
+        seeds::run("rdb_value", crate::rdb::fuzzing::whole_value);
     }
 
     #[test]
     fn what_other_servers_take_survives_its_seeds() {
-        run_seeds("rdb_lower", crate::rdb::fuzzing::lowered);
+        seeds::run("rdb_lower", crate::rdb::fuzzing::lowered);
     }
 
     #[test]
     fn payloads_survive_their_seeds() {
-        run_seeds("dump", crate::rdb::fuzzing::payload);
+        seeds::run("dump", crate::rdb::fuzzing::payload);
     }
 }

@@ -65,7 +65,8 @@ impl Meta {
     }
 
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, MetaDefect> {
-        let mut fields = Fields::new(bytes);
+        let (signed, crc) = bytes.split_last_chunk::<4>().ok_or(MetaDefect::Damaged)?;
+        let mut fields = Fields::new(signed);
         if fields.array() != Some(META_MAGIC) {
             return Err(MetaDefect::Damaged);
         }
@@ -74,11 +75,11 @@ impl Meta {
             Some(version) => return Err(MetaDefect::Version(version)),
             None => return Err(MetaDefect::Damaged),
         }
-        let (signed, crc) = bytes.split_last_chunk::<4>().ok_or(MetaDefect::Damaged)?;
         if crc32c::crc32c(signed).to_le_bytes() != *crc {
             return Err(MetaDefect::Damaged);
         }
-        Self::fields(&mut fields).ok_or(MetaDefect::Damaged)
+        let meta = Self::fields(&mut fields).filter(|_| fields.remaining() == 0);
+        meta.ok_or(MetaDefect::Damaged)
     }
 
     fn fields(fields: &mut Fields<'_>) -> Option<Self> {

@@ -1,0 +1,5 @@
+//! See `journal::local::fuzzing::segment` for what must hold.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| journal::local::fuzzing::segment(data));
