@@ -14,6 +14,7 @@ mod disk;
 mod endings;
 mod expiry;
 mod flush;
+mod long_keys;
 mod matrix;
 mod memory;
 mod modules;

@@ -1,8 +1,9 @@
-//! Values as large as a server takes arrive whole, in the snapshot and in the stream.
+//! Keys and values as large as a server takes arrive whole, in the snapshot and in the stream, and cost little more
+//! memory than the largest of them.
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use testkit::{Client, Kind, Process, Value, eventually};
 
 use crate::bridge::{Pair, stop};
@@ -32,18 +33,118 @@ fn fill(client: &mut Client, elements: u32) -> Result<()> {
 }
 
 /// Waits until a key is the same at both sides, by the servers' own digest of its value.
-fn arrives(pair: &Pair, bridge: &mut Process, key: &str) -> Result<()> {
+fn arrives(pair: &Pair, bridge: &mut Process, key: impl AsRef<[u8]>) -> Result<()> {
+    let key = key.as_ref();
     let digest = |client: &mut Client| -> Result<Value> {
         client.set_reply_limit(Some(PATIENCE))?;
-        client.cmd(&["DEBUG", "DIGEST-VALUE", key])
+        client.cmd(&[b"DEBUG".as_slice(), b"DIGEST-VALUE", key])
     };
     let wanted = digest(&mut pair.source_client()?)?;
     let mut destination = pair.destination_client()?;
-    eventually(PATIENCE, format!("{key} is whole at the destination"), || {
+    let shown = String::from_utf8_lossy(key.get(..20).unwrap_or(key)).into_owned();
+    eventually(PATIENCE, format!("{shown} is whole at the destination"), || {
         ensure!(bridge.is_running()?, "the bridge ended:\n{}", bridge.stderr());
-        let there = destination.cmd(&["EXISTS", key])?.int()? == 1;
+        let there = destination.cmd(&[b"EXISTS".as_slice(), key])?.int()? == 1;
         Ok((there && digest(&mut destination)? == wanted).then_some(()))
     })
+}
+
+/// What the process may take beside the largest string.
+const MORE_BYTES: usize = 128 << 20;
+
+/// What is done with the longest string, as a key or a value, and which key shows that it has arrived.
+type Case = (&'static str, fn(&mut Client, &[u8]) -> Result<()>, bool);
+
+const CASES: [Case; 9] = [
+    ("SET value", |client, long| all(client, &[&[b"SET", b"key", long]]), false),
+    ("HSET value", |client, long| all(client, &[&[b"HSET", b"key", b"f", long]]), false),
+    ("RPUSH value", |client, long| all(client, &[&[b"RPUSH", b"key", long, b"b"]]), false),
+    (
+        "SET value in MULTI",
+        |client, long| {
+            let transaction: [&[&[u8]]; 5] = [
+                &[b"MULTI"],
+                &[b"INCR", b"n"],
+                &[b"SET", b"key", long],
+                &[b"INCR", b"n"],
+                &[b"EXEC"],
+            ];
+            all(client, &transaction)
+        },
+        false,
+    ),
+    (
+        "SET value by a script",
+        |client, long| {
+            let script = b"redis.call('SET', KEYS[1], ARGV[1]) redis.call('INCR', 'n')".as_slice();
+            all(client, &[&[b"EVAL", script, b"1", b"key", long]])
+        },
+        false,
+    ),
+    ("SET key", |client, long| all(client, &[&[b"SET", long, b"v"]]), true),
+    ("HSET key", |client, long| all(client, &[&[b"HSET", long, b"f", b"v"]]), true),
+    ("RPUSH key", |client, long| all(client, &[&[b"RPUSH", long, b"a", b"b"]]), true),
+    (
+        "INCR key in MULTI",
+        |client, long| all(client, &[&[b"MULTI"], &[b"INCR", long], &[b"INCR", b"n"], &[b"EXEC"]]),
+        true,
+    ),
+];
+
+fn all(client: &mut Client, commands: &[&[&[u8]]]) -> Result<()> {
+    commands.iter().try_for_each(|command| client.cmd(command).map(drop))
+}
+
+/// The most memory that a process has taken, bytes.
+fn peak_of(bridge: &Process) -> Result<usize> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", bridge.pid()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()).context("no peak")?;
+    Ok(kilobytes.parse::<usize>()? * 1024)
+}
+
+fn assert_frugal(bridge: &Process, what: &str, largest_bytes: usize) -> Result<()> {
+    let peak = peak_of(bridge)?;
+    println!("{what}: {} MiB at the peak", peak >> 20);
+    assert!(peak <= largest_bytes + MORE_BYTES, "{what}: {peak} bytes at the peak");
+    Ok(())
+}
+
+fn long_string() -> Vec<u8> {
+    std::iter::repeat_with(|| fastrand::u8(..)).take(STRING_BYTES).collect()
+}
+
+#[test]
+fn the_longest_keys_and_values_cost_little_more_than_themselves_in_the_stream() -> Result<()> {
+    let long = long_string();
+    for (what, change, is_key) in CASES {
+        let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+        let mut client = pair.source_client()?;
+        client.set_reply_limit(Some(PATIENCE))?;
+        let mut bridge = pair.run(&[])?;
+        pair.caught_up(&mut bridge)?;
+        change(&mut client, &long)?;
+        arrives(&pair, &mut bridge, if is_key { &long[..] } else { b"key" })?;
+        assert_frugal(&bridge, what, STRING_BYTES)?;
+        stop(&mut bridge)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_longest_keys_cost_little_more_than_themselves_in_a_snapshot() -> Result<()> {
+    let long = long_string();
+    for (what, change, _) in CASES.iter().filter(|(_, _, is_key)| *is_key) {
+        let pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+        let mut client = pair.source_client()?;
+        client.set_reply_limit(Some(PATIENCE))?;
+        change(&mut client, &long)?;
+        let mut bridge = pair.run(&[])?;
+        arrives(&pair, &mut bridge, &long)?;
+        assert_frugal(&bridge, &format!("{what}, in a snapshot"), STRING_BYTES)?;
+        stop(&mut bridge)?;
+    }
+    Ok(())
 }
 
 #[test]
@@ -51,7 +152,7 @@ fn the_longest_string_arrives_in_the_snapshot_and_in_the_stream() -> Result<()> 
     let pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
     let mut client = pair.source_client()?;
     client.set_reply_limit(Some(PATIENCE))?;
-    let value: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(STRING_BYTES).collect();
+    let value = long_string();
     client.cmd(&[b"SET".as_slice(), b"in the snapshot", &value])?;
     let mut bridge = pair.run(&[])?;
     arrives(&pair, &mut bridge, "in the snapshot")?;
@@ -70,6 +171,7 @@ fn collections_of_millions_arrive_in_the_snapshot() -> Result<()> {
     for (key, _) in FILL {
         arrives(&pair, &mut bridge, key)?;
     }
+    assert_frugal(&bridge, "collections of millions in a snapshot", 0)?;
     stop(&mut bridge)
 }
 

@@ -206,9 +206,9 @@ impl Doubt {
         lane_index: usize,
     ) -> Result<Option<(Event, Bytes)>, Unseen> {
         let open = self.open.entry((position.shard, lane_index));
-        let open = open.or_insert_with(|| Assembler::new(limits::EVENT_BYTES));
+        let open = open.or_insert_with(|| Assembler::lean(limits::EVENT_BYTES));
         let Some(record) = open.push(fragment.clone(), position)? else { return Ok(None) };
-        Ok(Some((event::codec::decode(record.clone())?, record)))
+        Ok(Some((event::codec::decode_lean(record.clone())?, record)))
     }
 
     fn take(&mut self, event: &Event, record: &Bytes, rules: &Rules) {

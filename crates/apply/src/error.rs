@@ -164,7 +164,7 @@ pub enum Error {
     /// The destination has no form for a change, which is not to be set aside.
     #[error(
         "the destination cannot hold {} of database {db} at {position}: {why}",
-        event::text::Quoted(key)
+        event::text::Shortened(key)
     )]
     CannotHold {
         /// Database of the source.

@@ -12,6 +12,10 @@ pub const BATCH_COMMANDS: usize = 1_024;
 /// destination while this one runs.
 pub const BATCH_BYTES: usize = 1 << 20;
 
+/// Above this many bytes under way to a destination nothing is read beside them: the next large value waits until the one
+/// before it has gone. Many times what keeps a destination busy.
+pub const UNDER_WAY_BYTES: usize = 16 << 20;
+
 /// A transaction of the source up to this size appears at once. A larger one is written in pieces, and said so.
 pub const GROUP_BYTES: usize = 64 << 20;
 
@@ -113,6 +117,7 @@ pub const CONNECTION_WINDOW: Duration = Duration::from_secs(720 * 60);
 /// Window of attempts while the destination refuses commands.
 pub const REFUSED_WINDOW: Duration = Duration::from_secs(10 * 60);
 
+const _: () = assert!(2 * BATCH_BYTES < UNDER_WAY_BYTES);
 const _: () = assert!(BATCH_BYTES <= GROUP_BYTES && GROUP_BYTES <= EVENT_BYTES);
 const _: () = assert!(EVENT_BYTES <= event::limits::MAX_ENCODED_BYTES);
 const _: () = assert!(event::limits::MAX_EVENT_BYTES <= READ_BYTES);

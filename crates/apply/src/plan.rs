@@ -269,7 +269,7 @@ impl Planner {
             return Ok(Planned::Done);
         }
         let decode = |payload: &Bytes| {
-            let decoded = event::codec::decode(payload.clone());
+            let decoded = event::codec::decode_lean(payload.clone());
             decoded.map_err(|source| Error::Record { partition, offset, source })
         };
         let event = decode(&payload)?;
@@ -334,7 +334,7 @@ impl Planner {
         change: u32,
         batch: &mut Batch,
     ) -> Result<(), Error> {
-        let decoded = event::codec::decode(record.clone());
+        let decoded = event::codec::decode_lean(record.clone());
         let event = decoded.map_err(|error| Error::Contradiction {
             position: self.progress.applied.first().copied().unwrap_or_default(),
             what: format!("an event that was read before cannot be read again: {error}"),

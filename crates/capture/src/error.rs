@@ -236,6 +236,9 @@ pub enum OutletError {
         /// Why not.
         source: EncodeError,
     },
+    /// What was put aside cannot be had again.
+    #[error("read a large event that waits for its turn")]
+    Aside(#[source] SpoolError),
 }
 
 fn list(problems: &[Problem]) -> String {

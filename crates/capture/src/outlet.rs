@@ -5,6 +5,7 @@
 //! takes is appended; the offset that [`Outlet::durable_offset`] names is one up to which
 //! everything is durable, also what a run before has appended.
 
+mod large;
 #[cfg(test)]
 mod tests;
 
@@ -12,17 +13,19 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use event::codec::{EncodeError, Rope};
-use event::limits::RECORD_KEY_BYTES;
-use event::text::Quoted;
-use event::{Effect, Event, Position, codec, fragment};
+use event::text::Shortened;
+use event::{Effect, Event, Position, codec, fragment, names};
 use journal::{Append, Appender, Health, Partition, Receipt};
+use runtime::chain;
 use tokio::sync::watch;
 use wire::args::Args;
 use wire::resp::scan::RawCommand;
 use wire::slot::{Slot, partition_of};
 
+use self::large::Large;
 use crate::error::OutletError;
 use crate::resume::Tail;
+use crate::spool::Asides;
 
 /// The one way into the journal.
 pub(crate) struct Outlet {
@@ -37,6 +40,8 @@ pub(crate) struct Outlet {
     /// What comes after the batch, from the first large event on.
     later: VecDeque<Later>,
     later_bytes: usize,
+    /// Where large events go while they are written.
+    asides: Option<Asides>,
     scratch: BytesMut,
     /// Offsets of the stream, each with the receipt that makes it durable; without one: the first
     /// record to come makes it so.
@@ -80,7 +85,7 @@ struct Label<'a> {
 enum Later {
     Record(Append),
     /// The rest of a large event: its pieces are encoded when their turn comes.
-    Pieces(Partition, Box<fragment::Pieces>),
+    Pieces(Partition, Box<Large>),
 }
 
 /// Pieces of large events are encoded until so many bytes wait, which are then appended: so much
@@ -118,12 +123,21 @@ impl Outlet {
             batch_bytes: 0,
             later: VecDeque::new(),
             later_bytes: 0,
+            asides: None,
             scratch: BytesMut::new(),
             undurable: VecDeque::new(),
             durable_offset: 0,
             accepted: holdings.durable.then(Receipt::default),
             counts: OutletCounts::default(),
         }
+    }
+
+    /// Lets large events wait in files for their turn: whoever reads the journal at the same time
+    /// puts them together while they are written, and the memory would have them twice.
+    #[must_use]
+    pub(crate) fn with_asides(mut self, asides: Asides) -> Self {
+        self.asides = Some(asides);
+        self
     }
 
     /// How many partitions there are.
@@ -244,6 +258,7 @@ impl Outlet {
     /// When the journal fails.
     pub(crate) async fn flush(&mut self, offset: u64) -> Result<(), OutletError> {
         self.append().await?;
+        self.put_large_aside().await;
         while !self.later.is_empty() {
             self.fill_batch()?;
             self.append().await?;
@@ -281,11 +296,11 @@ impl Outlet {
                     self.batch_bytes += append.payload.len();
                     self.batch.push(append);
                 }
-                Some(Later::Pieces(partition, mut pieces)) => {
-                    let before = pieces.rest_bytes();
-                    let Some(piece) = pieces.next() else { continue };
-                    self.later_bytes -= before - pieces.rest_bytes();
-                    self.later.push_front(Later::Pieces(partition, pieces));
+                Some(Later::Pieces(partition, mut large)) => {
+                    let before = large.rest_bytes();
+                    let Some(piece) = large.next()? else { continue };
+                    self.later_bytes -= before - large.rest_bytes();
+                    self.later.push_front(Later::Pieces(partition, large));
                     let encoded = self.encode(&piece.key, |buf| codec::encode(&piece, buf))?;
                     self.batch_bytes += encoded.len();
                     self.batch.push(append(partition, &Label::of(&piece), encoded));
@@ -293,6 +308,19 @@ impl Outlet {
             }
         }
         Ok(())
+    }
+
+    /// Moves what is very large to files. Where they have no room it stays in memory.
+    async fn put_large_aside(&mut self) {
+        let Some(asides) = &self.asides else { return };
+        for later in &mut self.later {
+            if let Later::Pieces(_, large) = later
+                && let Err(error) = large.put_aside(asides).await
+            {
+                let error = chain(&error);
+                tracing::warn!(%error, "a large change stays in memory while it is written");
+            }
+        }
     }
 
     /// Waits until all that was flushed is durable.
@@ -380,8 +408,8 @@ impl Outlet {
         }
         self.begin(partition);
         self.later_bytes += rope.len();
-        let pieces = Box::new(fragment::split(rope, &label.head));
-        self.later.push_back(Later::Pieces(partition, pieces));
+        let pieces = fragment::split(rope, &label.head);
+        self.later.push_back(Later::Pieces(partition, Box::new(Large::new(pieces))));
     }
 
     fn add_whole(&mut self, partition: Partition, label: &Label<'_>, encoded: Bytes) {
@@ -416,7 +444,7 @@ impl Outlet {
 fn append(partition: Partition, label: &Label<'_>, payload: Bytes) -> Append {
     Append {
         partition,
-        key: record_key(label.key),
+        key: names::record_key(label.key),
         timestamp_ms: label.head.stamp.time_ms,
         kind: label.kind,
         db: label.head.db,
@@ -425,8 +453,7 @@ fn append(partition: Partition, label: &Label<'_>, payload: Bytes) -> Append {
 }
 
 fn failed(key: &Bytes, source: EncodeError) -> OutletError {
-    let shown = key.get(..64).unwrap_or(key);
-    OutletError::Encode { key: Quoted(shown).to_string(), source }
+    OutletError::Encode { key: Shortened(key).to_string(), source }
 }
 
 // === impl Label ===
@@ -435,14 +462,6 @@ impl<'a> Label<'a> {
     fn of(event: &'a Event) -> Self {
         Self { head: codec::Head::of(event), key: &event.key, kind: event.kind() }
     }
-}
-
-/// The key itself, or for one too long to be a record's key, a fixed-size stand-in for it.
-fn record_key(key: &Bytes) -> Bytes {
-    if key.len() <= RECORD_KEY_BYTES {
-        return key.clone();
-    }
-    Bytes::from(format!("crc64:{:016x}:{}", wire::crc64::crc64(key), key.len()))
 }
 
 fn to_u64(number: usize) -> u64 {

@@ -107,8 +107,8 @@ impl Capture {
             return Err(BuildError::SmallRecords { limit, needed: limits::MAX_EVENT_BYTES });
         }
         let tail = read_tail(parts.journal.as_ref(), ONLY_SHARD).await?;
-        let outlet = Outlet::new(appender, Holdings::of(&tail));
         let spool = spool(config.spool.clone(), parts.clock.as_ref()).await?;
+        let outlet = Outlet::new(appender, Holdings::of(&tail)).with_asides(spool.1.asides());
         let progress = Arc::new(Progress::new(&parts.status, spool.0.gauge()));
         parts.status.set("source", endpoint);
         progress.set_server(&source.peer.shown);

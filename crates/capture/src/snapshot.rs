@@ -12,7 +12,7 @@ mod tests;
 use bytes::Bytes;
 use event::control::{Control, FunctionChange, SnapshotBegin, SnapshotEnd};
 use event::image::{Image, ImageHead, ImageValue};
-use event::text::Quoted;
+use event::text::Shortened;
 use event::{Body, Event, Position, Stamp, names};
 use wire::command::script::Scripts;
 use wire::rdb::value::Value;
@@ -201,7 +201,7 @@ impl SnapshotReader {
                 self.left_out.note(format!("values of module {} outside keys", module.name()));
             }
             Item::Skipped { key, what } => {
-                self.left_out.note(format!("{what} {}", Quoted(&key)));
+                self.left_out.note(format!("{what} {}", Shortened(&key)));
             }
             Item::Entry(entry) => self.entry(entry, outlet)?,
             Item::LargeBegin(head) => self.large_begin(head, outlet)?,

@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,7 +24,7 @@ use parking_lot::Mutex;
 use runtime::Clock;
 use tokio::sync::Notify;
 
-pub(crate) use self::aside::Aside;
+pub(crate) use self::aside::{Aside, Asides};
 use self::disk::{Claim, FileId, FilesReader, FilesWriter};
 use crate::piece::Piece;
 
@@ -106,6 +107,8 @@ struct Shared {
     config: SpoolConfig,
     queue: Mutex<Queue>,
     filled: Notify,
+    /// Files made for the reader.
+    asides: AtomicU64,
     _claim: Claim,
 }
 
@@ -162,7 +165,8 @@ pub(crate) async fn spool(
     let files = FilesWriter::new(config.dir.clone());
     let read_files = FilesReader::new(config.dir.clone());
     let (queue, filled) = (Mutex::default(), Notify::new());
-    let shared = Arc::new(Shared { config, _claim: claim, queue, filled });
+    let shared =
+        Arc::new(Shared { config, _claim: claim, queue, filled, asides: AtomicU64::new(0) });
     let reader = SpoolReader { files: read_files, shared: Arc::clone(&shared) };
     Ok((SpoolWriter { shared, files }, reader))
 }
@@ -241,12 +245,9 @@ impl SpoolReader {
 }
 
 impl SpoolReader {
-    /// A file for what cannot be held in memory. One at a time.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    pub(crate) fn aside(&self) -> Result<Aside, SpoolError> {
-        Aside::create(Arc::clone(&self.shared))
+    /// Where files are made for what cannot be held in memory.
+    pub(crate) fn asides(&self) -> Asides {
+        Asides::new(Arc::clone(&self.shared))
     }
 }
 

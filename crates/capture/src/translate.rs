@@ -58,6 +58,9 @@ pub(crate) enum Translated {
     Itself(event::Effect),
     /// What to record, in order.
     Changes(Vec<Record>),
+    /// The one change of a transaction, which was taken by [`Translator::excess`], is to be recorded
+    /// as [`Translator::record_of_one`] says.
+    Taken,
 }
 
 /// One thing to record.
@@ -85,6 +88,8 @@ pub(crate) enum Record {
         key: Bytes,
         /// The changes, after those taken by [`Translator::excess`], and the partitions.
         group: Group,
+        /// Whether the key is not there: it is that of the first command among those taken first.
+        is_key_out: bool,
     },
     /// In every partition.
     Everywhere {
@@ -284,13 +289,18 @@ impl Translator {
     fn finish(&self, transaction: Transaction) -> Translated {
         Translated::Changes(match transaction.end(self.selected_db, self.partitions) {
             Ended::Empty => return Translated::Nothing,
-            Ended::One(change) => vec![self.record_of_one(change, true)],
-            Ended::Many(changes, home, partitions) => vec![group(changes, home, partitions, true)],
+            Ended::One(None) => return Translated::Taken,
+            Ended::One(Some(change)) => vec![self.record_of_one(change, true)],
+            Ended::Many { changes, home, partitions, is_home_out } => {
+                let group = Group { changes, ..group_over(partitions, true) };
+                let Home { db, slot, key } = home;
+                vec![Record::Group { db, slot, key, group, is_key_out: is_home_out }]
+            }
         })
     }
 
     /// One change is an event of its own, unless its keys lie in several partitions.
-    fn record_of_one(&self, change: GroupedChange, transaction: bool) -> Record {
+    pub(crate) fn record_of_one(&self, change: GroupedChange, transaction: bool) -> Record {
         let GroupedChange { db, slot, key, change } = change;
         match change {
             Change::Flush { all } => Record::Everywhere { db, control: Control::Flush { all } },
@@ -308,7 +318,10 @@ impl Translator {
                 let mut route = Route::default();
                 route.add(&change, self.partitions);
                 let (home, partitions) = route.finish(db, self.partitions);
-                group(vec![change], home, partitions, transaction)
+                let changes = vec![change];
+                let group = Group { changes, ..group_over(partitions, transaction) };
+                let Home { db, slot, key } = home;
+                Record::Group { db, slot, key, group, is_key_out: false }
             }
         }
     }
@@ -320,15 +333,8 @@ impl Translator {
     }
 }
 
-fn group(
-    changes: Vec<GroupedChange>,
-    home: Home,
-    partitions: Vec<u16>,
-    transaction: bool,
-) -> Record {
-    let Home { db, slot, key } = home;
-    let group = Group { changes, partitions, number: 0, last: true, transaction };
-    Record::Group { db, slot, key, group }
+fn group_over(partitions: Vec<u16>, transaction: bool) -> Group {
+    Group { changes: Vec::new(), partitions, number: 0, last: true, transaction }
 }
 
 fn number(raw: &RawCommand, index: usize, what: &'static str) -> Result<u32, TranslateError> {

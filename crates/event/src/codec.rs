@@ -8,6 +8,7 @@
 //! [`encode_command`], [`encode_text_image`] and [`encode_rdb_image`] write what [`encode`] writes
 //! for the same event, from borrowed slices and without an allocation besides the buffer's own;
 //! [`Glance`] reads the commonest events likewise.
+//! [`decode_lean`] reads what was put together of pieces without what is repeated in it.
 //! [`encode_rope`] and [`encode_command_rope`] write it without copying what is large.
 
 pub mod checkpoint;
@@ -19,6 +20,7 @@ mod decode;
 mod encode;
 mod error;
 mod glance;
+mod lean;
 mod rope;
 mod scan;
 mod sink;
@@ -31,6 +33,8 @@ pub use self::encode::{
 };
 pub use self::error::{DecodeError, EncodeError, Invalid, Malformed};
 pub use self::glance::{GLANCE_ARGS, Glance, GlanceArgs, GlanceBody};
+pub(crate) use self::lean::LeanWriter;
+pub use self::lean::{decode_lean, whole_of_lean};
 pub use self::rope::{Rope, SHARED_BYTES, lenders, lent};
 
 #[cfg(test)]

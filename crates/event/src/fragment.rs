@@ -7,7 +7,7 @@
 use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
-use crate::codec::{Head, Rope};
+use crate::codec::{Head, LeanWriter, Rope};
 use crate::{Body, Event, Position, limits};
 
 /// A piece of the encoding of a larger event. All pieces carry that event's position.
@@ -29,6 +29,7 @@ pub struct Fragment {
 #[derive(Debug)]
 pub struct Assembler {
     budget_bytes: usize,
+    is_lean: bool,
     open: Option<Open>,
 }
 
@@ -108,7 +109,17 @@ struct Open {
     /// The first piece without its data.
     promise: Fragment,
     next: u32,
-    data: BytesMut,
+    /// Bytes that have come, and their checksum.
+    found_bytes: usize,
+    crc32c: u32,
+    data: Data,
+}
+
+/// What has been put together.
+#[derive(Debug)]
+enum Data {
+    Whole(BytesMut),
+    Lean(LeanWriter),
 }
 
 /// Whether an event of that encoded size has to be cut.
@@ -121,6 +132,8 @@ pub fn is_needed(encoded_bytes: usize) -> bool {
 #[derive(Debug)]
 pub struct Pieces {
     rest: Rope,
+    /// Bytes of the encoding that are not in a piece yet, wherever they are.
+    rest_bytes: usize,
     number: u32,
     count: u32,
     total_bytes: u64,
@@ -148,7 +161,7 @@ pub fn split(encoded: impl Into<Rope>, head: &Head<'_>) -> Pieces {
         body: Body::Fragment(nothing),
         seen: Vec::new(),
     };
-    Pieces { rest, number: 0, count, total_bytes, crc32c, blank }
+    Pieces { rest_bytes: rest.len(), rest, number: 0, count, total_bytes, crc32c, blank }
 }
 
 // === impl Pieces ===
@@ -157,7 +170,33 @@ impl Pieces {
     /// Bytes of the encoding that are not in the pieces given so far.
     #[must_use]
     pub fn rest_bytes(&self) -> usize {
-        self.rest.len()
+        self.rest_bytes
+    }
+
+    /// The rest of the encoding, unless it was taken out.
+    #[must_use]
+    pub fn encoding(&self) -> &Rope {
+        &self.rest
+    }
+
+    /// Takes the rest of the encoding out, to be kept elsewhere: what comes next is made by [`Pieces::piece`].
+    pub fn take_encoding(&mut self) -> Rope {
+        std::mem::take(&mut self.rest)
+    }
+
+    /// Bytes of the encoding in the piece that comes next; none: there is no more.
+    #[must_use]
+    pub fn next_bytes(&self) -> Option<usize> {
+        (self.number < self.count).then_some(self.rest_bytes.min(limits::FRAGMENT_BYTES))
+    }
+
+    /// The piece that comes next, of the [`Pieces::next_bytes`] next bytes of the encoding.
+    pub fn piece(&mut self, data: Bytes) -> Event {
+        let &mut Self { number, count, total_bytes, crc32c, .. } = self;
+        self.number += 1;
+        self.rest_bytes -= data.len().min(self.rest_bytes);
+        let body = Body::Fragment(Fragment { number, count, total_bytes, crc32c, data });
+        Event { body, ..self.blank.clone() }
     }
 }
 
@@ -165,14 +204,9 @@ impl Iterator for Pieces {
     type Item = Event;
 
     fn next(&mut self) -> Option<Event> {
-        let &mut Self { number, count, total_bytes, crc32c, .. } = self;
-        if number == count {
-            return None;
-        }
-        self.number += 1;
-        let data = self.rest.take(limits::FRAGMENT_BYTES);
-        let body = Body::Fragment(Fragment { number, count, total_bytes, crc32c, data });
-        Some(Event { body, ..self.blank.clone() })
+        let bytes = self.next_bytes()?;
+        let data = self.rest.take(bytes);
+        Some(self.piece(data))
     }
 }
 
@@ -182,7 +216,14 @@ impl Assembler {
     /// An assembler that never holds an event of more than `budget_bytes`.
     #[must_use]
     pub fn new(budget_bytes: usize) -> Self {
-        Self { budget_bytes, open: None }
+        Self { budget_bytes, is_lean: false, open: None }
+    }
+
+    /// One that gives the lean form of an encoding, for [`crate::codec::decode_lean`]: in it a long key that stands
+    /// several times takes the memory of one.
+    #[must_use]
+    pub fn lean(budget_bytes: usize) -> Self {
+        Self { is_lean: true, ..Self::new(budget_bytes) }
     }
 
     /// Whether pieces of an event have come of which others are missing.
@@ -205,7 +246,7 @@ impl Assembler {
         position: Position,
     ) -> Result<Option<Bytes>, FragmentError> {
         let mut open = match (self.open.take(), fragment.number) {
-            (_, 0) => Open::begin(&fragment, position, self.budget_bytes)?,
+            (_, 0) => self.begin(&fragment, position)?,
             (Some(open), _) => open,
             (None, found) => return Err(FragmentError::Gap { position, expected: 0, found }),
         };
@@ -216,30 +257,33 @@ impl Assembler {
         }
         open.finish().map(Some)
     }
-}
 
-// === impl Open ===
-
-impl Open {
-    fn begin(
-        first: &Fragment,
-        position: Position,
-        budget_bytes: usize,
-    ) -> Result<Self, FragmentError> {
+    fn begin(&self, first: &Fragment, position: Position) -> Result<Open, FragmentError> {
+        let budget_bytes = self.budget_bytes;
         let &Fragment { number, count, total_bytes, .. } = first;
         if count == 0 || count > limits::MAX_FRAGMENTS {
             return Err(FragmentError::Count { number, count, limit: limits::MAX_FRAGMENTS });
         }
         let fitting = usize::try_from(total_bytes).ok().filter(|total| *total <= budget_bytes);
         let capacity = fitting.ok_or(FragmentError::OverBudget { total_bytes, budget_bytes })?;
-        Ok(Self {
+        let data = match self.is_lean {
+            true => Data::Lean(LeanWriter::new(capacity)),
+            false => Data::Whole(BytesMut::with_capacity(capacity)),
+        };
+        Ok(Open {
             position,
             promise: Fragment { data: Bytes::new(), ..*first },
             next: 0,
-            data: BytesMut::with_capacity(capacity),
+            found_bytes: 0,
+            crc32c: 0,
+            data,
         })
     }
+}
 
+// === impl Open ===
+
+impl Open {
     fn append(&mut self, piece: &Fragment, position: Position) -> Result<(), FragmentError> {
         let number = piece.number;
         if position != self.position {
@@ -253,25 +297,33 @@ impl Open {
         if number != self.next {
             return Err(FragmentError::Gap { position, expected: self.next, found: number });
         }
-        let found_bytes = self.data.len().saturating_add(piece.data.len());
+        let found_bytes = self.found_bytes.saturating_add(piece.data.len());
         if found_bytes as u64 > self.promise.total_bytes {
             return Err(self.wrong_size(found_bytes));
         }
-        self.data.extend_from_slice(&piece.data);
+        match &mut self.data {
+            Data::Whole(data) => data.extend_from_slice(&piece.data),
+            Data::Lean(data) => data.push(&piece.data),
+        }
+        self.crc32c = crc32c::crc32c_append(self.crc32c, &piece.data);
+        self.found_bytes = found_bytes;
         self.next += 1;
         Ok(())
     }
 
     fn finish(self) -> Result<Bytes, FragmentError> {
-        if self.data.len() as u64 != self.promise.total_bytes {
-            return Err(self.wrong_size(self.data.len()));
+        if self.found_bytes as u64 != self.promise.total_bytes {
+            return Err(self.wrong_size(self.found_bytes));
         }
         let (position, expected) = (self.position, self.promise.crc32c);
-        let found = crc32c::crc32c(&self.data);
+        let found = self.crc32c;
         if found != expected {
             return Err(FragmentError::Checksum { position, expected, found });
         }
-        Ok(self.data.freeze())
+        Ok(match self.data {
+            Data::Whole(data) => data.freeze(),
+            Data::Lean(data) => data.finish(),
+        })
     }
 
     fn wrong_size(&self, found_bytes: usize) -> FragmentError {

@@ -47,14 +47,21 @@ impl Cutter {
     /// Begins with no changes.
     #[must_use]
     pub fn new(head: &Head<'_>, partitions: Vec<u16>, transaction: bool) -> Self {
+        Self::with_key(head, Bytes::copy_from_slice(head.key), partitions, transaction)
+    }
+
+    /// The same for a key that is shared instead of copied: it takes the place of that of `head`.
+    #[must_use]
+    pub fn with_key(head: &Head<'_>, key: Bytes, partitions: Vec<u16>, transaction: bool) -> Self {
+        let head = Head { key: &key, ..*head };
         let empty_bytes = head.bytes_max() + group_bytes_max(&partitions);
         Self {
             position: head.position,
             stamp: head.stamp.clone(),
             db: head.db,
             slot: head.slot,
-            key: Bytes::copy_from_slice(head.key),
             seen: head.seen.to_vec(),
+            key,
             group: Group { changes: Vec::new(), partitions, number: 0, last: false, transaction },
             empty_bytes,
             bytes: empty_bytes,
@@ -69,6 +76,12 @@ impl Cutter {
         self.bytes = self.bytes.saturating_add(bytes);
         self.group.changes.push(change);
         full
+    }
+
+    /// The next record, if no other change fits it. There has to come one.
+    pub fn take_full(&mut self) -> Option<Event> {
+        (self.bytes > limits::MAX_EVENT_BYTES && !self.group.changes.is_empty())
+            .then(|| self.next_record())
     }
 
     /// The last record.
@@ -92,7 +105,7 @@ impl Cutter {
         };
         if self.key.len() > limits::RECORD_KEY_BYTES {
             self.empty_bytes -= self.key.len();
-            self.key.clear();
+            self.key = Bytes::new();
         }
         self.group.number += 1;
         self.bytes = self.empty_bytes;

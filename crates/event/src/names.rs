@@ -6,6 +6,8 @@
 use bytes::Bytes;
 use wire::slot::Slot;
 
+use crate::limits::RECORD_KEY_BYTES;
+
 /// Every key of ours begins with this.
 pub const PREFIX: &str = "keyferry:";
 
@@ -45,6 +47,15 @@ pub fn quarantine(slot: Slot, stream: &str) -> String {
 pub fn stage(key: &[u8], stream: &str, epoch: u64, db: u32) -> Bytes {
     let name = checkpoint(Slot::of_key(key), stream);
     Bytes::from(format!("{name}{STAGE}{epoch}:{db}:{:016x}", wire::crc64::crc64(key)))
+}
+
+/// The key of a record that is about that key: the key itself, or for one that is too long a stand-in of fixed size.
+#[must_use]
+pub fn record_key(key: &Bytes) -> Bytes {
+    if key.len() <= RECORD_KEY_BYTES {
+        return key.clone();
+    }
+    Bytes::from(format!("crc64:{:016x}:{}", wire::crc64::crc64(key), key.len()))
 }
 
 /// Whether a key has one of the forms above.

@@ -17,7 +17,8 @@ pub struct Letter {
     pub position: Position,
     /// Database of the destination.
     pub db: u32,
-    /// The keys there that it should have written; none where it is not about keys.
+    /// The keys there that it should have written; none where it is not about keys. A letter that is read does not name
+    /// those that are too long for a record: the event does.
     pub keys: Vec<Bytes>,
     /// Which change of a group; 0 otherwise.
     pub change: u32,
@@ -55,6 +56,13 @@ impl Letter {
     pub fn encode(&self) -> Vec<Bytes> {
         let count = self.event.len().div_ceil(limits::FRAGMENT_BYTES).max(1);
         let pieces = u32::try_from(count).expect("an event is smaller than four billion pieces");
+        let mut room = limits::RECORD_KEY_BYTES;
+        let fits = |key: &&Bytes| {
+            let left = room.checked_sub(key.len());
+            room = left.unwrap_or(room);
+            left.is_some()
+        };
+        let keys: Vec<Bytes> = self.keys.iter().filter(fits).cloned().collect();
         let mut rest = self.event.clone();
         let records = (0..pieces).map(|piece| {
             let event = rest.split_to(rest.len().min(limits::FRAGMENT_BYTES));
@@ -69,7 +77,7 @@ impl Letter {
                     index: self.position.index,
                 }),
                 db: self.db,
-                key: self.keys.clone(),
+                key: keys.clone(),
                 change: self.change,
                 why: self.why.clone(),
                 written_ms: self.written_ms,
@@ -237,6 +245,17 @@ mod tests {
         };
         let refused = Piece::decode(no_piece.encode_to_vec().into());
         assert!(matches!(refused, Err(DecodeError::OutOfRange { .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn keys_that_are_too_long_for_a_record_are_named_by_the_event_only() {
+        let long = Bytes::from(vec![b'k'; limits::RECORD_KEY_BYTES + 1]);
+        let keys = vec![long, Bytes::from_static(b"short")];
+        let letter = Letter { keys, ..letter(3 * limits::FRAGMENT_BYTES) };
+        for record in letter.encode() {
+            assert!(record.len() <= limits::MAX_EVENT_BYTES);
+            assert_eq!(Piece::decode(record).unwrap().letter.keys, ["short"]);
+        }
     }
 
     #[test]

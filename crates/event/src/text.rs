@@ -13,7 +13,7 @@ use bytes::Bytes;
 use wire::rdb::ValueType;
 
 pub use self::json::{Json, json};
-pub use self::quoted::{BadQuote, Quoted, unquoted};
+pub use self::quoted::{BadQuote, Quoted, Shortened, unquoted};
 pub use self::utc::Utc;
 use crate::control::Control;
 use crate::fragment::Fragment;

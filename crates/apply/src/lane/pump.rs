@@ -246,6 +246,13 @@ impl<'a> Pump<'a> {
             && !self.has_question()
             && !self.stopping
             && !self.open.is_full(self.planner.rules.sizes.batch)
+            && !self.holds_much()
+    }
+
+    /// Whether what is under way takes so much memory that nothing is read beside it.
+    fn holds_much(&self) -> bool {
+        let under_way = self.running.iter().chain(&self.waiting);
+        under_way.map(|flight| flight.batch.bytes()).sum::<usize>() > limits::UNDER_WAY_BYTES
     }
 
     fn plan_input(&mut self) -> Result<(), Error> {

@@ -60,7 +60,7 @@ impl Pump<'_> {
     fn not_allowed(&self, batch: &Batch, failure: &Failure, back: &mut Batch) -> Error {
         let said = failure.said.clone().unwrap_or_default();
         let record = batch.record(failure.sent.record);
-        let event = record.and_then(|record| event::codec::decode(record.clone()).ok());
+        let event = record.and_then(|record| event::codec::decode_lean(record.clone()).ok());
         let (Some(record), Some(event)) = (record, event) else {
             return Error::Torn { endpoint: self.connection.endpoint().to_string(), said };
         };

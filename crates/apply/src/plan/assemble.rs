@@ -158,7 +158,7 @@ impl Assembly {
         let same = |open: &Fragments| open.origin.is_beside(&origin);
         if fragment.number == 0 {
             self.fragments.retain(|open| !same(open));
-            let assembler = Assembler::new(limits::EVENT_BYTES);
+            let assembler = Assembler::lean(limits::EVENT_BYTES);
             self.fragments.push(Fragments { origin, position, assembler });
         }
         let Some(open) = self.fragments.iter_mut().find(|open| same(open)) else {
@@ -313,7 +313,7 @@ impl Origin {
 impl GroupRecord {
     /// The event, and its encoding.
     pub(super) fn decode(self) -> Result<(Event, Bytes), Error> {
-        let event = event::codec::decode(self.record.clone());
+        let event = event::codec::decode_lean(self.record.clone());
         let event = event.map_err(|error| Error::Contradiction {
             position: self.position,
             what: format!("a record that was read before cannot be read again: {error}"),

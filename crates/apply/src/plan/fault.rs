@@ -194,7 +194,7 @@ impl Planner {
                 continue;
             }
             let Some(record) = batch.record(sent.record) else { continue };
-            let Ok(event) = event::codec::decode(record.clone()) else { continue };
+            let Ok(event) = event::codec::decode_lean(record.clone()) else { continue };
             if self.follow_whole(&event, sent.change, &mut states) {
                 continue;
             }
@@ -358,7 +358,7 @@ impl Planner {
 
     /// The keys of the destination whose values one change needs, or leaves its mark on.
     pub(crate) fn concerned(&self, record: &Bytes, change: u32) -> Vec<Spot> {
-        let Ok(event) = event::codec::decode(record.clone()) else { return Vec::new() };
+        let Ok(event) = event::codec::decode_lean(record.clone()) else { return Vec::new() };
         let Some((db, key, command)) = change_of(&event, change) else { return Vec::new() };
         let sent = Sent::data(0, change);
         let again = Again { event: &event, record, sent, db, key, command };

@@ -28,7 +28,7 @@ impl Planner {
         for failure in failures {
             let said = failure.said.clone().unwrap_or_default();
             let record = batch.record(failure.sent.record);
-            let event = record.and_then(|record| event::codec::decode(record.clone()).ok());
+            let event = record.and_then(|record| event::codec::decode_lean(record.clone()).ok());
             let Some(event) = event else {
                 let position = self.progress.applied.first().copied().unwrap_or_default();
                 let what = format!("a command of no change was refused: {said}");

@@ -5,7 +5,7 @@ use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use event::Position;
-use event::text::Quoted;
+use event::text::Shortened;
 
 use crate::error::Error;
 use crate::limits;
@@ -67,14 +67,9 @@ impl Spot {
 /// For the log: as `keyferry quarantine list` shows it and `--key` takes it, but for a long key, which is cut.
 impl fmt::Display for Spot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.key.get(..SHOWN_BYTES).unwrap_or(&self.key);
-        let more = if shown.len() < self.key.len() { "…" } else { "" };
-        write!(f, "db {} {}{more}", self.db, Quoted(shown))
+        write!(f, "db {} {}", self.db, Shortened(&self.key))
     }
 }
-
-/// So much of a key is shown in the log.
-const SHOWN_BYTES: usize = 128;
 
 // === impl Held ===
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use event::codec::whole_of_lean;
+use event::names::record_key;
 use event::quarantine::Letter;
 use journal::{Append, Appender, Journal, Partition};
 use tokio::sync::Mutex;
@@ -45,6 +46,10 @@ impl Letters {
     ) -> Result<(), Error> {
         let mut records = Vec::new();
         for draft in drafts {
+            let event = whole_of_lean(&draft.record).map_err(|error| Error::Contradiction {
+                position: draft.position,
+                what: format!("a change cannot be kept for later: {error}"),
+            })?;
             let letter = Letter {
                 stream: scope.stream.clone(),
                 incarnation: scope.incarnation,
@@ -54,11 +59,11 @@ impl Letters {
                 change: draft.change,
                 why: draft.why.clone(),
                 written_ms: now_ms,
-                event: draft.record.clone(),
+                event,
             };
             records.extend(letter.encode().into_iter().map(|payload| Append {
                 partition: PARTITION,
-                key: draft.keys.first().cloned().unwrap_or_else(Bytes::new),
+                key: draft.keys.first().map(record_key).unwrap_or_default(),
                 timestamp_ms: now_ms,
                 kind: "dead-letter",
                 db: draft.db,

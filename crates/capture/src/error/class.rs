@@ -178,6 +178,7 @@ impl Classified for OutletError {
         match self {
             Self::Journal(error) => error.class(),
             Self::Encode { .. } => Class::Fatal,
+            Self::Aside(_) => Class::Operator,
         }
     }
 
@@ -185,6 +186,7 @@ impl Classified for OutletError {
         match self {
             Self::Journal(error) => error.advice(),
             Self::Encode { .. } => DEFECT.to_owned(),
+            Self::Aside(error) => error.advice(),
         }
     }
 }

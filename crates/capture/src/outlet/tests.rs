@@ -2,6 +2,8 @@
 
 use event::control::Control;
 use event::fragment::Assembler;
+use event::limits::RECORD_KEY_BYTES;
+use event::names::record_key;
 use event::{Body, Command, Effect, KeyArgs, Shard};
 use journal::{Journal, MemoryJournal};
 

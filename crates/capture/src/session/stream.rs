@@ -139,7 +139,7 @@ impl Session {
                 }
                 translated => translated?,
             };
-            self.record(translated, &raw, arrived_ms).await?;
+            self.record(translated, raw, arrived_ms).await?;
             self.put_excess_aside().await?;
             self.stream_reader()?.settle();
         }
@@ -209,7 +209,7 @@ impl Session {
     async fn record(
         &mut self,
         translated: Translated,
-        raw: &RawCommand,
+        raw: RawCommand,
         arrived_ms: i64,
     ) -> Result<(), SessionError> {
         match translated {
@@ -224,18 +224,35 @@ impl Session {
                 let stamp = &self.stamps.next(arrived_ms);
                 let position = self.epochs.position(offset);
                 let head = Head { position, stamp, db, slot, key, seen: &[] };
-                self.parts.outlet.push_command(&head, effect, raw)?;
+                self.parts.outlet.push_command(&head, effect, &raw)?;
+                // A large one is let go before it is written.
+                drop(raw);
                 self.flush_if_full().await?;
             }
             Translated::Changes(records) => {
-                let offset = self.stream_reader()?.offset;
-                let mut at = self.epochs.position(offset);
-                for record in records {
-                    let stamp = self.stamps.next(arrived_ms);
-                    at.index += self.append(record, at, stamp).await?;
-                    self.flush_if_full().await?;
-                }
+                drop(raw);
+                self.append_all(records, arrived_ms).await?;
             }
+            Translated::Taken => {
+                drop(raw);
+                let record = self.only_change()?;
+                self.append_all(record, arrived_ms).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn append_all(
+        &mut self,
+        records: impl IntoIterator<Item = Record>,
+        arrived_ms: i64,
+    ) -> Result<(), SessionError> {
+        let offset = self.stream_reader()?.offset;
+        let mut at = self.epochs.position(offset);
+        for record in records {
+            let stamp = self.stamps.next(arrived_ms);
+            at.index += self.append(record, at, stamp).await?;
+            self.flush_if_full().await?;
         }
         Ok(())
     }
@@ -259,9 +276,9 @@ impl Session {
                 self.parts.outlet.push(&event)?;
                 Ok(1)
             }
-            Record::Group { db, slot, key, group } => {
-                let head = Head { position, stamp: &stamp, db, slot, key: &key, seen: &[] };
-                self.append_group(&head, group).await
+            Record::Group { db, slot, key, group, is_key_out } => {
+                let head = Head { position, stamp: &stamp, db, slot, key: &[], seen: &[] };
+                self.append_group(&head, (!is_key_out).then_some(key), group).await
             }
         }
     }

@@ -115,8 +115,8 @@ impl Simulation {
         let parts = SessionParts {
             order,
             clock,
+            outlet: Outlet::new(appender, Holdings::of(&tail)).with_asides(reader.asides()),
             spool: reader,
-            outlet: Outlet::new(appender, Holdings::of(&tail)),
             describer: CommandDescriber::new(asking, (backoff, window), Arc::clone(&progress)),
             progress,
             source_clock,

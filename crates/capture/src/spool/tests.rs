@@ -196,17 +196,17 @@ async fn what_is_put_aside_counts_in_the_disk_share_until_it_is_dropped() {
     let (_dir, config) = config(0, 10);
     let path = config.dir.clone();
     let (mut writer, reader) = spool_of(config).await.unwrap();
-    let mut aside = reader.aside().unwrap();
-    aside.put(&Bytes::from_static(b"first")).await.unwrap();
-    aside.put(&Bytes::from_static(b"2nd")).await.unwrap();
+    let mut aside = reader.asides().for_transaction().unwrap();
+    aside.put(&[Bytes::from_static(b"fi"), Bytes::from_static(b"rst")]).await.unwrap();
+    aside.put(&[Bytes::from_static(b"2nd")]).await.unwrap();
     assert_eq!((writer.gauge().held().disk_bytes, spool_files(&path)), (8, 1));
-    let refused = aside.put(&Bytes::from_static(b"3rd")).await.unwrap_err();
+    let refused = aside.put(&[Bytes::from_static(b"3rd")]).await.unwrap_err();
     assert!(matches!(refused, SpoolError::Full { limit: 10, .. }), "{refused}");
     let refused = writer.push(stream("3rd")).await.unwrap_err();
     assert!(matches!(refused, SpoolError::Full { limit: 10, .. }), "{refused}");
-    assert_eq!(aside.take().unwrap().as_deref(), Some(&b"first"[..]));
-    assert_eq!(aside.take().unwrap().as_deref(), Some(&b"2nd"[..]));
-    assert_eq!(aside.take().unwrap(), None);
+    assert_eq!(aside.take(5).unwrap(), b"first"[..]);
+    assert_eq!(aside.take(3).unwrap(), b"2nd"[..]);
+    aside.take(1).unwrap_err();
     drop(aside);
     assert_eq!((writer.gauge().held().disk_bytes, spool_files(&path)), (0, 0));
     writer.push(stream("there is room again")).await.unwrap_err();
@@ -217,7 +217,7 @@ async fn what_is_put_aside_counts_in_the_disk_share_until_it_is_dropped() {
 async fn what_a_killed_run_had_put_aside_is_removed_at_the_start() {
     let (_dir, config) = config(0, 10);
     let reader = spool_of(config.clone()).await.unwrap().1;
-    let aside = reader.aside().unwrap();
+    let aside = reader.asides().for_transaction().unwrap();
     // As after a kill: the file is there, and nobody has the directory.
     let left = config.dir.join("transaction.spool");
     drop((aside, reader));

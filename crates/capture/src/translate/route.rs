@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use event::codec::SHARED_BYTES;
 use event::{Change, Command, GroupedChange, KeyArgs};
 use wire::slot::{Slot, partition_of};
 
@@ -27,6 +28,8 @@ pub(super) struct Home {
 #[derive(Debug, Default)]
 pub(super) struct Route {
     home: Option<Home>,
+    /// Whether its key is among the changes that were taken out.
+    is_home_out: bool,
     touched: BTreeSet<u16>,
 }
 
@@ -79,11 +82,22 @@ impl Route {
         self.home.get_or_insert_with(|| Home { db: *db, slot: *slot, key: key.clone() });
     }
 
-    /// Lets go of the buffers that the changes came in.
-    pub(super) fn detach(&mut self) {
-        if let Some(home) = &mut self.home {
-            home.key = Bytes::copy_from_slice(&home.key);
+    /// Lets go of the buffers that the changes came in, which are taken out, the `first` or more.
+    /// A long key is found again among the first.
+    pub(super) fn detach(&mut self, first: bool) {
+        let Some(home) = &mut self.home else { return };
+        if self.is_home_out {
+            return;
         }
+        self.is_home_out = first && home.key.len() >= SHARED_BYTES;
+        let is_out = self.is_home_out;
+        home.key = if is_out { Bytes::new() } else { Bytes::copy_from_slice(&home.key) };
+    }
+
+    /// Whether the key of the home is that of the first command among the changes that were taken
+    /// out first.
+    pub(super) fn is_home_out(&self) -> bool {
+        self.is_home_out
     }
 
     /// The home, and all partitions with that of the home first; none if there is just that one.

@@ -1,5 +1,6 @@
 //! Every kind of command, alone and in transactions, in one and in several partitions.
 
+mod excess;
 mod moves;
 mod scripts;
 
@@ -444,30 +445,4 @@ fn an_unknown_command_is_asked_about_and_then_taken_with_caution() {
     );
     let error = last(&mut translator, &["MOD.MIX"]).unwrap_err();
     assert!(matches!(error, TranslateError::NoKeys { .. } | TranslateError::Keys(_)), "{error}");
-}
-
-#[test]
-fn what_an_open_transaction_has_no_room_for_is_handed_over_once_and_in_order() {
-    let mut translator = translator(4);
-    let mut handed_over = Vec::new();
-    let mut last = Translated::Nothing;
-    for raw in commands(&["MULTI", "SET foo 1", "SET bar 2", "SELECT 3", "DEL hello", "EXEC"]) {
-        last = translator.take_whole(&raw, NOW_MS).unwrap();
-        handed_over.push(translator.excess(0).map_or(0, |changes| changes.len()));
-    }
-    // One change alone might have to stand for itself.
-    assert_eq!(handed_over, [0, 0, 2, 0, 1, 0]);
-    let Translated::Changes(records) = last else { panic!("{last:?}") };
-    let [Record::Group { db: 0, key, group, .. }] = &records[..] else { panic!("{records:?}") };
-    assert_eq!((&key[..], group.changes.len()), (&b"foo"[..], 0));
-    assert_eq!(group.partitions, [2, 0, 1]);
-}
-
-#[test]
-fn a_transaction_with_room_keeps_everything() {
-    let mut translator = translator(4);
-    for raw in commands(&["MULTI", "SET foo 1", "SET bar 2"]) {
-        translator.take_whole(&raw, NOW_MS).unwrap();
-    }
-    assert_eq!(translator.excess(10_000), None);
 }

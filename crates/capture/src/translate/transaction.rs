@@ -14,6 +14,7 @@ pub(super) struct Transaction {
     held_bytes: usize,
     /// How many there were, also those taken.
     count: u64,
+    is_taken: bool,
     route: Route,
 }
 
@@ -21,10 +22,10 @@ pub(super) struct Transaction {
 pub(super) enum Ended {
     /// Nothing changed.
     Empty,
-    /// One change, which stands for itself.
-    One(GroupedChange),
+    /// One change, which stands for itself; none: it was taken out.
+    One(Option<GroupedChange>),
     /// The changes that are still here, the home of all, and their partitions.
-    Many(Vec<GroupedChange>, Home, Vec<u16>),
+    Many { changes: Vec<GroupedChange>, home: Home, partitions: Vec<u16>, is_home_out: bool },
 }
 
 // === impl Transaction ===
@@ -39,26 +40,26 @@ impl Transaction {
         self.changes.extend(changes);
     }
 
-    /// The changes, if they take more than that. A single one stays: it may have to stand for
-    /// itself.
+    /// The changes, if they take more than that.
     pub(super) fn excess(&mut self, limit_bytes: usize) -> Option<Vec<GroupedChange>> {
-        if self.count < 2 || self.held_bytes <= limit_bytes {
+        if self.changes.is_empty() || self.held_bytes <= limit_bytes {
             return None;
         }
         self.held_bytes = 0;
-        self.route.detach();
+        self.route.detach(!self.is_taken);
+        self.is_taken = true;
         Some(std::mem::take(&mut self.changes))
     }
 
     /// EXEC, where `db` is selected.
     pub(super) fn end(mut self, db: u32, partitions: Partitions) -> Ended {
-        match (self.count, self.changes.pop()) {
-            (0, _) => Ended::Empty,
-            (1, Some(change)) => Ended::One(change),
-            (_, last) => {
-                self.changes.extend(last);
-                let (home, touched) = self.route.finish(db, partitions);
-                Ended::Many(self.changes, home, touched)
+        match self.count {
+            0 => Ended::Empty,
+            1 => Ended::One(self.changes.pop()),
+            _ => {
+                let is_home_out = self.route.is_home_out();
+                let (home, partitions) = self.route.finish(db, partitions);
+                Ended::Many { changes: self.changes, home, partitions, is_home_out }
             }
         }
     }

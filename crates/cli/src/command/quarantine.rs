@@ -8,6 +8,7 @@ use std::time::Duration;
 use apply::quarantine::{Answer, Ask, HeldKey, Lanes, Reading, Shelf, Suspect};
 use bytes::Bytes;
 use clap::ArgMatches;
+use event::limits::RECORD_KEY_BYTES;
 use event::quarantine::Letter;
 use event::{codec, text};
 use journal::local::{LocalJournal, LocalParts, ReadOnlyConfig};
@@ -224,5 +225,9 @@ fn letter_text(letter: &Letter, json: bool) -> String {
 
 /// A key as a person can read it, and as `--key` takes it.
 fn shown(key: &[u8]) -> String {
-    text::Quoted(key).to_string()
+    // No argument can hold a longer one.
+    match key.len() > RECORD_KEY_BYTES {
+        true => format!("{} ({} bytes)", text::Shortened(key), key.len()),
+        false => text::Quoted(key).to_string(),
+    }
 }

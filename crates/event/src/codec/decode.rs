@@ -21,6 +21,15 @@ use crate::{
 /// happened.
 pub fn decode(bytes: Bytes) -> Result<Event, DecodeError> {
     let parts = Parts::of(&bytes).map_err(|reason| DecodeError::malformed(EVENT, reason))?;
+    event_of(&bytes, parts, |parts| body(&bytes, parts))
+}
+
+/// The event of these fields, with the body that is made of its own.
+pub(super) fn event_of(
+    bytes: &Bytes,
+    parts: Parts<'_>,
+    body: impl FnOnce(Option<(u32, &[u8])>) -> Result<Body, DecodeError>,
+) -> Result<Event, DecodeError> {
     if parts.schema > SCHEMA_VERSION {
         return Err(DecodeError::SchemaTooNew { found: parts.schema, known: SCHEMA_VERSION });
     }
@@ -37,7 +46,7 @@ pub fn decode(bytes: Bytes) -> Result<Event, DecodeError> {
         db: parts.db,
         slot: slot(parts.slot)?,
         key: bytes.slice_ref(parts.key),
-        body: body(&bytes, parts.body)?,
+        body: body(parts.body)?,
         seen: seen(&parts.seen)?,
     })
 }
@@ -49,14 +58,14 @@ const EVENT_FIELDS: [u32; 13] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 16];
 
 /// The fields of an event as they stand, of a repeated one the last.
 #[derive(Default)]
-struct Parts<'a> {
+pub(super) struct Parts<'a> {
     schema: u32,
     position: Option<&'a [u8]>,
     stamp: Option<&'a [u8]>,
     db: u32,
     slot: u32,
     key: &'a [u8],
-    body: Option<(u32, &'a [u8])>,
+    pub(super) body: Option<(u32, &'a [u8])>,
     seen: Vec<&'a [u8]>,
 }
 
@@ -79,7 +88,7 @@ struct ImageParts<'a> {
 // === impl Parts ===
 
 impl<'a> Parts<'a> {
-    fn of(bytes: &'a [u8]) -> Result<Self, Malformed> {
+    pub(super) fn of(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut parts = Self::default();
         let mut fields = Fields::of(bytes);
         while let Some(field) = fields.next()? {

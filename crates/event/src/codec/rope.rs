@@ -35,6 +35,7 @@ pub(super) struct RopeWriter<'a> {
 #[must_use]
 pub fn lenders(event: &Event) -> Vec<Bytes> {
     let mut lenders = Vec::new();
+    lenders.extend(Some(&event.key).filter(|key| key.len() >= SHARED_BYTES).cloned());
     let mut of_command = |command: &Command| {
         lenders.extend(command.args.iter().filter(|arg| arg.len() >= SHARED_BYTES).cloned());
     };

@@ -3,7 +3,7 @@
 //! What stands on the path of every field is inlined always: as calls, with results through memory,
 //! decoding an event costs a third more.
 
-use prost::encoding::{WireType, decode_key, decode_varint};
+use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint};
 
 use super::error::{DecodeError, Malformed};
 
@@ -125,6 +125,22 @@ impl<'a> FieldValue<'a> {
         match std::str::from_utf8(self.bytes()?) {
             Ok(text) => Ok(text.to_owned()),
             Err(_) => Err(Malformed::NotText { field: self.number }),
+        }
+    }
+
+    /// Writes the field as it stands, but for one of a kind that is not read here.
+    pub(super) fn write_to(self, out: &mut Vec<u8>) {
+        match self.value {
+            Value::Varint(value) => {
+                encode_key(self.number, WireType::Varint, out);
+                encode_varint(value, out);
+            }
+            Value::Bytes(value) => {
+                encode_key(self.number, WireType::LengthDelimited, out);
+                encode_varint(value.len() as u64, out);
+                out.extend_from_slice(value);
+            }
+            Value::Fixed => {}
         }
     }
 

@@ -7,6 +7,10 @@ use std::fmt::{self, Write};
 #[derive(Clone, Copy, Debug)]
 pub struct Quoted<'a>(pub &'a [u8]);
 
+/// Displays bytes for a message: as [`Quoted`], but of a long value the beginning.
+#[derive(Clone, Copy, Debug)]
+pub struct Shortened<'a>(pub &'a [u8]);
+
 /// Why a text is not the quoted form of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadQuote {
@@ -85,6 +89,19 @@ impl fmt::Display for Quoted<'_> {
         f.write_char('"')
     }
 }
+
+// === impl Shortened ===
+
+impl fmt::Display for Shortened<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.0.get(..SHOWN_BYTES).unwrap_or(self.0);
+        let more = if shown.len() < self.0.len() { "…" } else { "" };
+        write!(f, "{}{more}", Quoted(shown))
+    }
+}
+
+/// So much of a long value is shown in a message.
+const SHOWN_BYTES: usize = 128;
 
 /// The longest word that goes without quotes, bytes.
 const WORD_BYTES: usize = 4096;

@@ -62,7 +62,7 @@ fn spread(record: &Record) -> Vec<(u16, String)> {
         Record::Change { db, slot, key, command } => {
             vec![(partition(*slot), format!("{db} {key:?} {}", digest(&command.args)))]
         }
-        Record::Group { db, slot, key, group } => {
+        Record::Group { db, slot, key, group, .. } => {
             let home = partition(*slot);
             let mut places = vec![(home, format!("{db} {key:?} {}", shown_group(group)))];
             let others = group.partitions.iter().filter(|other| **other != home);

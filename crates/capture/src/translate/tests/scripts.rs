@@ -8,7 +8,7 @@ fn a_script_of_an_old_source_is_a_group_over_all_partitions() {
     let mut take = |lines: &[&str]| last(&mut translator, lines);
     let group = |lines: Result<Translated, TranslateError>| match lines.unwrap() {
         Translated::Changes(records) => match records.as_slice() {
-            [Record::Group { db, slot, key, group }] => {
+            [Record::Group { db, slot, key, group, .. }] => {
                 let partitions: std::collections::BTreeSet<u16> =
                     group.partitions.iter().copied().collect();
                 assert_eq!(partitions, (0..4).collect());
