@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use journal::Journal;
+use journal::{Description, Journal, Partition};
 use redis_io::{Connector, Settings};
 use runtime::{Clock, OnFailure, Random, StatusNode, Tasks, chain};
 use tokio::sync::watch;
@@ -70,6 +70,7 @@ impl Apply {
         let mut reaching =
             Reaching { config: &config, clock: clock.as_ref(), status: &status, answered };
         reaching.reach(&connector, &scopes, &mut random).await?;
+        enter(&*journal, &description, &config.name).await;
         status.set("destination", config.name.clone());
         status.set("stream", description.stream.clone());
         let letters = Arc::new(Letters::open(letters).await?);
@@ -135,6 +136,21 @@ impl Apply {
             None if !outcome.stuck.is_empty() => Err(Error::Unanswered),
             None => Ok(summary),
         }
+    }
+}
+
+/// Has the journal keep everything for a reader that it does not know: what this one needs is released later, with its
+/// checkpoints.
+async fn enter(journal: &dyn Journal, description: &Description, name: &str) {
+    if description.readers.iter().any(|reader| reader.name == name) {
+        return;
+    }
+    let starts = (0..).map(Partition).zip(description.partitions.iter().map(|range| range.start));
+    if let Err(error) = journal.release(name, starts.collect()).await {
+        tracing::warn!(
+            error = %chain(&error),
+            "the journal did not take note of its reader: it may forget records before they are read"
+        );
     }
 }
 

@@ -60,7 +60,8 @@ impl Pump<'_> {
 
     /// A batch has been executed: notes how far that is, and deals with what failed in it.
     async fn executed(&mut self, flight: Flight, failures: &[Failure]) -> Result<(), Error> {
-        let Flight { batch, works, .. } = flight;
+        let Flight { batch, works, read_from, .. } = flight;
+        self.stored_from = read_from;
         for position in &batch.after.applied {
             if !batch.in_doubt.contains(&position.shard) {
                 self.judge_up_to(*position);

@@ -44,6 +44,8 @@ pub(super) struct Standing {
     pub(crate) anew: bool,
     /// Per partition, up to where records survive a crash.
     pub(crate) durable: Vec<u64>,
+    /// Where the checkpoint at the destination says to read from; where there is none, where reading begins.
+    pub(crate) stored_from: Vec<u64>,
 }
 
 /// One session at work.
@@ -70,6 +72,8 @@ pub(super) struct Pump<'a> {
     pub(super) doubt_from: Option<Vec<u64>>,
     pub(super) anew: bool,
     pub(super) durable: Vec<u64>,
+    /// Where the checkpoint at the destination says to read from.
+    pub(super) stored_from: Vec<u64>,
     /// Whether the checkpoint at the destination says less than what is known.
     pub(super) lags: bool,
     pub(super) tick: Sleep,
@@ -99,6 +103,8 @@ pub(super) struct Flight {
     pub(super) answered: usize,
     /// Where the command stands whose reply comes next.
     cursor: usize,
+    /// Where its checkpoint says to read from.
+    pub(super) read_from: Vec<u64>,
     /// Commands that were not queued; none: MULTI.
     pub(super) refused: Vec<(Option<Sent>, Refusal)>,
 }
@@ -136,6 +142,7 @@ impl<'a> Pump<'a> {
             running: None,
             spare: Vec::new(),
             barrier: None,
+            stored_from: standing.stored_from,
             executed: standing.executed,
             judged: standing.judged,
             doubt_from,
@@ -341,9 +348,10 @@ impl<'a> Pump<'a> {
         // Where nothing was done there is nothing to judge.
         let nothing_to_judge = !flight.works && batch.in_doubt.is_empty();
         let judged = if nothing_to_judge { &batch.after.applied } else { &self.judged };
+        flight.read_from = self.read_from(&batch.after);
         let written = Written {
             judged,
-            read_from: &self.read_from(&batch.after),
+            read_from: &flight.read_from,
             owner: self.owner,
             now_ms: self.tools.clock.now_ms(),
         };
@@ -418,6 +426,13 @@ fn is_busy(entries: &[Entry], limit: ReadLimit) -> bool {
 
 impl Flight {
     pub(super) fn of(batch: Batch) -> Self {
-        Self { works: batch.has_work(), batch, answered: 0, cursor: 0, refused: Vec::new() }
+        Self {
+            works: batch.has_work(),
+            batch,
+            answered: 0,
+            cursor: 0,
+            read_from: Vec::new(),
+            refused: Vec::new(),
+        }
     }
 }

@@ -134,6 +134,11 @@ impl Lane {
         }
         let reader = self.reader(&mut planner, &description).await?;
         self.memory.had_checkpoint |= checkpoint.is_some();
+        let mut stored_from = planner.progress.needed.clone();
+        if let Some(checkpoint) = &checkpoint {
+            let stored = checkpoint::progress(checkpoint, &self.scope).needed;
+            stored_from.iter_mut().zip(stored).for_each(|(from, stored)| *from = stored.min(*from));
+        }
         Ok(Standing {
             connection: link.connection,
             owner,
@@ -143,6 +148,7 @@ impl Lane {
             judged: start.judged,
             anew: start.fresh,
             durable: durable(&description, &self.scope),
+            stored_from,
         })
     }
 

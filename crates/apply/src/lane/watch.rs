@@ -205,7 +205,8 @@ impl Pump<'_> {
         if self.running.is_none() && self.waiting.is_none() {
             self.open.urgent |= self.lags || self.planner.now() != self.executed;
         }
-        let released = offsets(self.scope, &self.read_from(&self.executed));
+        // Not what is known meanwhile: after a crash the checkpoint decides.
+        let released = offsets(self.scope, &self.stored_from);
         if let Err(error) = self.tools.journal.release(&self.tools.config.name, released).await {
             tracing::warn!(error = %error, "the journal did not take note of what it may forget");
         }
