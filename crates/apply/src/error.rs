@@ -332,7 +332,9 @@ impl Classified for Error {
                 Code::NoPermission | Code::NoAuth => Class::Retry,
                 _ => refusal.class(),
             },
-            Self::Unfit { .. } | Self::ResyncNeeded { .. } => Class::Retry,
+            Self::Unfit { .. }
+            | Self::ResyncNeeded { .. }
+            | Self::Journal(ReadError::OutOfRetention { .. }) => Class::Retry,
             Self::Journal(error) => error.class(),
             Self::Letters(error) => error.class(),
             Self::Letter(error) => error.class(),

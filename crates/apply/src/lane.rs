@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event::Position;
-use journal::{Description, Journal};
+use journal::{Description, Journal, ReadError};
 use redis_io::Connector;
 use runtime::{Classified, Clock, Random, StatusNode};
 use tokio::sync::watch::Sender;
@@ -223,11 +223,16 @@ impl Lane {
         }
     }
 
-    /// Where the source's history goes on without what was applied, only a newer snapshot leads on: one that the
-    /// journal holds, else one that is asked for.
+    /// Where the source's history goes on without what was applied, or the journal has forgotten what comes next, only
+    /// a newer snapshot leads on: one that the journal holds, else one that is asked for.
     fn look_for_snapshot(&mut self, error: &Error) {
-        let Error::ResyncNeeded { applied, branch_offset } = *error else { return };
-        self.memory.beyond = Some((applied, branch_offset));
+        match *error {
+            Error::ResyncNeeded { applied, branch_offset } => {
+                self.memory.beyond = Some((applied, branch_offset));
+            }
+            Error::Journal(ReadError::OutOfRetention { .. }) => {}
+            _ => return,
+        }
         // While it could not begin, the journal held none.
         if !self.memory.opened && !std::mem::replace(&mut self.memory.has_asked, true) {
             self.tools.wanted.send_modify(|wanted| *wanted += 1);

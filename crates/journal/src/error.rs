@@ -193,7 +193,9 @@ impl Classified for ReadError {
     fn advice(&self) -> String {
         match self {
             Self::OutOfRetention { .. } => {
-                "the destination needs a new snapshot: start it again with --existing sweep".into()
+                "the destination needs a new snapshot of the source, which is asked for where the \
+                 source is captured too; let the journal keep more (its retention)"
+                    .into()
             }
             Self::Corrupt { .. } => {
                 "move the journal's directory away: the next start makes a full sync".into()

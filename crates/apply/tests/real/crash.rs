@@ -1,7 +1,7 @@
 //! Whatever is killed and when: every change takes effect once.
 
 use anyhow::Result;
-use testkit::Kind;
+use testkit::{Deadline, Kind};
 
 use crate::harness::{Bench, LIMIT, checkpoint};
 
@@ -160,9 +160,9 @@ async fn what_the_journal_may_forget_follows_the_checkpoint() -> Result<()> {
         bench.feed.command("INCR n").await?;
     }
     bench.feed.heartbeat().await?;
-    let deadline = std::time::Instant::now() + LIMIT;
+    let deadline = Deadline::after(LIMIT);
     while released(&bench).await?.is_none_or(|released| released.iter().all(|from| *from <= 5)) {
-        anyhow::ensure!(std::time::Instant::now() < deadline, "nothing was released");
+        anyhow::ensure!(!deadline.has_passed(), "nothing was released");
         tokio::task::yield_now().await;
     }
     service.stop().await?;
@@ -176,9 +176,9 @@ async fn the_journal_never_forgets_what_the_checkpoint_needs() -> Result<()> {
         let service = bench.start().await?;
         let before = released(&bench).await?;
         // The look around of a second falls into the load; what was executed before it has an older checkpoint.
-        let deadline = std::time::Instant::now() + LIMIT;
+        let deadline = Deadline::after(LIMIT);
         while released(&bench).await? == before {
-            anyhow::ensure!(std::time::Instant::now() < deadline, "nothing was released");
+            anyhow::ensure!(!deadline.has_passed(), "nothing was released");
             bench.feed.command("INCR n").await?;
         }
         service.kill();

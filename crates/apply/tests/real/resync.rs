@@ -236,6 +236,38 @@ async fn records_that_left_the_journal_are_made_good_by_a_later_snapshot() -> Re
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_is_asked_for_where_the_journal_has_forgotten_what_comes_next() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.commands(&["SET a 1", "SET b 1"]).await?;
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    service.stop().await?;
+    bench.feed.commands(&["SET c 1"; 20]).await?;
+    let journal = bench.feed.journal();
+    let ends = journal.describe().await?.partitions;
+    let before = (0..4).map(|number| (Partition(number), ends[usize::from(number)].end));
+    journal.trim(before.collect()).await?;
+    let (apply, _) = bench.build(bench.config()).await?;
+    let mut wanted = apply.snapshots_wanted();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let asked = async {
+        let asked = tokio::time::timeout(std::time::Duration::from_secs(30), wanted.changed());
+        asked.await??;
+        bench.feed.snapshot().await?;
+        bench.feed.text("b", "2").await?;
+        bench.feed.end_snapshot().await?;
+        bench.feed.command("SET end 1").await?;
+        bench.caught_up()?;
+        assert_eq!(names(&mut bench)?, ["b", "end"]);
+        stop.cancel();
+        anyhow::Ok(())
+    };
+    let (stopped, asked) = tokio::join!(apply.run(stop.clone()), asked);
+    stopped?;
+    asked
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_resync_of_more_keys_than_memory_holds_removes_exactly_the_strangers() -> Result<()> {
     let mut bench = Bench::streaming(Kind::Redis7_0).await?;
     for number in 0..3_000 {
