@@ -289,6 +289,17 @@ fn refuses_to_copy_a_server_to_itself() -> Result<()> {
 }
 
 #[test]
+fn refuses_to_overwrite_what_may_be_the_source_itself() -> Result<()> {
+    let server = Server::start(Kind::Redis7_0, &[])?;
+    server.client()?.cmd(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all", "-info"])?;
+    let destination = format!("redis://app@127.0.0.1:{}", server.port());
+    let dir = tempfile::tempdir()?.keep().display().to_string();
+    let args = ["run", &server.uri(), &destination, "--data-dir", &dir, "--existing", "overwrite"];
+    let bridge = Process::start_with(&args, &[("KEYFERRY_DESTINATION_PASSWORD", "pw")])?;
+    assert_refused(bridge, DESTINATION, &["whether it is", "ACL SETUSER app +info"])
+}
+
+#[test]
 fn refuses_a_mapping_to_a_database_that_the_destination_lacks() -> Result<()> {
     let pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
     let bridge = pair.run(&["--map-dbs", "0:99"])?;

@@ -1,5 +1,7 @@
 //! What can go wrong with a destination, each error classified once, with a sentence for its operator.
 
+mod advice;
+
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -65,6 +67,16 @@ pub enum Error {
         db: u32,
         /// How many, without ours.
         keys: u64,
+    },
+    /// The destination does not tell what has to be known before anything is written there.
+    #[error("{endpoint} does not tell {what}")]
+    Untold {
+        /// Where.
+        endpoint: String,
+        /// What is not known.
+        what: String,
+        /// How it can be known.
+        advice: String,
     },
     /// The account may not do what nothing goes without.
     #[error("the account of {endpoint} may not: {rights}")]
@@ -346,6 +358,7 @@ impl Classified for Error {
             | Self::Existing { .. }
             | Self::NoDatabase { .. }
             | Self::LacksRights { .. }
+            | Self::Untold { .. }
             | Self::NoTransactions { .. }
             | Self::Foreign { .. }
             | Self::CheckpointGone { .. }
@@ -370,7 +383,7 @@ impl Classified for Error {
         match self {
             Self::Connection(error) => error.advice(),
             Self::Refused { refusal, endpoint } => refusal.advice(endpoint),
-            Self::LacksRights { advice, .. } => advice.clone(),
+            Self::LacksRights { advice, .. } | Self::Untold { advice, .. } => advice.clone(),
             Self::Journal(error) => error.advice(),
             Self::Letters(error) => error.advice(),
             Self::Letter(error) => error.advice(),
@@ -388,111 +401,9 @@ impl Error {
         match self {
             Self::Connection(error) => error.is_denied(),
             Self::Refused { refusal, .. } => refusal.code.is_denial(),
+            Self::Untold { .. } => true,
             Self::GaveUp { last, .. } => last.is_denied(),
             _ => false,
-        }
-    }
-
-    fn plain_advice(&self) -> &'static str {
-        match self {
-            Self::Unfit { .. } => "Name the primary, or wait until the failover is over.",
-            Self::TooOld { .. } => {
-                "Upgrade the destination: servers before 5.0 cannot restore a value with its expiry \
-                 in one step, and know no streams."
-            }
-            Self::Existing { .. } => {
-                "Empty the destination, or say what to do with its data: --existing overwrite keeps \
-                 other keys, --existing sweep removes what the source does not have."
-            }
-            Self::NoDatabase { .. } => {
-                "Map to a database that exists there, or give the destination more (`databases` in its \
-                 configuration)."
-            }
-            Self::NoTransactions { .. } => {
-                "Name the server itself: what stands before it (a proxy) does not pass MULTI on, and without \
-                 transactions nothing is written exactly once."
-            }
-            Self::Foreign { .. } => {
-                "Another keyferry may write there under the same stream name: stop one of the two, or give it \
-                 another --stream. Otherwise, if the data there may be replaced, start with --existing sweep \
-                 (or overwrite)."
-            }
-            Self::CheckpointGone { .. } => {
-                "It was flushed by somebody, restarted without its data, or taken over by another keyferry. Find \
-                 out which; then start again with --existing sweep, and it is filled anew."
-            }
-            Self::Fenced { .. } => "Run one apply process per stream and destination.",
-            Self::NoSnapshot { .. } => {
-                "The journal begins in the middle of the source's history: start with a new \
-                 --data-dir, which makes a new snapshot, and --existing sweep."
-            }
-            Self::ResyncNeeded { .. } => {
-                "Nothing, where the capture of this stream runs: it is asked for a new snapshot, and what the \
-                 source has lost goes with it."
-            }
-            Self::Unsupported { .. }
-            | Self::TooLarge { .. }
-            | Self::KeyTooLong { .. }
-            | Self::CannotHold { .. }
-            | Self::NotAllowed { .. }
-            | Self::RefusedAgain { .. }
-            | Self::QuarantineFull { .. }
-            | Self::LeftOutFull { .. }
-            | Self::Inexact { .. } => self.advice_about_a_change(),
-            Self::Unanswered => {
-                "Find out why the destination does not answer; then start again: nothing is lost."
-            }
-            Self::Torn { .. } => {
-                "Check the user's ACL for the keys keyferry:*; then compare source and destination."
-            }
-            Self::Record { .. } => {
-                "Use the version of keyferry that wrote the journal, or a later one."
-            }
-            Self::Contradiction { .. } | Self::Lane { .. } => {
-                "This is a defect of keyferry: please report it."
-            }
-            Self::Marks { .. } => "Check that the directory exists, is writable and has room.",
-            Self::Connection(_)
-            | Self::Refused { .. }
-            | Self::LacksRights { .. }
-            | Self::Journal(_)
-            | Self::Letters(_)
-            | Self::Letter(_)
-            | Self::GaveUp { .. } => "",
-        }
-    }
-
-    /// What to do about a change that cannot be applied.
-    fn advice_about_a_change(&self) -> &'static str {
-        match self {
-            Self::Unsupported { .. } => "Use a journal on one machine for this source.",
-            Self::TooLarge { .. } => "Split it at the source; then copy everything anew.",
-            Self::KeyTooLong { .. } => {
-                "Raise proto-max-bulk-len at the destination (CONFIG SET), or leave the key out by a filter; then \
-                 start again: it goes on with this change."
-            }
-            Self::CannotHold { .. } => {
-                "Have it set aside (--unsupported quarantine), leave the key out by a filter, or use a newer \
-                 destination; then start again: it goes on with this change."
-            }
-            Self::NotAllowed { .. } | Self::RefusedAgain { .. } => {
-                "Allow the command to the account, undo a rename-command of the destination, or give it \
-                 the databases that it lacks; then start again: it goes on with this change."
-            }
-            Self::Inexact { .. } => {
-                "Repeat it at the destination by hand where it is wanted, then start with \
-                 --destination-inexact skip, which leaves such commands out (a script then goes to \
-                 quarantine); or give the stream a destination of its own."
-            }
-            Self::QuarantineFull { .. } => {
-                "Look at what they have in common (keyferry quarantine list): a module or a \
-                 permission may be missing at the destination."
-            }
-            Self::LeftOutFull { .. } => {
-                "Leave keys of that kind out by a filter (filter.exclude_types, filter.exclude_keys), or use a newer \
-                 destination; then start again: it goes on with this change."
-            }
-            _ => "",
         }
     }
 }

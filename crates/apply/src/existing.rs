@@ -18,7 +18,8 @@ use crate::names::Names;
 /// # Errors
 /// [`Error::NoDatabase`].
 pub(crate) fn check_mapping(link: &Link, config: &Config) -> Result<(), Error> {
-    let databases = link.facts.databases.unwrap_or(u32::MAX);
+    // Counted where it is not told.
+    let databases = link.facts.databases.unwrap_or_default();
     let beyond = config
         .mapping
         .named()
@@ -35,17 +36,26 @@ pub(crate) fn check_mapping(link: &Link, config: &Config) -> Result<(), Error> {
 /// Refuses a destination whose databases that we would write to hold keys which are not ours.
 ///
 /// # Errors
-/// [`Error::Existing`], or what the destination refused.
+/// [`Error::Existing`]; [`Error::Untold`] where nobody may look; or what the destination refused.
 pub(crate) async fn check(link: &mut Link, config: &Config, own: &Names) -> Result<(), Error> {
     if config.existing != Existing::Fail {
         return Ok(());
     }
     let is_target =
         |db: u32| config.mapping.sources(db, |source| config.filters.db(source)).next().is_some();
-    let dbs: Vec<(u32, u64)> =
-        link.facts.keyspace.iter().map(|(db, facts)| (*db, facts.keys)).collect();
-    for (db, keys) in dbs.into_iter().filter(|(db, _)| is_target(*db)) {
-        let strange = strangers(&mut link.connection, (db, keys), own).await?;
+    let is_told = link.facts.refusal_of("INFO").is_none();
+    let told = |db| link.facts.keyspace.get(&db).map_or(0, |facts| facts.keys);
+    let databases = link.facts.databases.unwrap_or_default();
+    let dbs: Vec<(u32, Option<u64>)> = (0..databases)
+        .filter(|db| is_target(*db))
+        .map(|db| (db, is_told.then(|| told(db))))
+        .collect();
+    for (db, told) in dbs {
+        let strange = match told {
+            Some(0) => 0,
+            Some(keys) => strangers(&mut link.connection, (db, keys), own).await?,
+            None => unseen_strangers(&mut link.connection, db, own).await?,
+        };
         select(&mut link.connection, config.checkpoint_db).await?;
         if strange > 0 {
             let endpoint = link.connection.endpoint().to_string();
@@ -65,6 +75,28 @@ async fn strangers(
         return Ok(keys);
     }
     select(connection, db).await?;
+    count_strangers(connection, own).await
+}
+
+/// The same where `INFO` is not allowed: by DBSIZE, or by a walk over all keys.
+async fn unseen_strangers(connection: &mut Connection, db: u32, own: &Names) -> Result<u64, Error> {
+    select(connection, db).await?;
+    let size = connection.ask(["DBSIZE"]).await?.as_int();
+    match size.and_then(|size| u64::try_from(size).ok()) {
+        Some(0) => Ok(0),
+        Some(keys) => strangers(connection, (db, keys), own).await,
+        None => match count_strangers(connection, own).await {
+            Err(Error::Connection(error)) if error.is_denied() => {
+                let endpoint = connection.endpoint().to_string();
+                Err(Error::untold(endpoint, format!("whether database {db} is empty")))
+            }
+            other => other,
+        },
+    }
+}
+
+/// How many keys of the selected database are not ours.
+async fn count_strangers(connection: &mut Connection, own: &Names) -> Result<u64, Error> {
     let mut strange = 0;
     let mut scan = Scan::default();
     while let Some(found) = scan.next(connection).await? {

@@ -35,7 +35,8 @@ const NEEDED: [Probe; 10] = [
 const NEEDED_READS: usize = 6;
 
 /// Nearly every stream needs these sooner or later. Likewise.
-const WANTED: [Probe; 12] = [
+const WANTED: [Probe; 13] = [
+    ("info", &["INFO"]),
     ("scan", &["SCAN", "0"]),
     ("type", &["TYPE", KEY]),
     ("getrange", &["GETRANGE", KEY, "0", "1"]),
@@ -51,7 +52,7 @@ const WANTED: [Probe; 12] = [
 ];
 
 /// So many of them write nothing.
-const WANTED_READS: usize = 4;
+const WANTED_READS: usize = 5;
 
 /// Looks for rights that are missing.
 ///

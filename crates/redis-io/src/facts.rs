@@ -160,6 +160,22 @@ impl ServerFacts {
         gather::gather(connection).await
     }
 
+    /// Asks for version and role in another way where `INFO` did not tell them: with `HELLO`, which servers with accounts
+    /// (6.0 and later) answer to every one. Of a primary that is followed it does not tell the address.
+    ///
+    /// # Errors
+    /// When the connection is lost; a refused question is no error.
+    pub async fn ask_again(&mut self, connection: &mut Connection) -> Result<(), Error> {
+        gather::ask_again(self, connection).await
+    }
+
+    /// What could not be asked with this command, and what the server said.
+    #[must_use]
+    pub fn refusal_of(&self, command: &str) -> Option<&str> {
+        let missing = self.missing.iter().find(|missing| missing.command == command)?;
+        Some(&missing.said)
+    }
+
     /// What `INFO` tells, without asking further.
     #[must_use]
     pub fn from_info(info: &Info) -> Self {

@@ -58,19 +58,26 @@ impl Link {
         config: &Config,
     ) -> Result<Self, Error> {
         let mut connection = connector.connect().await?;
-        let facts = ServerFacts::gather(&mut connection).await?;
+        let mut facts = ServerFacts::gather(&mut connection).await?;
+        facts.ask_again(&mut connection).await?;
         let unfit = |what| Error::Unfit { endpoint: connector.endpoint().to_string(), what };
+        let untold = |what: &str| Error::untold(connector.endpoint().to_string(), what.to_owned());
         match &facts.role {
             Some(Role::Replica { .. }) => return Err(unfit("is a replica")),
             Some(Role::Sentinel) => return Err(unfit("is a sentinel")),
-            Some(Role::Primary { .. }) | None => {}
+            Some(Role::Primary { .. }) => {}
+            None => return Err(untold("whether it is a primary")),
         }
-        if facts.cluster_enabled == Some(true) {
-            return Err(unfit("is a node of a cluster, which this version does not write to"));
-        }
-        let target = Target::of(&facts);
-        if let Some(version) = facts.version.filter(|_| !target.can(target::ABSTTL)) {
+        let Some(version) = facts.version else { return Err(untold("its version")) };
+        if !Target::of(&facts).can(target::ABSTTL) {
             return Err(Error::TooOld { endpoint: connector.endpoint().to_string(), version });
+        }
+        match facts.cluster_enabled {
+            Some(false) => {}
+            Some(true) => {
+                return Err(unfit("is a node of a cluster, which this version does not write to"));
+            }
+            None => return Err(untold("whether it is a node of a cluster")),
         }
         let db = Decimal::from(u64::from(config.checkpoint_db));
         connection.call([b"SELECT".as_slice(), db.as_ref()]).await?;

@@ -214,3 +214,75 @@ async fn a_right_to_read_that_is_missing_does_not_hide_the_others() -> Result<()
     }
     Ok(())
 }
+
+/// What the documentation gives an account at the destination.
+const DOCUMENTED: &str = "~* -@all +@write +ping +info +select +scan +get +hgetall +hexists +watch +multi \
+                          +exec +discard +client|setname +client|list +client|kill +type +getrange +hmget";
+
+/// An account with the documented rights but for some. Gives settings that use it.
+fn account(bench: &mut Bench, changes: &[&str]) -> Result<Config> {
+    let mut rules = vec!["ACL", "SETUSER", "app", "reset", "on", ">pw"];
+    rules.extend(DOCUMENTED.split_whitespace());
+    rules.extend(changes);
+    bench.client.cmd(&rules)?;
+    let uri = format!("redis://app:pw@127.0.0.1:{}", bench.server.port());
+    Ok(Config::new(Endpoint::parse(&uri)?))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_does_not_tell_what_it_holds_is_looked_into() -> Result<()> {
+    for changes in [&["-info"][..], &["-info", "-scan", "+dbsize"], &["-info", "+dbsize"]] {
+        for kind in [Kind::Redis6_2, Kind::Redis7_0, Kind::Valkey9_1] {
+            let mut bench = Bench::streaming(kind).await?;
+            let config = account(&mut bench, changes)?;
+            bench.client.cmd(&["SELECT", "3"])?;
+            bench.client.cmd(&["SET", "other", "precious"])?;
+            let Err(BuildError::Start(error)) = bench.build(config.clone()).await else {
+                panic!("built with {changes:?}")
+            };
+            let is_seen = match error {
+                Error::Existing { db, keys, .. } => (db, keys) == (3, 1),
+                // One key may be ours, and nobody may look.
+                _ => error.advice().contains("+scan"),
+            };
+            assert!(is_seen, "{changes:?}: {error}");
+            bench.client.cmd(&["DEL", "other"])?;
+            bench.client.cmd(&["SELECT", "0"])?;
+            bench.feed.command("SET a 1").await?;
+            let service = bench.start_with(config).await?;
+            bench.caught_up()?;
+            assert_eq!(bench.get("a")?.as_deref(), Some("1"));
+            service.stop().await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_cannot_be_looked_into_is_refused() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.client.cmd(&["SET", "other", "precious"])?;
+    let config = account(&mut bench, &["-info", "-scan"])?;
+    let Err(BuildError::Start(error)) = bench.build(config.clone()).await else { panic!("built") };
+    assert!(matches!(error, Error::Untold { .. }), "{error}");
+    assert!(error.to_string().contains("whether database 0 is empty"), "{error}");
+    assert!(error.advice().contains("ACL SETUSER app +info"), "{}", error.advice());
+    // Who says what is to be done with it has no need to know.
+    let config = Config { existing: apply::Existing::Overwrite, ..config };
+    bench.build(config).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_is_known_as_one_where_it_may_not_be_asked() -> Result<()> {
+    for kind in [Kind::Redis6_2, Kind::Valkey9_1] {
+        let mut bench = Bench::streaming(kind).await?;
+        let config = account(&mut bench, &["-info"])?;
+        bench.client.cmd(&["CONFIG", "SET", "replica-serve-stale-data", "yes"])?;
+        bench.client.cmd(&["REPLICAOF", "127.0.0.1", "1"])?;
+        bench.client.cmd(&["CONFIG", "SET", "replica-read-only", "no"])?;
+        let Err(BuildError::Start(error)) = bench.build(config).await else { panic!("built") };
+        assert!(matches!(error, Error::Unfit { what: "is a replica", .. }), "{error}");
+    }
+    Ok(())
+}

@@ -298,7 +298,8 @@ impl Shared {
         forget_others(&journal, &settings.destination.name).await?;
         let letters = self.step("opening the quarantine", self.open(settings.letters)).await?;
         let (source, destination) = (&settings.source.source, &settings.destination.destination);
-        let connecting = self.refuse_a_loop(source, destination);
+        let existing = settings.destination.existing;
+        let connecting = self.refuse_a_loop(source, destination, existing);
         let answered = self.step("connecting to both servers", connecting).await?;
         let apply = self.build_apply(settings.destination, &journal, &letters, answered.1);
         let apply = self.step("checking the destination", apply).await?;
@@ -324,6 +325,7 @@ impl Shared {
         &self,
         source: &Endpoint,
         destination: &Endpoint,
+        existing: apply::Existing,
     ) -> Result<(bool, bool), Failure> {
         let (of_source, source_answered) = self.facts(source).await;
         let (of_destination, destination_answered) = self.facts(destination).await;
@@ -331,6 +333,16 @@ impl Shared {
         let (Some(of_source), Some(of_destination)) = (of_source, of_destination) else {
             return Ok(answered);
         };
+        if let Some(said) = of_destination.refusal_of("INFO") {
+            // A server that has to be empty is at least not one whose data is copied.
+            if existing != apply::Existing::Fail {
+                return Err(untold_loop(source, destination, said));
+            }
+            tracing::warn!(
+                said,
+                "the destination does not answer INFO: whether it is the source, or replicates with it, is not known"
+            );
+        }
         let run_id = |facts: &ServerFacts| facts.run_id.clone();
         let history = |facts: &ServerFacts| Some(facts.replication.as_ref()?.replid.clone());
         let same = |what: &dyn Fn(&ServerFacts) -> Option<String>| {
@@ -383,6 +395,19 @@ impl Shared {
         let (captured, applied) = tokio::join!(capturing, applying);
         let (captured, applied) = (ended(captured)?, ended(applied)?);
         Ok(Ending::of(&captured, applied))
+    }
+}
+
+/// Whether what is written comes back is not known, and nothing else would show it before data is overwritten.
+fn untold_loop(source: &Endpoint, destination: &Endpoint, said: &str) -> Failure {
+    let what = format!(
+        "{destination} does not tell whether it is {source} itself, or replicates with it: INFO was answered with {said}"
+    );
+    let user = redis_io::refusal::user_of(&destination.to_string()).to_owned();
+    Failure {
+        exit: Exit::Destination,
+        what,
+        advice: format!("Allow it to be asked: ACL SETUSER {user} +info."),
     }
 }
 

@@ -33,6 +33,52 @@ pub(super) async fn gather(connection: &mut Connection) -> Result<ServerFacts, E
     Ok(facts)
 }
 
+pub(super) async fn ask_again(
+    facts: &mut ServerFacts,
+    connection: &mut Connection,
+) -> Result<(), Error> {
+    let known = (facts.version.is_some(), facts.role.is_some(), facts.cluster_enabled.is_some());
+    if known != (true, true, true) {
+        take_hello(facts, &connection.ask(["HELLO", "2"]).await?);
+    }
+    Ok(())
+}
+
+/// Takes from the reply to `HELLO` what is not known.
+pub(super) fn take_hello(facts: &mut ServerFacts, reply: &Reply) {
+    let pairs = reply.as_array().unwrap_or_default().chunks_exact(2);
+    let told: BTreeMap<&str, &str> = pairs
+        .filter_map(|pair| match pair {
+            [name, value] => Some((name.as_str()?, value.as_str()?)),
+            _ => None,
+        })
+        .collect();
+    let get = |name| told.get(name).copied();
+    if facts.version.is_none() {
+        facts.version = get("version").and_then(|text| text.parse().ok());
+        facts.flavour = facts.flavour.take().or_else(|| {
+            get("server").map(|name| match name {
+                "redis" => Flavour::Redis,
+                "valkey" => Flavour::Valkey,
+                other => Flavour::Other(other.to_owned()),
+            })
+        });
+    }
+    let mode = get("mode");
+    facts.cluster_enabled = facts.cluster_enabled.or(mode.map(|mode| mode == "cluster"));
+    facts.role = facts.role.take().or_else(|| match (mode, get("role")?) {
+        (Some("sentinel"), _) => Some(Role::Sentinel),
+        (_, "master") => Some(Role::Primary { replicas: 0 }),
+        (_, "replica" | "slave") => Some(Role::Replica {
+            primary_host: String::new(),
+            primary_port: 0,
+            link_up: false,
+            syncing: false,
+        }),
+        _ => None,
+    });
+}
+
 pub(super) fn from_info(info: &Info) -> ServerFacts {
     let (flavour, version) = identity(info);
     ServerFacts {
