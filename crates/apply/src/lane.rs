@@ -5,6 +5,7 @@
 //! under way when a session ended is decided by the checkpoint that the next one reads.
 
 mod asked;
+mod attempt;
 mod barrier;
 pub(crate) mod begin;
 pub(crate) mod claim;
@@ -19,6 +20,7 @@ mod rewind;
 mod session;
 mod settle;
 mod status;
+mod ties;
 mod watch;
 
 use std::collections::HashMap;

@@ -108,6 +108,20 @@ pub const DEADLINES_OF_HASH: usize = 1_024;
 /// Keys whose deadlines are settled in one go, so that what has just been read does not wait behind them.
 pub const SETTLED_KEYS: usize = 256;
 
+/// Letters of several keys that are tried again in one batch, with [`LETTER_BYTES`] for each: a destination is busy with
+/// so much for some tenths of a second. A key with more of them is tried by itself.
+pub const RETRIED_BYTES: usize = 16 << 20;
+
+/// What a letter costs beside its change, in memory and at the destination.
+pub const LETTER_BYTES: usize = 256;
+
+/// Letters that are looked through at once for which keys hang together: some tenths of a second.
+pub const LOOKED_THROUGH_BYTES: usize = 64 << 20;
+
+/// The shortest time that the stream has to itself between two parts of what is tried again. Else it is as long as the
+/// part before it took.
+pub const RETRY_PAUSE: Duration = Duration::from_millis(10);
+
 /// Keys that were set aside are named in the log, up to so many in ten seconds; more are counted.
 pub const LOGGED_KEYS: usize = 20;
 

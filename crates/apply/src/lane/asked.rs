@@ -4,12 +4,17 @@
 //! is killed. What cannot be done gets an answer in its place. Letters that are tried again stand before the checkpoint
 //! already: so their request says that they were executed until the replies have been read, and where nobody has
 //! read them the key is a suspect.
+//!
+//! What is tried again goes part by part, with the stream between them. A lane that is to stop leaves the rest of the
+//! requests where they are, for its next start.
 
 use std::collections::HashSet;
 
+use bytes::Bytes;
+
 use super::pump::Pump;
-use super::retry::Ties;
 use crate::error::Error;
+use crate::limits;
 use crate::quarantine::set::Spot;
 use crate::quarantine::shelf::{Ask, Word, pairs};
 use crate::quarantine::suspects::{Suspected, Suspects};
@@ -23,44 +28,62 @@ impl Pump<'_> {
     /// Whether planning rests until it is known what an operator asks about keys that are set aside.
     pub(super) fn has_question(&self) -> bool {
         let known = !self.planner.held.is_empty() || !self.suspects.is_empty();
-        self.asked && (self.unsettled || known)
+        self.asked && !self.stopping && (self.unsettled || known)
     }
 
     /// Does what has been asked for. Everything before has been executed; what this plans goes next.
     pub(super) async fn answer(&mut self) -> Result<(), Error> {
         (self.asked, self.unsettled) = (false, false);
+        let began = self.tools.clock.monotonic();
         // An operator may have taken keys off the list.
         let listed = self.connection.call([b"HGETALL".as_slice(), &self.names.suspects]).await?;
         self.suspects = Suspects::read(pairs(&listed));
         self.status.suspects(&self.suspects);
         let reply = self.connection.call([b"HGETALL".as_slice(), &self.names.requests]).await?;
-        // Keys that a request has dealt with, with those that hang together with its own.
-        let mut done = HashSet::new();
-        let mut ties = None;
+        let mut retries = Vec::new();
         for (field, word) in pairs(&reply) {
-            let named = Spot::parse(&field);
-            let key = named.as_ref().map(Spot::to_string);
-            let outcome = match (named, Word::parse(&word)) {
-                (_, Word::Refused(_)) => continue,
-                (Some(spot), _) if done.contains(&spot) => continue,
-                (Some(spot), Word::Tried) => {
-                    self.lost_sight_of(spot);
-                    continue;
+            match (Spot::parse(&field), Word::parse(&word)) {
+                (_, Word::Refused(_)) => {}
+                (Some(spot), Word::Tried) => self.lost_sight_of(spot),
+                (Some(spot), Word::Ask(_)) if !self.planner.held.contains(spot.db, &spot.key) => {
+                    self.refuse(&field, "the key is not in quarantine").await?;
                 }
-                (Some(spot), Word::Ask(ask)) => {
-                    self.fulfil(ask, spot, &mut ties, &mut done).await?
+                (Some(spot), Word::Ask(Ask::Retry)) => retries.push(spot),
+                (Some(spot), Word::Ask(Ask::Discard)) => self.discard(&spot),
+                (None, _) => self.refuse(&field, "it does not name a database and a key").await?,
+                (_, Word::Unknown(text)) => {
+                    let why = format!("{text:?} is nothing that can be done");
+                    self.refuse(&field, &why).await?;
                 }
-                (None, _) => Err("it does not name a database and a key".to_owned()),
-                (_, Word::Unknown(text)) => Err(format!("{text:?} is nothing that can be done")),
-            };
-            if let Err(why) = outcome {
-                tracing::warn!(key, why, "a request about a key in quarantine cannot be done");
-                let answer = Word::Refused(why).text();
-                let put: [&[u8]; 4] = [b"HSET", &self.names.requests, &field, answer.as_bytes()];
-                self.connection.call(put).await?;
             }
         }
+        let retried = self.retry(retries).await?;
+        for (spot, why) in &retried.refused {
+            self.refuse(&spot.field(), why).await?;
+        }
+        if retried.more {
+            let took = self.tools.clock.monotonic().saturating_sub(began);
+            self.pause = Some(self.tools.clock.sleep(took.max(limits::RETRY_PAUSE)));
+        } else {
+            self.ties = None;
+        }
         Ok(())
+    }
+
+    /// Puts an answer in the place of a request that cannot be done.
+    async fn refuse(&mut self, field: &Bytes, why: &str) -> Result<(), Error> {
+        let key = Spot::parse(field).map(|spot| spot.to_string());
+        tracing::warn!(key, why, "a request about a key in quarantine cannot be done");
+        let answer = Word::Refused(why.to_owned()).text();
+        let put: [&[u8]; 4] = [b"HSET", &self.names.requests, field, answer.as_bytes()];
+        self.connection.call(put).await?;
+        Ok(())
+    }
+
+    fn discard(&mut self, spot: &Spot) {
+        tracing::info!(key = %spot, "released a key as it is, on request");
+        self.planner.held.release(spot.db, &spot.key);
+        self.open.urgent = true;
     }
 
     /// Takes note that the replies to what was tried again have been read.
@@ -76,27 +99,5 @@ impl Pump<'_> {
         self.open.own([b"HDEL".as_slice(), &self.names.requests, &spot.field()]);
         self.open.urgent = true;
         self.planner.suspects.push(Suspected { spot, evidence: None });
-    }
-
-    async fn fulfil(
-        &mut self,
-        ask: Ask,
-        spot: Spot,
-        ties: &mut Option<Ties>,
-        done: &mut HashSet<Spot>,
-    ) -> Result<Result<(), Refused>, Error> {
-        if !self.planner.held.contains(spot.db, &spot.key) {
-            return Ok(Err("the key is not in quarantine".to_owned()));
-        }
-        match ask {
-            Ask::Retry => self.retry(spot, ties, done).await,
-            Ask::Discard => {
-                tracing::info!(key = %spot, "released a key as it is, on request");
-                self.planner.held.release(spot.db, &spot.key);
-                self.open.urgent = true;
-                done.insert(spot);
-                Ok(Ok(()))
-            }
-        }
     }
 }

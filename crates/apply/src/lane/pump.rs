@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use wire::resp::reply::Reply;
 
 use super::status::Phase;
+use super::ties::Ties;
 use super::{LaneStatus, Memory, Scope, Tools};
 use crate::batch::{Batch, Sent};
 use crate::checkpoint::{self, Written};
@@ -85,6 +86,10 @@ pub(super) struct Pump<'a> {
     pub(super) unsettled: bool,
     /// Keys whose letters are tried again in the batch that is executed next.
     pub(super) tried: HashSet<Spot>,
+    /// What is known of the letters while requests to try some again are left.
+    pub(super) ties: Option<Ties>,
+    /// Until when these are left, for what has come to be applied meanwhile.
+    pub(super) pause: Option<Sleep>,
     /// What the list of suspects at the destination says.
     pub(super) suspects: Suspects,
     pub(super) stop: CancellationToken,
@@ -154,6 +159,8 @@ impl<'a> Pump<'a> {
             asked: true,
             unsettled: true,
             tried: HashSet::new(),
+            ties: None,
+            pause: None,
             suspects: Suspects::default(),
             stop,
             stopping: false,
@@ -197,6 +204,7 @@ impl<'a> Pump<'a> {
                     continue;
                 }
                 if let Some(barrier) = self.barrier.take() {
+                    self.ties = None;
                     self.pass(barrier).await?;
                     self.execute_alone().await?;
                     continue;
@@ -242,6 +250,8 @@ impl<'a> Pump<'a> {
                 }
                 self.input.extend(entries);
             }
+            // After the input: what there is to apply goes between two parts of what is tried again.
+            () = over(self.pause.as_mut()) => (self.pause, self.asked) = (None, true),
         }
         Ok(())
     }

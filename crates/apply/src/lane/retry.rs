@@ -1,18 +1,20 @@
-//! Trying again what is kept for a key that is set aside.
+//! Trying again what is kept for keys that are set aside.
 //!
-//! The letters are read twice, since there may be more of them than memory holds: once for which keys hang together, once
-//! for what is due. A letter that cannot be read or planned refuses its request, and changes nothing.
+//! The letters are read twice, since there may be more of them than memory holds: once for which keys hang together, and
+//! once for what is due for as many keys as go into one batch. What comes meanwhile is read when the next batch is
+//! chosen. A letter that cannot be read or planned refuses its request, and changes nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use bytes::Bytes;
 use event::quarantine::Letter;
-use event::{Body, Position};
 use redis_io::facts::SizeFacts;
-use runtime::{ByteSize, chain};
+use runtime::chain;
 
 use super::asked::Refused;
+use super::attempt::{Attempt, Attempts, NOTHING_KEPT};
 use super::pump::Pump;
+use super::ties::{Lot, Ties};
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::limits;
@@ -20,56 +22,92 @@ use crate::plan::Failure;
 use crate::quarantine::letters::Reading;
 use crate::quarantine::set::Spot;
 
-/// Which held keys hang together, since a letter is due for more than one.
+/// What became of requests to try again.
 #[derive(Debug, Default)]
-pub(super) struct Ties {
-    /// The group of each key.
-    of: HashMap<Spot, usize>,
-    groups: Vec<Vec<Spot>>,
+pub(super) struct Retried {
+    /// Those that cannot be done, and why.
+    pub(super) refused: Vec<(Spot, Refused)>,
+    /// Whether others are left for later.
+    pub(super) more: bool,
 }
 
 // === impl Pump ===
 
 impl Pump<'_> {
-    /// Plans the dead letters of a key, and of all keys that they concern.
-    pub(super) async fn retry(
-        &mut self,
-        spot: Spot,
-        ties: &mut Option<Ties>,
-        done: &mut HashSet<Spot>,
-    ) -> Result<Result<(), Refused>, Error> {
-        if ties.is_none() {
-            match self.ties().await {
-                Ok(found) => *ties = Some(found),
-                Err(why) => return Ok(Err(why)),
+    /// Plans the dead letters of as many of these keys as go into one batch, and of all keys that they concern.
+    pub(super) async fn retry(&mut self, asked: Vec<Spot>) -> Result<Retried, Error> {
+        if asked.is_empty() {
+            return Ok(Retried::default());
+        }
+        let mut ties = self.ties.take().unwrap_or_default();
+        match self.look_through(&mut ties).await {
+            Ok(true) => {}
+            Ok(false) => {
+                self.ties = Some(ties);
+                return Ok(Retried { more: true, ..Retried::default() });
+            }
+            Err(why) => return Ok(Retried::refused(asked, &why)),
+        }
+        let limit = limits::RETRIED_BYTES.min(self.planner.rules.sizes.group);
+        let mut attempts = Attempts::choose(asked, &ties, &self.planner.held, limit);
+        self.ties = Some(ties);
+        match self.read_due(&mut attempts).await {
+            Ok(true) => self.make(attempts).await,
+            Ok(false) => Ok(Retried { more: true, ..Retried::default() }),
+            Err(why) => {
+                let asked = attempts.list.into_iter().flat_map(|attempt| attempt.asked);
+                let refused = Retried::refused(asked, &why);
+                Ok(Retried { more: attempts.more, ..refused })
             }
         }
-        let spots = ties.as_ref().map(|ties| ties.with(&spot)).unwrap_or_default();
-        let due = match self.due(&spots).await {
-            Ok(due) if due.is_empty() => {
-                return Ok(Err("none of its changes is kept in this data directory".to_owned()));
+    }
+
+    /// Plans what was read.
+    async fn make(&mut self, attempts: Attempts) -> Result<Retried, Error> {
+        let mut retried = Retried::refused(attempts.unknown, NOTHING_KEPT);
+        retried.more = attempts.more;
+        self.look_at_sizes().await?;
+        self.planner.rules.hold_expiry_anew(self.tools.clock.now_ms());
+        let (mut letters, mut keys) = (0, 0);
+        for mut attempt in attempts.list {
+            // One before it may have touched its keys.
+            if !attempt.stands(&self.planner.held) {
+                retried.more = true;
+                continue;
             }
+            match self.attempt(&mut attempt)? {
+                Ok((some_letters, some_keys)) => {
+                    (letters, keys) = (letters + some_letters, keys + some_keys);
+                }
+                Err(why) => {
+                    let asked = attempt.asked.into_iter();
+                    retried.refused.extend(asked.map(|spot| (spot, why.clone())));
+                }
+            }
+        }
+        if keys > 0 {
+            tracing::info!(letters, keys, "try dead letters again, on request");
+        }
+        Ok(retried)
+    }
+
+    /// Plans one attempt. Says how many letters, and how many keys, that was.
+    fn attempt(&mut self, attempt: &mut Attempt) -> Result<Result<(usize, usize), Refused>, Error> {
+        let (spots, due) = match attempt.due() {
             Ok(due) => due,
             Err(why) => return Ok(Err(why)),
         };
         if let Err(why) = self.can_make_good(&spots, &due) {
             return Ok(Err(why));
         }
-        self.look_at_sizes().await?;
-        self.planner.rules.hold_expiry_anew(self.tools.clock.now_ms());
         if let Err(why) = self.rehearse(&spots, &due)? {
             return Ok(Err(why));
         }
-        tracing::info!(
-            letters = due.len(),
-            keys = spots.len(),
-            "try dead letters again, on request"
-        );
         self.planner.plan_letters(&spots, &due, &mut self.open)?;
         self.open.urgent = true;
-        self.tried.extend(spots.iter().cloned());
-        done.extend(spots);
-        Ok(Ok(()))
+        let made = (due.len(), spots.len());
+        self.tried.extend(spots);
+        Ok(Ok(made))
     }
 
     /// What was too large may fit by now.
@@ -121,56 +159,49 @@ impl Pump<'_> {
         }
     }
 
-    /// Reads which held keys hang together.
-    async fn ties(&mut self) -> Result<Ties, Refused> {
-        let mut ties = Ties::default();
-        let mut reading = self.read_letters().await?;
-        while let Some((_, due)) = self.next_letter(&mut reading).await? {
-            ties.tie(&due);
+    /// Finds out which held keys hang together, from where that was known before. Says whether it is known now: there
+    /// may be more letters than are looked through at once.
+    async fn look_through(&mut self, ties: &mut Ties) -> Result<bool, Refused> {
+        let journal = &*self.tools.letters.journal;
+        let read = match ties.reading.take() {
+            None => Reading::open(journal).await,
+            Some(mut reading) => reading.go_on(journal).await.map(|()| reading),
+        };
+        let mut reading = read.map_err(|error| unreadable(&error))?;
+        let mut looked_through = 0;
+        while let Some((letter, due)) = self.next_letter(&mut reading).await? {
+            let weight = letter.event.len() + limits::LETTER_BYTES;
+            ties.tie(&due, &Lot { weight, part: reading.part() });
+            looked_through += weight;
+            if looked_through > limits::LOOKED_THROUGH_BYTES {
+                ties.reading = Some(reading);
+                return Ok(false);
+            }
         }
-        Ok(ties)
+        ties.reading = Some(reading);
+        Ok(!self.stop.is_cancelled())
     }
 
-    /// The letters that are due for any of these keys, each once and in order.
-    async fn due(&mut self, spots: &HashSet<Spot>) -> Result<Vec<Letter>, Refused> {
-        let mut seen: HashSet<(Position, u32)> = HashSet::new();
-        let (mut due, mut bytes, mut largest) = (Vec::new(), 0_usize, 0);
+    /// Reads what is due for some keys. Says whether it came to the end.
+    async fn read_due(&mut self, attempts: &mut Attempts) -> Result<bool, Refused> {
         let limit = limits::GROUP_BYTES.min(self.planner.rules.sizes.group);
-        let mut reading = self.read_letters().await?;
-        while let Some((letter, of)) = self.next_letter(&mut reading).await? {
-            let is_due = of.iter().any(|spot| spots.contains(spot));
-            if !is_due || !seen.insert((letter.position, letter.change)) {
-                continue;
-            }
-            bytes += letter.event.len();
-            largest = letter.event.len().max(largest);
-            // One may be as large as a change may be that comes by itself.
-            if bytes - largest > limit {
-                return Err(format!(
-                    "more changes are kept for it and what it needs than the {} that can be tried at once",
-                    ByteSize(limit as u64)
-                ));
-            }
-            readable(&letter)?;
-            due.push(letter);
+        let read = Reading::of(&*self.tools.letters.journal, attempts.lot.part.clone()).await;
+        let mut reading = read.map_err(|error| unreadable(&error))?;
+        while let Some((letter, due_for)) = self.next_letter(&mut reading).await? {
+            attempts.take(letter, &due_for, limit);
         }
-        due.sort_by_key(|letter| {
-            let position = letter.position;
-            (position.shard, position.epoch, position.offset, position.index, letter.change)
-        });
-        Ok(due)
+        Ok(!self.stop.is_cancelled())
     }
 
-    async fn read_letters(&mut self) -> Result<Reading, Refused> {
-        Reading::open(&*self.tools.letters.journal).await.map_err(|error| unreadable(&error))
-    }
-
-    /// The next letter of this stream, and the held keys that it is due for.
+    /// The next letter of this stream, and the held keys that it is due for; none, too, when the lane is to stop.
     async fn next_letter(
         &mut self,
         reading: &mut Reading,
     ) -> Result<Option<(Letter, Vec<Spot>)>, Refused> {
         while let Some(letter) = reading.next().await.map_err(|error| unreadable(&error))? {
+            if self.stop.is_cancelled() {
+                return Ok(None);
+            }
             if letter.stream != self.scope.stream || letter.incarnation != self.scope.incarnation {
                 continue;
             }
@@ -190,100 +221,16 @@ impl Pump<'_> {
     }
 }
 
-/// Whether the change that a letter is about is in it.
-fn readable(letter: &Letter) -> Result<(), Refused> {
-    let event = event::codec::decode(letter.event.clone()).map_err(|error| {
-        format!(
-            "the change at {} that is kept for it cannot be read: {}",
-            letter.position,
-            chain(&error)
-        )
-    })?;
-    let there = match &event.body {
-        Body::Group(group) => {
-            usize::try_from(letter.change).is_ok_and(|number| number < group.changes.len())
-        }
-        _ => letter.change == 0,
-    };
-    match there {
-        true => Ok(()),
-        false => Err(format!("the change at {} that is kept for it is not whole", letter.position)),
-    }
-}
-
 fn unreadable(error: &Error) -> Refused {
     format!("the changes that are kept cannot be read: {}", chain(error))
 }
 
-// === impl Ties ===
+// === impl Retried ===
 
-impl Ties {
-    /// Ties keys together.
-    fn tie(&mut self, spots: &[Spot]) {
-        let mut whole: Option<usize> = None;
-        for spot in spots {
-            let number = self.number(spot);
-            whole = Some(whole.map_or(number, |whole| self.merge(whole, number)));
-        }
-    }
-
-    /// A key and all that hang together with it.
-    fn with(&self, spot: &Spot) -> HashSet<Spot> {
-        let tied = self.of.get(spot).and_then(|number| self.groups.get(*number));
-        tied.into_iter().flatten().chain([spot]).cloned().collect()
-    }
-
-    /// The group of a key: a new one, if it has none.
-    fn number(&mut self, spot: &Spot) -> usize {
-        if let Some(number) = self.of.get(spot) {
-            return *number;
-        }
-        // Not a part of the letter that it was read from, which would stay in memory with it.
-        let spot = Spot { db: spot.db, key: Bytes::copy_from_slice(&spot.key) };
-        self.of.insert(spot.clone(), self.groups.len());
-        self.groups.push(vec![spot]);
-        self.groups.len() - 1
-    }
-
-    /// Puts the smaller of two groups into the other, and gives that.
-    fn merge(&mut self, one: usize, other: usize) -> usize {
-        if one == other {
-            return one;
-        }
-        let len = |number: usize| self.groups.get(number).map_or(0, Vec::len);
-        let (small, large) = if len(one) < len(other) { (one, other) } else { (other, one) };
-        let moved = self.groups.get_mut(small).map(std::mem::take).unwrap_or_default();
-        for spot in &moved {
-            self.of.insert(spot.clone(), large);
-        }
-        if let Some(group) = self.groups.get_mut(large) {
-            group.extend(moved);
-        }
-        large
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spots(keys: &[&'static str]) -> Vec<Spot> {
-        let spot = |key: &&'static str| Spot { db: 0, key: Bytes::from_static(key.as_bytes()) };
-        keys.iter().map(spot).collect()
-    }
-
-    #[test]
-    fn keys_hang_together_over_any_number_of_letters() {
-        let mut ties = Ties::default();
-        for keys in [&["a", "b"][..], &["c"], &["d", "e"], &["f"], &["e", "c", "b"], &[]] {
-            ties.tie(&spots(keys));
-        }
-        let tied: HashSet<Spot> = spots(&["a", "b", "c", "d", "e"]).into_iter().collect();
-        for spot in &tied {
-            assert_eq!(ties.with(spot), tied);
-        }
-        for alone in spots(&["f", "g"]) {
-            assert_eq!(ties.with(&alone), HashSet::from([alone]));
-        }
+impl Retried {
+    /// All for the same reason.
+    fn refused(asked: impl IntoIterator<Item = Spot>, why: &str) -> Self {
+        let refused = asked.into_iter().map(|spot| (spot, why.to_owned())).collect();
+        Self { refused, more: false }
     }
 }

@@ -95,6 +95,7 @@ impl Pump<'_> {
         self.open.reset();
         self.planner.suspects.clear();
         self.tried.clear();
+        self.ties = None;
         self.unsettled = true;
         self.barrier = None;
         self.input.clear();

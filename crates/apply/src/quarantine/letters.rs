@@ -2,6 +2,7 @@
 //! records behind it.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use event::quarantine::{Letter, Piece, Pieces};
 use journal::{Entry, Journal, Offset, Partition, ReadLimit, Reader};
@@ -15,6 +16,8 @@ pub struct Reading {
     entries: VecDeque<Entry>,
     next: Offset,
     end: Offset,
+    /// Where the last letter begins.
+    began: Offset,
     pieces: Pieces,
 }
 
@@ -26,13 +29,54 @@ impl Reading {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn open(journal: &dyn Journal) -> Result<Self, Error> {
+        Self::of(journal, Offset(0)..Offset(u64::MAX)).await
+    }
+
+    /// Only what lies in this part of the journal. A letter begins there.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub(crate) async fn of(journal: &dyn Journal, part: Range<Offset>) -> Result<Self, Error> {
         let range = journal.describe().await?.partitions.first().copied().unwrap_or_default();
-        let reader = match range.start == range.end {
-            true => None,
-            false => Some(journal.reader(vec![(Partition(0), range.start)]).await?),
+        let next = range.start.max(part.start);
+        let mut reading = Self {
+            reader: None,
+            entries: VecDeque::new(),
+            next,
+            end: range.end.min(part.end),
+            began: next,
+            pieces: Pieces::default(),
         };
-        let (next, end) = (range.start, range.end);
-        Ok(Self { reader, entries: VecDeque::new(), next, end, pieces: Pieces::default() })
+        reading.seek(journal).await?;
+        Ok(reading)
+    }
+
+    /// Goes on with what has come since.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub(crate) async fn go_on(&mut self, journal: &dyn Journal) -> Result<(), Error> {
+        if self.next < self.end {
+            return Ok(());
+        }
+        let range = journal.describe().await?.partitions.first().copied().unwrap_or_default();
+        self.next = self.next.max(range.start);
+        self.end = range.end;
+        self.entries.clear();
+        self.seek(journal).await
+    }
+
+    /// Where in the journal the last letter lies.
+    pub(crate) fn part(&self) -> Range<Offset> {
+        self.began..self.next
+    }
+
+    async fn seek(&mut self, journal: &dyn Journal) -> Result<(), Error> {
+        self.reader = match self.next < self.end {
+            true => Some(journal.reader(vec![(Partition(0), self.next)]).await?),
+            false => None,
+        };
+        Ok(())
     }
 
     /// The next letter that is complete; none: there is no more.
@@ -46,6 +90,9 @@ impl Reading {
                 offset: entry.offset.0,
                 source,
             })?;
+            if piece.number == 0 {
+                self.began = entry.offset;
+            }
             if let Some(letter) = self.pieces.push(piece) {
                 return Ok(Some(letter));
             }

@@ -3,6 +3,7 @@
 //! Nothing here changes data: a request is stored at the destination, and the lane that owns the key acts on it between two
 //! batches, so that it keeps its place in the order. A lane that does not run acts when it starts.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -119,14 +120,14 @@ impl Shelf {
         let mut keys = Vec::new();
         for names in &self.lanes {
             let asked = hash(&mut self.link, &names.requests).await?;
+            let asked: HashMap<Bytes, Bytes> = asked.into_iter().collect();
             for (field, why) in hash(&mut self.link, &names.quarantine).await? {
                 let Some(Spot { db, key }) = Spot::parse(&field) else { continue };
-                let asked = asked.iter().find(|(other, _)| *other == field);
                 keys.push(HeldKey {
                     db,
                     key,
                     why: String::from_utf8_lossy(&why).into_owned(),
-                    answer: asked.and_then(|(_, word)| Word::parse(word).answer()),
+                    answer: asked.get(&field).and_then(|word| Word::parse(word).answer()),
                 });
             }
         }
@@ -143,8 +144,9 @@ impl Shelf {
         let mut strays = Vec::new();
         for names in &self.lanes {
             let held = hash(&mut self.link, &names.quarantine).await?;
+            let held: HashSet<Bytes> = held.into_iter().map(|(field, _)| field).collect();
             for (field, word) in hash(&mut self.link, &names.requests).await? {
-                let known = held.iter().any(|(other, _)| *other == field);
+                let known = held.contains(&field);
                 if let (false, Word::Refused(why)) = (known, Word::parse(&word)) {
                     strays.push((field, why));
                 }

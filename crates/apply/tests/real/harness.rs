@@ -1,6 +1,7 @@
 //! An apply service at work on a real server.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -18,6 +19,7 @@ use parking_lot::Mutex;
 use redis_io::Endpoint;
 use runtime::{OnFailure, Random, StatusNode, SystemClock, Tasks};
 use testkit::{Client, Kind, Server, eventually};
+use tokio::sync::watch;
 
 use crate::feed::Feed;
 
@@ -29,6 +31,8 @@ pub(crate) struct Bench {
     pub(crate) server: Server,
     pub(crate) feed: Feed,
     pub(crate) letters: MemoryJournal,
+    /// How the service reads them.
+    pub(crate) letters_read: Arc<Passage>,
     pub(crate) client: Client,
     /// Whether the journal is shown as one whose partitions have no common order.
     pub(crate) unordered: bool,
@@ -36,6 +40,15 @@ pub(crate) struct Bench {
 
 /// A journal without a common order of its partitions.
 struct Unordered(MemoryJournal);
+
+/// A journal of which every reader comes through a passage.
+struct Watched(MemoryJournal, Arc<Passage>);
+
+/// Counts the readers of a journal, and may let only so many through.
+pub(crate) struct Passage {
+    opened: AtomicU64,
+    open_for: watch::Sender<u64>,
+}
 
 /// A running service.
 pub(crate) struct Service {
@@ -71,6 +84,7 @@ impl Bench {
             server,
             feed,
             letters: MemoryJournal::new("letters", 1),
+            letters_read: Arc::new(Passage::new()),
             client,
             unordered: false,
         })
@@ -96,7 +110,7 @@ impl Bench {
         let parts = Parts {
             answered: false,
             journal,
-            letters: Arc::new(self.letters.clone()),
+            letters: Arc::new(Watched(self.letters.clone(), Arc::clone(&self.letters_read))),
             clock: Arc::new(SystemClock::new()),
             random: Random::from_seed(1),
             status: status.clone(),
@@ -194,6 +208,11 @@ impl Service {
         }
     }
 
+    /// Asks it to stop.
+    pub(crate) fn ask_to_stop(&self) {
+        self.tasks.stop_token().cancel();
+    }
+
     /// Ends it in the middle of whatever it does, as a killed process would.
     pub(crate) fn kill(self) {
         drop(self);
@@ -282,5 +301,81 @@ impl Journal for Unordered {
 
     fn forget_reader(&self, name: &str) -> BoxFuture<'_, Result<(), AppendError>> {
         self.0.forget_reader(name)
+    }
+}
+
+// === impl Watched ===
+
+impl Journal for Watched {
+    fn describe(&self) -> BoxFuture<'_, Result<Description, ReadError>> {
+        self.0.describe()
+    }
+
+    fn appender(&self) -> BoxFuture<'_, Result<Box<dyn Appender>, OpenError>> {
+        self.0.appender()
+    }
+
+    fn reader(
+        &self,
+        from: Vec<(Partition, Offset)>,
+    ) -> BoxFuture<'_, Result<Box<dyn Reader>, ReadError>> {
+        Box::pin(async {
+            self.1.pass().await;
+            self.0.reader(from).await
+        })
+    }
+
+    fn offset_at_time(
+        &self,
+        partition: Partition,
+        timestamp_ms: i64,
+    ) -> BoxFuture<'_, Result<Offset, ReadError>> {
+        self.0.offset_at_time(partition, timestamp_ms)
+    }
+
+    fn trim(&self, before: Vec<(Partition, Offset)>) -> BoxFuture<'_, Result<(), AppendError>> {
+        self.0.trim(before)
+    }
+
+    fn release(
+        &self,
+        name: &str,
+        before: Vec<(Partition, Offset)>,
+    ) -> BoxFuture<'_, Result<(), AppendError>> {
+        self.0.release(name, before)
+    }
+
+    fn forget_reader(&self, name: &str) -> BoxFuture<'_, Result<(), AppendError>> {
+        self.0.forget_reader(name)
+    }
+}
+
+// === impl Passage ===
+
+impl Passage {
+    fn new() -> Self {
+        Self { opened: AtomicU64::new(0), open_for: watch::Sender::new(u64::MAX) }
+    }
+
+    /// How many readers there were.
+    pub(crate) fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    /// Lets so many more through; the next one waits.
+    pub(crate) fn close_after(&self, readers: u64) {
+        self.open_for.send_replace(self.opened() + readers);
+    }
+
+    /// Lets all through.
+    pub(crate) fn open(&self) {
+        self.open_for.send_replace(u64::MAX);
+    }
+
+    async fn pass(&self) {
+        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        let mut open_for = self.open_for.subscribe();
+        let passed = open_for.wait_for(|open_for| number < *open_for).await;
+        passed.expect("the sender is our own");
     }
 }

@@ -19,4 +19,5 @@ mod quarantine;
 mod refusals;
 mod resync;
 mod retry;
+mod retry_many;
 mod sizes;

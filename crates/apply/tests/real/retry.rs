@@ -52,6 +52,13 @@ async fn refused(bench: &mut Bench, config: apply::Config, key: &'static str) ->
         let service = bench.start_with(config.clone()).await?;
         bench.feed.command("INCR n").await?;
         bench.caught_up()?;
+        eventually(LIMIT, "the request is answered", || {
+            let requests = bench.client.cmd(&["KEYS", "*:requests"])?.array()?;
+            let [name] = &requests[..] else { return Ok(None) };
+            let words = bench.client.cmd(&["HVALS", &name.clone().text()?])?.array()?;
+            let [word] = &words[..] else { return Ok(None) };
+            Ok(word.clone().text()?.starts_with("refused").then_some(()))
+        })?;
         service.stop().await?;
         assert_eq!(bench.get("n")?, Some((start + 1).to_string()));
     }
