@@ -42,6 +42,18 @@ pub enum Error {
         /// What it said.
         refusal: Refusal,
     },
+    /// The account's key patterns do not let it touch the keys of a change; nothing of its batch was executed.
+    #[error("{endpoint} refuses {what}, which the account's key patterns leave out: {said}")]
+    KeyDenied {
+        /// Where.
+        endpoint: String,
+        /// Which command, and its first keys with their databases.
+        what: String,
+        /// Patterns that would match them, as `ACL SETUSER` takes them.
+        patterns: String,
+        /// What it said.
+        said: String,
+    },
     /// The endpoint is not one that can be written.
     #[error("{endpoint} {what}")]
     Unfit {
@@ -181,8 +193,18 @@ pub enum Error {
     CannotHold {
         /// Database of the source.
         db: u32,
-        /// The key that is changed; empty for a library of functions.
+        /// The key that is changed.
         key: Bytes,
+        /// Where in the source's history.
+        position: Position,
+        /// What the destination lacks.
+        why: Cow<'static, str>,
+    },
+    /// The same of a library of functions.
+    #[error("the destination cannot hold {library} at {position}: {why}")]
+    CannotHoldLibrary {
+        /// Which.
+        library: String,
         /// Where in the source's history.
         position: Position,
         /// What the destination lacks.
@@ -301,7 +323,7 @@ pub enum Error {
         what: String,
     },
     /// Tried again for as long as is allowed.
-    #[error("gave up after {}", runtime::units::duration::format(*after))]
+    #[error("gave up after {}", runtime::units::duration::format(rounded(*after)))]
     GaveUp {
         /// How long.
         after: Duration,
@@ -309,6 +331,14 @@ pub enum Error {
         #[source]
         last: Box<Error>,
     },
+}
+
+/// As much of it as matters to people.
+fn rounded(duration: Duration) -> Duration {
+    match duration.as_secs() {
+        0 => Duration::from_millis(u64::from(duration.subsec_millis())),
+        _ => Duration::from_secs((duration + Duration::from_millis(500)).as_secs()),
+    }
 }
 
 fn listed(problems: &[Problem]) -> String {
@@ -345,6 +375,7 @@ impl Classified for Error {
                 _ => refusal.class(),
             },
             Self::Unfit { .. }
+            | Self::KeyDenied { .. }
             | Self::ResyncNeeded { .. }
             | Self::Journal(ReadError::OutOfRetention { .. }) => Class::Retry,
             Self::Journal(error) => error.class(),
@@ -367,6 +398,7 @@ impl Classified for Error {
             | Self::TooLarge { .. }
             | Self::KeyTooLong { .. }
             | Self::CannotHold { .. }
+            | Self::CannotHoldLibrary { .. }
             | Self::Inexact { .. }
             | Self::NotAllowed { .. }
             | Self::RefusedAgain { .. }
@@ -383,6 +415,11 @@ impl Classified for Error {
         match self {
             Self::Connection(error) => error.advice(),
             Self::Refused { refusal, endpoint } => refusal.advice(endpoint),
+            Self::KeyDenied { endpoint, patterns, .. } => format!(
+                "Allow it: ACL SETUSER {} {patterns} (or other patterns that match), or leave such keys out by a \
+                 filter (filter.exclude_keys) and start again.",
+                redis_io::refusal::user_of(endpoint)
+            ),
             Self::LacksRights { advice, .. } | Self::Untold { advice, .. } => advice.clone(),
             Self::Journal(error) => error.advice(),
             Self::Letters(error) => error.advice(),
@@ -401,9 +438,24 @@ impl Error {
         match self {
             Self::Connection(error) => error.is_denied(),
             Self::Refused { refusal, .. } => refusal.code.is_denial(),
-            Self::Untold { .. } => true,
+            Self::Untold { .. } | Self::KeyDenied { .. } => true,
             Self::GaveUp { last, .. } => last.is_denied(),
             _ => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_after_which_it_gave_up_is_rounded() {
+        let after = |micros| Error::GaveUp {
+            after: Duration::from_micros(micros),
+            last: Box::new(Error::Unanswered),
+        };
+        assert_eq!(after(5_872_499).to_string(), "gave up after 6s");
+        assert_eq!(after(872_499).to_string(), "gave up after 872ms");
     }
 }

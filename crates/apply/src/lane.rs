@@ -120,6 +120,8 @@ pub(crate) struct Memory {
     had_checkpoint: bool,
     /// What the log has said lately of keys that were set aside.
     notices: Notices,
+    /// Whether it was said why keys are set one by one.
+    told_of_joined: bool,
     left_out: LeftOut,
     /// Whether the session at hand got as far as applying.
     opened: bool,

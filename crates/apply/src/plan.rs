@@ -35,6 +35,7 @@ use self::assemble::{Assembly, Gathered, Origin};
 use self::expiry::Lags;
 pub(crate) use self::fault::{Aftermath, Failure, Part};
 pub(crate) use self::keys::Roles;
+pub(crate) use self::refused::name_of_change;
 pub(crate) use self::rules::Rules;
 use crate::batch::{Batch, Sent};
 use crate::deadlines::Deadlines;

@@ -88,6 +88,14 @@ impl Refusal {
         Some(after.split_once('\'')?.0).filter(|_| self.code == Code::NoPermission)
     }
 
+    /// Whether the command is allowed, and a key of it is not. Servers do not say which.
+    #[must_use]
+    pub fn is_about_keys(&self) -> bool {
+        self.code == Code::NoPermission
+            && self.forbidden_command().is_none()
+            && (self.text.contains("a key") || self.text.contains("the keys"))
+    }
+
     /// What it means for a command that should have worked.
     #[must_use]
     pub fn class(&self) -> Class {
@@ -102,6 +110,10 @@ impl Refusal {
                 let right = command.replace(' ', "|");
                 format!("Allow it: ACL SETUSER {} +{right}.", user_of(endpoint))
             }
+            None if self.is_about_keys() => format!(
+                "Allow the keys: ACL SETUSER {} ~PATTERN; keyferry's own need ~keyferry:*.",
+                user_of(endpoint)
+            ),
             None => self.code.advice().to_owned(),
         }
     }
@@ -307,6 +319,12 @@ mod tests {
         assert!(exec.advice("redis://u@host").contains("SETUSER u +exec"));
         let key = Refusal::read(b"NOPERM No permissions to access a key");
         assert_eq!(key.forbidden_command(), None);
+        assert!(key.is_about_keys() && key.advice("redis://u@host").contains("SETUSER u ~PATTERN"));
+        let older =
+            "NOPERM this user has no permissions to access one of the keys used as arguments";
+        assert!(Refusal::read(older.as_bytes()).is_about_keys());
+        let channel = Refusal::read(b"NOPERM No permissions to access a channel");
+        assert!(!channel.is_about_keys());
     }
 
     #[test]

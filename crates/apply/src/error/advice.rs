@@ -54,6 +54,7 @@ impl Error {
             | Self::TooLarge { .. }
             | Self::KeyTooLong { .. }
             | Self::CannotHold { .. }
+            | Self::CannotHoldLibrary { .. }
             | Self::NotAllowed { .. }
             | Self::RefusedAgain { .. }
             | Self::QuarantineFull { .. }
@@ -65,15 +66,14 @@ impl Error {
             Self::Torn { .. } => {
                 "Check the user's ACL for the keys keyferry:*; then compare source and destination."
             }
-            Self::Record { .. } => {
-                "Use the version of keyferry that wrote the journal, or a later one."
-            }
+            Self::Record { .. } => "Use the version that wrote the journal, or a later one.",
             Self::Contradiction { .. } | Self::Lane { .. } => {
                 "This is a defect of keyferry: please report it."
             }
             Self::Marks { .. } => "Check that the directory exists, is writable and has room.",
             Self::Connection(_)
             | Self::Refused { .. }
+            | Self::KeyDenied { .. }
             | Self::LacksRights { .. }
             | Self::Untold { .. }
             | Self::Journal(_)
@@ -95,6 +95,11 @@ impl Error {
             Self::CannotHold { .. } => {
                 "Have it set aside (--unsupported quarantine), leave the key out by a filter, or use a newer \
                  destination; then start again: it goes on with this change."
+            }
+            Self::CannotHoldLibrary { .. } => {
+                "Have it set aside or left out (--unsupported quarantine, or drop: no filter concerns functions), or \
+                 use a destination that knows functions (7.0 and later); then start again: it goes on with this \
+                 change."
             }
             Self::NotAllowed { .. } | Self::RefusedAgain { .. } => {
                 "Allow the command to the account, undo a rename-command of the destination, or give it \

@@ -6,13 +6,14 @@
 use std::collections::HashSet;
 
 use event::Position;
+use redis_io::Refusal;
 use wire::resp::reply::Reply;
 
 use super::judge::{Verdict, judge, refuses_joined};
 use super::pump::{Flight, Pump};
 use super::status::Executed;
 use crate::error::Error;
-use crate::plan::Failure;
+use crate::plan::{Failure, name_of_change};
 
 // === impl Pump ===
 
@@ -21,10 +22,7 @@ impl Pump<'_> {
     pub(super) async fn finish(&mut self, flight: Flight, exec: &Reply) -> Result<(), Error> {
         let endpoint = || self.connection.endpoint().to_string();
         if matches!(exec, Reply::Error(_)) && refuses_joined(&flight.refused) {
-            tracing::info!(
-                endpoint = endpoint(),
-                "the destination takes no MSET: keys are set one by one in this session"
-            );
+            self.tell_of_joined(&flight);
             self.planner.rules.joins = false;
             self.asked = true;
             self.rewind(Some(flight.batch)).await?;
@@ -47,10 +45,10 @@ impl Pump<'_> {
                 self.deal_with_earlier()
             }
             Verdict::Refused(refusal) => {
-                let endpoint = endpoint();
+                let error = self.refused(&flight, refusal);
                 // It has not been executed, and the next session is to know.
                 self.running = Some(flight);
-                Err(Error::Refused { endpoint, refusal })
+                Err(error)
             }
             Verdict::Unpassed(failure) => self.stand_before(flight.batch, failure).await,
             Verdict::Gone => Err(Error::CheckpointGone { endpoint: endpoint() }),
@@ -109,6 +107,45 @@ impl Pump<'_> {
         Ok(())
     }
 
+    /// The error about a batch that was refused; where keys are the reason, it names the change that has them.
+    fn refused(&self, flight: &Flight, refusal: Refusal) -> Error {
+        let endpoint = self.connection.endpoint().to_string();
+        let of = flight.refused.iter().find(|(_, found)| *found == refusal);
+        let sent = of.and_then(|(sent, _)| *sent).filter(|_| refusal.is_about_keys());
+        let record = sent.and_then(|sent| Some((sent, flight.batch.record(sent.record)?)));
+        let Some((sent, record)) = record else { return Error::Refused { endpoint, refusal } };
+        let spots = self.planner.concerned(record, sent.change);
+        if spots.is_empty() {
+            return Error::Refused { endpoint, refusal };
+        }
+        let shown = || spots.iter().take(KEYS_SHOWN);
+        let keys: Vec<String> = shown().map(ToString::to_string).collect();
+        let mut patterns: Vec<String> = shown().map(|spot| pattern(&spot.key)).collect();
+        patterns.dedup();
+        let command = name_of_change(record, sent.change);
+        let (what, patterns) = (format!("{command} of {}", keys.join(", ")), patterns.join(" "));
+        Error::KeyDenied { endpoint, what, patterns, said: refusal.text }
+    }
+
+    /// Says once why keys are set one by one.
+    fn tell_of_joined(&mut self, flight: &Flight) {
+        if std::mem::replace(&mut self.memory.told_of_joined, true) {
+            return;
+        }
+        let endpoint = self.connection.endpoint();
+        let joined = flight.refused.iter().find(|(sent, _)| sent.is_some_and(|sent| sent.joined));
+        match joined.map(|(_, refusal)| refusal) {
+            Some(said) if said.is_about_keys() => tracing::info!(
+                %endpoint, %said,
+                "the destination refuses to set several keys at once: they are set one by one, to find which it refuses"
+            ),
+            said => tracing::info!(
+                %endpoint, said = said.map(ToString::to_string),
+                "the destination takes no MSET: keys are set one by one in this session"
+            ),
+        }
+    }
+
     fn judge_up_to(&mut self, position: Position) {
         match self.judged.iter_mut().find(|judged| judged.shard == position.shard) {
             Some(judged) => *judged = position,
@@ -116,3 +153,22 @@ impl Pump<'_> {
         }
     }
 }
+
+/// So many keys of a change that is refused are named.
+const KEYS_SHOWN: usize = 3;
+
+/// A pattern of keys that would let this one through: what stands before its first colon, where that is plain.
+fn pattern(key: &[u8]) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.".contains(byte);
+    let end = key.iter().position(|byte| !plain(byte));
+    match end.and_then(|end| key.split_at_checked(end)) {
+        Some((head, [b':', ..])) => format!("~{}:*", String::from_utf8_lossy(head)),
+        None if !key.is_empty() && key.len() < PATTERN_BYTES => {
+            format!("~{}", String::from_utf8_lossy(key))
+        }
+        _ => "~*".to_owned(),
+    }
+}
+
+/// A longer key makes no pattern.
+const PATTERN_BYTES: usize = 64;

@@ -136,12 +136,14 @@ impl Planner {
             return match self.fitting(batch, Ok(())) {
                 Ok(()) => Ok(()),
                 Err(unfit) => {
-                    let why = self.cannot_hold(place, unfit)?;
+                    let why = self.cannot_hold(place, unfit);
+                    let why = why.map_err(|error| about_library(error, &change.args))?;
                     self.set_aside(place, (db, &[]), why, batch)
                 }
             };
         }
-        let why = self.cannot_hold(place, Unfit::new("it knows no functions"))?;
+        let why = self.cannot_hold(place, Unfit::new("it knows no functions"));
+        let why = why.map_err(|error| about_library(error, &change.args))?;
         self.counts.functions_left_out += 1;
         let db = self.rules.mapping.target(place.db);
         self.set_aside(place, (db, &[]), why, batch)
@@ -287,5 +289,49 @@ impl Planner {
         }
         let what = "a change of all partitions of a journal without one order";
         Err(Error::Unsupported { what, position: place.position })
+    }
+}
+
+/// The error about a change of a library, which has no key.
+fn about_library(error: Error, args: &[Bytes]) -> Error {
+    match error {
+        Error::CannotHold { position, why, .. } => {
+            Error::CannotHoldLibrary { library: library(args), position, why }
+        }
+        other => other,
+    }
+}
+
+/// What a command about functions is about: the name stands in the first line of a library.
+fn library(args: &[Bytes]) -> String {
+    let line = args.last().and_then(|text| text.split(|byte| *byte == b'\n').next());
+    let words = line.unwrap_or_default().split(u8::is_ascii_whitespace);
+    let name = words.filter(|_| line.is_some_and(|line| line.starts_with(b"#!")));
+    match name.filter_map(|word| word.strip_prefix(b"name=")).next() {
+        Some(name) => format!("the library of functions {}", event::text::Shortened(name)),
+        None => "a change of the functions".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_that_cannot_be_held_is_named() {
+        let key = Error::CannotHold {
+            db: 0,
+            key: Bytes::new(),
+            position: event::Position::default(),
+            why: "it knows no functions".into(),
+        };
+        let load = ["FUNCTION", "LOAD", "#!lua name=stock\nredis.register_function()"];
+        let error = about_library(key, &load.map(|word| Bytes::from_static(word.as_bytes())));
+        let said = error.to_string();
+        assert!(said.contains("cannot hold the library of functions stock at"), "{said}");
+        assert!(runtime::Classified::advice(&error).contains("7.0"), "{error:?}");
+        let delete =
+            ["FUNCTION", "DELETE", "stock"].map(|word| Bytes::from_static(word.as_bytes()));
+        assert_eq!(library(&delete), "a change of the functions");
     }
 }

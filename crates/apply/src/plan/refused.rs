@@ -3,6 +3,7 @@
 //! Guarantees: such a change is not sent again: it is set aside, or ends the lane. If what is planned in its place is
 //! refused as well, the lane ends, too: nothing is planned, refused and planned again for ever.
 
+use bytes::Bytes;
 use event::{Body, Change, Event, Position};
 
 use super::{Failure, Place, Planner};
@@ -57,6 +58,12 @@ impl Planner {
         }
         self.refused.get(&(place.position, place.change)).cloned()
     }
+}
+
+/// What a change of a record is called.
+pub(crate) fn name_of_change(record: &Bytes, number: u32) -> String {
+    event::codec::decode(record.clone())
+        .map_or_else(|_| "a change".to_owned(), |event| name_of(&event, number))
 }
 
 /// What a change is called.

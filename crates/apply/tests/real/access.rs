@@ -286,3 +286,27 @@ async fn a_replica_is_known_as_one_where_it_may_not_be_asked() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_the_patterns_of_the_account_leave_out_is_named() -> Result<()> {
+    for kind in [Kind::Redis6_2, Kind::Redis7_0, Kind::Valkey9_1] {
+        let mut bench = Bench::streaming(kind).await?;
+        let user =
+            ["ACL", "SETUSER", "app", "on", ">pw", "&*", "+@all", "~allowed:*", "~keyferry:*"];
+        bench.client.cmd(&user)?;
+        let uri = format!("redis://app:pw@127.0.0.1:{}", bench.server.port());
+        let service = bench.start_with(Config::new(Endpoint::parse(&uri)?)).await?;
+        for command in ["SET allowed:1 1", "SET allowed:2 1", "SET secret:7 1", "SET allowed:3 1"] {
+            bench.feed.command(command).await?;
+        }
+        waiting_for(&service, "refuses SET of db 0 secret:7")?;
+        eventually(LIMIT, "it says what to do", || {
+            Ok(service.lane("advice").contains("ACL SETUSER app ~secret:*").then_some(()))
+        })?;
+        bench.client.cmd(&["ACL", "SETUSER", "app", "~secret:*"])?;
+        bench.caught_up()?;
+        assert_eq!(bench.get("secret:7")?.as_deref(), Some("1"));
+        service.stop().await?;
+    }
+    Ok(())
+}
