@@ -38,11 +38,16 @@ pub(crate) struct Bench {
     pub(crate) unordered: bool,
 }
 
-/// A journal without a common order of its partitions.
-struct Unordered(MemoryJournal);
+/// A journal that is shown as another.
+struct Shown(MemoryJournal, Guise);
 
-/// A journal of which every reader comes through a passage.
-struct Watched(MemoryJournal, Arc<Passage>);
+/// As what a journal is shown.
+enum Guise {
+    /// Without a common order of its partitions.
+    Unordered,
+    /// Every reader comes through a passage.
+    Behind(Arc<Passage>),
+}
 
 /// Counts the readers of a journal, and may let only so many through.
 pub(crate) struct Passage {
@@ -104,13 +109,16 @@ impl Bench {
     pub(crate) async fn build(&self, config: Config) -> Result<(Apply, StatusNode), BuildError> {
         let status = StatusNode::root();
         let journal: Arc<dyn Journal> = match self.unordered {
-            true => Arc::new(Unordered(self.feed.journal())),
+            true => Arc::new(Shown(self.feed.journal(), Guise::Unordered)),
             false => Arc::new(self.feed.journal()),
         };
         let parts = Parts {
             answered: false,
             journal,
-            letters: Arc::new(Watched(self.letters.clone(), Arc::clone(&self.letters_read))),
+            letters: Arc::new(Shown(
+                self.letters.clone(),
+                Guise::Behind(Arc::clone(&self.letters_read)),
+            )),
             clock: Arc::new(SystemClock::new()),
             random: Random::from_seed(1),
             status: status.clone(),
@@ -257,13 +265,16 @@ impl Service {
     }
 }
 
-// === impl Unordered ===
+// === impl Shown ===
 
-impl Journal for Unordered {
+impl Journal for Shown {
     fn describe(&self) -> BoxFuture<'_, Result<Description, ReadError>> {
         Box::pin(async {
             let described = self.0.describe().await?;
-            Ok(Description { totally_ordered: false, ..described })
+            Ok(match self.1 {
+                Guise::Unordered => Description { totally_ordered: false, ..described },
+                Guise::Behind(_) => described,
+            })
         })
     }
 
@@ -275,52 +286,11 @@ impl Journal for Unordered {
         &self,
         from: Vec<(Partition, Offset)>,
     ) -> BoxFuture<'_, Result<Box<dyn Reader>, ReadError>> {
-        assert_eq!(from.len(), 1, "one reader per partition");
-        self.0.reader(from)
-    }
-
-    fn offset_at_time(
-        &self,
-        partition: Partition,
-        timestamp_ms: i64,
-    ) -> BoxFuture<'_, Result<Offset, ReadError>> {
-        self.0.offset_at_time(partition, timestamp_ms)
-    }
-
-    fn trim(&self, before: Vec<(Partition, Offset)>) -> BoxFuture<'_, Result<(), AppendError>> {
-        self.0.trim(before)
-    }
-
-    fn release(
-        &self,
-        name: &str,
-        before: Vec<(Partition, Offset)>,
-    ) -> BoxFuture<'_, Result<(), AppendError>> {
-        self.0.release(name, before)
-    }
-
-    fn forget_reader(&self, name: &str) -> BoxFuture<'_, Result<(), AppendError>> {
-        self.0.forget_reader(name)
-    }
-}
-
-// === impl Watched ===
-
-impl Journal for Watched {
-    fn describe(&self) -> BoxFuture<'_, Result<Description, ReadError>> {
-        self.0.describe()
-    }
-
-    fn appender(&self) -> BoxFuture<'_, Result<Box<dyn Appender>, OpenError>> {
-        self.0.appender()
-    }
-
-    fn reader(
-        &self,
-        from: Vec<(Partition, Offset)>,
-    ) -> BoxFuture<'_, Result<Box<dyn Reader>, ReadError>> {
         Box::pin(async {
-            self.1.pass().await;
+            match &self.1 {
+                Guise::Unordered => assert_eq!(from.len(), 1, "one reader per partition"),
+                Guise::Behind(passage) => passage.pass().await,
+            }
             self.0.reader(from).await
         })
     }

@@ -212,8 +212,8 @@ async fn a_history_that_goes_on_without_what_was_applied_is_made_good_by_a_snaps
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn records_that_left_the_journal_are_made_good_by_a_later_snapshot() -> Result<()> {
+/// A destination that has stopped, and up to where the journal has what it needs next.
+async fn behind() -> Result<(Bench, Vec<(Partition, Offset)>)> {
     let mut bench = Bench::streaming(Kind::Redis7_0).await?;
     bench.feed.commands(&["SET a 1", "SET b 1"]).await?;
     let service = bench.start().await?;
@@ -222,12 +222,18 @@ async fn records_that_left_the_journal_are_made_good_by_a_later_snapshot() -> Re
     bench.feed.commands(&["SET c 1"; 20]).await?;
     let journal = bench.feed.journal();
     let ends = journal.describe().await?.partitions;
+    let before = (0..4).map(|number| (Partition(number), ends[usize::from(number)].end)).collect();
+    Ok((bench, before))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_left_the_journal_are_made_good_by_a_later_snapshot() -> Result<()> {
+    let (mut bench, before) = behind().await?;
     bench.feed.snapshot().await?;
     bench.feed.text("b", "2").await?;
     bench.feed.end_snapshot().await?;
     bench.feed.command("SET end 1").await?;
-    let before = (0..4).map(|number| (Partition(number), Offset(ends[usize::from(number)].end.0)));
-    journal.trim(before.collect()).await?;
+    bench.feed.journal().trim(before).await?;
     let service = bench.start().await?;
     bench.caught_up()?;
     assert_eq!(names(&mut bench)?, ["b", "end"]);
@@ -237,16 +243,8 @@ async fn records_that_left_the_journal_are_made_good_by_a_later_snapshot() -> Re
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_is_asked_for_where_the_journal_has_forgotten_what_comes_next() -> Result<()> {
-    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
-    bench.feed.commands(&["SET a 1", "SET b 1"]).await?;
-    let service = bench.start().await?;
-    bench.caught_up()?;
-    service.stop().await?;
-    bench.feed.commands(&["SET c 1"; 20]).await?;
-    let journal = bench.feed.journal();
-    let ends = journal.describe().await?.partitions;
-    let before = (0..4).map(|number| (Partition(number), ends[usize::from(number)].end));
-    journal.trim(before.collect()).await?;
+    let (mut bench, before) = behind().await?;
+    bench.feed.journal().trim(before).await?;
     let (apply, _) = bench.build(bench.config()).await?;
     let mut wanted = apply.snapshots_wanted();
     let stop = tokio_util::sync::CancellationToken::new();

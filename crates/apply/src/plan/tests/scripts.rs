@@ -148,19 +148,23 @@ fn whole_values_from_before_a_script_in_doubt_are_not_written_again() {
     assert_eq!(settled.suspects, [(0, Bytes::from("k"), None)]);
 }
 
-#[test]
-fn a_script_in_the_middle_of_a_large_transaction_is_not_passed_either() {
-    let mut planner = begun();
-    planner.held.hold(0, &Bytes::from("k"), &Bytes::from("a test")).unwrap();
-    let mut batch = Batch::new(0);
-    let piece = |number: u32, words: &str| {
+/// A large transaction of two scripts, in two records.
+fn scripts_in_pieces() -> [Event; 2] {
+    [(0, "EVAL code 1 a"), (1, "EVAL code 1 b")].map(|(number, words)| {
         let mut event = script(1, 0, words, &[3]);
         event.position = at(1).at_index(number.into());
         let Body::Group(group) = &mut event.body else { panic!("no group") };
         (group.number, group.last) = (number, number == 1);
         event
-    };
-    let pieces = [piece(0, "EVAL code 1 a"), piece(1, "EVAL code 1 b")];
+    })
+}
+
+#[test]
+fn a_script_in_the_middle_of_a_large_transaction_is_not_passed_either() {
+    let mut planner = begun();
+    planner.held.hold(0, &Bytes::from("k"), &Bytes::from("a test")).unwrap();
+    let mut batch = Batch::new(0);
+    let pieces = scripts_in_pieces();
     let mut outcomes = (0..).zip(&pieces).map(|(offset, piece)| {
         planner.plan(entry(piece, 0, offset), &mut batch).map(|planned| format!("{planned:?}"))
     });
@@ -211,16 +215,8 @@ fn a_script_in_the_middle_of_a_large_transaction_is_left_out_where_the_settings_
     plan(&mut planner, &[begin(1, EpochCause::FullResync)]);
     planner.held.hold(0, &Bytes::from("k"), &Bytes::from("a test")).unwrap();
     let mut batch = Batch::new(0);
-    let piece = |number: u32, words: &str| {
-        let mut event = script(1, 0, words, &[3]);
-        event.position = at(1).at_index(number.into());
-        let Body::Group(group) = &mut event.body else { panic!("no group") };
-        (group.number, group.last) = (number, number == 1);
-        event
-    };
-    for (offset, piece) in [piece(0, "EVAL code 1 a"), piece(1, "EVAL code 1 b")].iter().enumerate()
-    {
-        let planned = planner.plan(entry(piece, 0, offset as u64), &mut batch).unwrap();
+    for (offset, piece) in (0..).zip(&scripts_in_pieces()) {
+        let planned = planner.plan(entry(piece, 0, offset), &mut batch).unwrap();
         assert!(matches!(planned, Planned::Done), "{planned:?}");
     }
     assert_eq!(batch.letters.len(), 2);
