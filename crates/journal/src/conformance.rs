@@ -19,9 +19,10 @@ use futures::future::BoxFuture;
 use crate::Journal;
 
 pub use acceptance::{
-    a_batch_with_a_record_too_large_is_refused_whole, a_new_appender_counts_from_zero,
-    a_partition_that_does_not_exist_is_refused, a_second_appender_never_interleaves,
-    an_empty_batch_changes_nothing, receipts_count_records_and_durability_reaches_them,
+    a_batch_with_a_record_too_large_is_refused_whole, a_member_alone_has_all_partitions,
+    a_new_appender_counts_from_zero, a_partition_that_does_not_exist_is_refused,
+    a_second_appender_never_interleaves, an_empty_batch_changes_nothing,
+    receipts_count_records_and_durability_reaches_them,
     records_of_no_bytes_and_of_the_limit_are_kept, the_description_follows_the_stream,
 };
 pub use keeping::{
@@ -69,6 +70,7 @@ macro_rules! conformance_tests {
             a_partition_that_does_not_exist_is_refused
             a_second_appender_never_interleaves
             a_new_appender_counts_from_zero
+            a_member_alone_has_all_partitions
             reading_starts_at_any_offset
             a_reader_at_the_end_waits_for_what_comes
             a_reader_beyond_the_end_waits_for_its_offset

@@ -3,6 +3,7 @@
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
+use crate::member::{Membership, Sole};
 use crate::{Append, AppendError, Entry, Offset, OpenError, Partition, ReadError, Receipt};
 
 /// One stream of an ordered, durable, partitioned log.
@@ -46,6 +47,16 @@ pub trait Journal: Send + Sync {
 
     /// Forgets a named reader, so that retention no longer waits for it.
     fn forget_reader(&self, name: &str) -> BoxFuture<'_, Result<(), AppendError>>;
+
+    /// Becomes one of those who share the partitions under the name. A backend within one process knows one member
+    /// only, which has them all.
+    fn join<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Box<dyn Membership>, ReadError>> {
+        let _ = name;
+        Box::pin(async {
+            let partitions = self.describe().await?.partitions.len();
+            Ok(Box::new(Sole::of(partitions)) as Box<dyn Membership>)
+        })
+    }
 }
 
 /// The single writer of a stream.

@@ -25,6 +25,7 @@ pub mod conformance;
 mod error;
 mod journal;
 pub mod local;
+mod member;
 mod memory;
 mod record;
 
@@ -32,5 +33,6 @@ pub use error::{AppendError, OpenError, ReadError};
 pub use journal::{
     Appender, Description, Health, Journal, PartitionRange, ReadLimit, Reader, ReaderProgress,
 };
+pub use member::{Assignment, Membership};
 pub use memory::MemoryJournal;
 pub use record::{Append, Entry, Offset, Partition, Receipt};

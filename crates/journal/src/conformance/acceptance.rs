@@ -5,7 +5,7 @@ use runtime::Random;
 
 use super::Backend;
 use super::stage::{ALL, Stage, noise, read, record, sized, texts, within};
-use crate::{AppendError, Offset, OpenError, Partition, ReadError, Receipt};
+use crate::{AppendError, Assignment, Offset, OpenError, Partition, ReadError, Receipt};
 
 /// A receipt is the number of records so far; durability grows towards it and gets there.
 pub async fn receipts_count_records_and_durability_reaches_them(backend: &dyn Backend) {
@@ -150,4 +150,20 @@ pub async fn a_new_appender_counts_from_zero(backend: &dyn Backend) {
     let mut reader = stage.reader_of(&[0]).await;
     let entries = within("read", reader.next(ALL)).await.expect("readable");
     assert_eq!(texts(&entries).first().map(String::as_str), Some("a"));
+}
+
+/// The only member of a name has all partitions, and has them again after it has left and come back.
+pub async fn a_member_alone_has_all_partitions(backend: &dyn Backend) {
+    let stage = Stage::new(backend, 3).await;
+    for _ in 0..2 {
+        let member = within("join", stage.journal.join("shop")).await.expect("it may join");
+        let mut assigned = member.assigned();
+        let all = |assignment: &Assignment| assignment.partitions.len() == 3;
+        let assignment = within("an assignment", assigned.wait_for(all)).await.expect("a member");
+        let Assignment { generation, partitions } = assignment.clone();
+        assert_eq!(partitions, [0, 1, 2].map(Partition));
+        assert_ne!(generation, 0);
+        member.settled(generation);
+        within("leave", member.leave()).await.expect("it may leave");
+    }
 }
