@@ -129,7 +129,7 @@ impl fmt::Display for Kind {
 }
 
 /// The cache of `scripts/servers`; like there, a relative path starts at the project's root.
-fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     let named = std::env::var_os("KEYFERRY_CACHE").unwrap_or_else(|| ".cache".into());
     root().join(named)
 }

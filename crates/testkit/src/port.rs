@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 /// Linux hands out 32768 and above.
 const PORTS: Range<u16> = 10_000..22_000;
 /// The distance of a server's cluster bus from its port.
-const BUS_DISTANCE: u16 = 10_000;
+pub(crate) const BUS_DISTANCE: u16 = 10_000;
 /// Free ports are the rule, so this many taken ones in a row mean that something is wrong.
 const TRIES: u32 = 200;
 

@@ -1,0 +1,92 @@
+//! Rights of users, given by Kafka's own request for it (CreateAcls).
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+/// What a right is for. The numbers are Kafka's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Resource {
+    /// A topic.
+    Topic = 2,
+    /// A consumer group.
+    Group = 3,
+    /// The cluster; its name is `kafka-cluster`.
+    Cluster = 4,
+}
+
+/// What may be done. The numbers are Kafka's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Operation {
+    /// Everything.
+    All = 2,
+    /// Read records, join groups.
+    Read = 3,
+    /// Write records.
+    Write = 4,
+    /// Make topics.
+    Create = 5,
+    /// Delete records, topics, groups.
+    Delete = 6,
+    /// Look at topics, groups.
+    Describe = 8,
+    /// Look at settings.
+    DescribeConfigs = 10,
+}
+
+/// The request, of the oldest version that brokers still take.
+const CREATE_ACLS: (i16, i16) = (30, 1);
+/// Names that begin with the given one.
+const PREFIXED: u8 = 4;
+const ALLOW: u8 = 3;
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Lets a user do something, asked of a listener where everybody may do everything.
+pub(super) fn allow(
+    broker: SocketAddr,
+    user: &str,
+    operation: Operation,
+    (resource, prefix): (Resource, &str),
+) -> Result<()> {
+    let mut body = 1_i32.to_be_bytes().to_vec();
+    body.push(resource as u8);
+    put_string(&mut body, prefix)?;
+    body.push(PREFIXED);
+    put_string(&mut body, &format!("User:{user}"))?;
+    put_string(&mut body, "*")?;
+    body.extend([operation as u8, ALLOW]);
+    let answer = ask(broker, CREATE_ACLS, &body).context("give a user a right")?;
+    // Correlation, throttle time, count, then the code of the only one.
+    match answer.get(12..14) {
+        Some([0, 0]) => Ok(()),
+        _ => bail!("the broker gives {user} no right: {}", String::from_utf8_lossy(&answer)),
+    }
+}
+
+fn ask(broker: SocketAddr, (key, version): (i16, i16), body: &[u8]) -> Result<Vec<u8>> {
+    let mut request = Vec::new();
+    request.extend(key.to_be_bytes());
+    request.extend(version.to_be_bytes());
+    request.extend(1_i32.to_be_bytes());
+    put_string(&mut request, "testkit")?;
+    request.extend(body);
+    let mut stream = TcpStream::connect(broker)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.write_all(&u32::try_from(request.len())?.to_be_bytes())?;
+    stream.write_all(&request)?;
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let mut answer = vec![0; usize::try_from(u32::from_be_bytes(length))?];
+    stream.read_exact(&mut answer)?;
+    Ok(answer)
+}
+
+fn put_string(into: &mut Vec<u8>, text: &str) -> Result<()> {
+    into.extend(i16::try_from(text.len())?.to_be_bytes());
+    into.extend(text.as_bytes());
+    Ok(())
+}
