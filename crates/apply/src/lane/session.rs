@@ -10,6 +10,7 @@ use redis_io::{Connection, ServerFacts};
 use tokio_util::sync::CancellationToken;
 use wire::resp::encode::Decimal;
 
+use super::Tools;
 use super::place::Places;
 use super::pump::{Pump, Standing};
 use super::status::Phase;
@@ -122,7 +123,7 @@ impl Lane {
                     warn_of_expiry(&tools.config, age_ms);
                 }
                 let start = resume(checkpoint, scope, memory);
-                start.in_journal(&*tools.journal, &description, scope).await?
+                start.in_journal(tools, &description, scope).await?
             }
             None => {
                 memory.deadlines = Deadlines::default();
@@ -300,11 +301,12 @@ impl Start {
     /// The same, reading on from where this journal has what comes next.
     async fn in_journal(
         self,
-        journal: &dyn journal::Journal,
+        tools: &Tools,
         description: &Description,
         scope: &Scope,
     ) -> Result<Self, Error> {
-        let places = Places { journal, judged: &self.judged };
+        let (journal, clock) = (&*tools.journal, &*tools.clock);
+        let places = Places { journal, judged: &self.judged, clock };
         let found = places.find(description, scope, &self.progress.needed).await?;
         let Some(found) = found else { return Ok(self) };
         tracing::warn!(

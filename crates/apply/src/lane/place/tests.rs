@@ -1,0 +1,175 @@
+//! Where to read on, and how many readers it takes to find out.
+
+use parking_lot::Mutex;
+
+use bytes::{Bytes, BytesMut};
+use event::control::{Control, Heartbeat};
+use event::{Body, Event, Shard, Stamp};
+use futures::future::BoxFuture;
+use journal::{Append, AppendError, Appender, MemoryJournal, OpenError, ReadError, Reader};
+use runtime::SystemClock;
+use wire::slot::Slot;
+
+use super::*;
+
+/// A journal that counts its readers.
+struct Counted {
+    journal: MemoryJournal,
+    readers: Mutex<usize>,
+    /// Whether what is not the first that a reader brings lies too far off for it.
+    far: bool,
+}
+
+/// A reader that brings one record, and then nothing for ever.
+struct Short(Option<Box<dyn Reader>>);
+
+impl Reader for Short {
+    fn next(&mut self, _: ReadLimit) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>> {
+        let reader = self.0.take();
+        Box::pin(async {
+            match reader {
+                Some(mut reader) => reader.next(ReadLimit { records: 1, bytes: 1 }).await,
+                None => std::future::pending().await,
+            }
+        })
+    }
+}
+
+// === impl Counted ===
+
+impl Counted {
+    fn new(partitions: u16) -> Self {
+        let journal = MemoryJournal::new("shop", partitions);
+        Self { journal, readers: Mutex::new(0), far: false }
+    }
+
+    /// Appends a record of each partition, `rounds` times: at 1, 2, and so on in the source's history.
+    async fn fill(&self, rounds: std::ops::RangeInclusive<u64>, partitions: std::ops::Range<u16>) {
+        let mut appender = self.journal.appender().await.unwrap();
+        for round in rounds {
+            let record = |partition| Append {
+                partition: Partition(partition),
+                key: Bytes::new(),
+                timestamp_ms: 0,
+                kind: "heartbeat",
+                db: 0,
+                payload: heartbeat(round),
+            };
+            appender.append(&mut partitions.clone().map(record).collect()).await.unwrap();
+        }
+    }
+
+    /// Where to read on after `judged`, and how many readers that took.
+    async fn find(&self, judged: u64, needed: &[u64]) -> (Option<Vec<u64>>, usize) {
+        let judged = [Position::new(Shard(0), 1, judged)];
+        let clock = SystemClock::new();
+        let places = Places { journal: self, judged: &judged, clock: &clock };
+        let description = self.journal.describe().await.unwrap();
+        let partitions = u16::try_from(needed.len()).unwrap();
+        let scope = Scope {
+            stream: "shop".into(),
+            incarnation: description.incarnation,
+            first: 0,
+            last: partitions - 1,
+            partitions: partitions.into(),
+            one_order: true,
+        };
+        let found = places.find(&description, &scope, needed).await.unwrap();
+        (found, std::mem::take(&mut self.readers.lock()))
+    }
+}
+
+impl Journal for Counted {
+    fn describe(&self) -> BoxFuture<'_, Result<Description, ReadError>> {
+        self.journal.describe()
+    }
+
+    fn appender(&self) -> BoxFuture<'_, Result<Box<dyn Appender>, OpenError>> {
+        self.journal.appender()
+    }
+
+    fn reader(
+        &self,
+        from: Vec<(Partition, Offset)>,
+    ) -> BoxFuture<'_, Result<Box<dyn Reader>, ReadError>> {
+        *self.readers.lock() += 1;
+        Box::pin(async move {
+            let reader = self.journal.reader(from).await?;
+            Ok(if self.far { Box::new(Short(Some(reader))) } else { reader })
+        })
+    }
+
+    fn offset_at_time(
+        &self,
+        partition: Partition,
+        timestamp_ms: i64,
+    ) -> BoxFuture<'_, Result<Offset, ReadError>> {
+        self.journal.offset_at_time(partition, timestamp_ms)
+    }
+
+    fn trim(&self, before: Vec<(Partition, Offset)>) -> BoxFuture<'_, Result<(), AppendError>> {
+        self.journal.trim(before)
+    }
+
+    fn release(
+        &self,
+        name: &str,
+        before: Vec<(Partition, Offset)>,
+    ) -> BoxFuture<'_, Result<(), AppendError>> {
+        self.journal.release(name, before)
+    }
+
+    fn forget_reader(&self, name: &str) -> BoxFuture<'_, Result<(), AppendError>> {
+        self.journal.forget_reader(name)
+    }
+}
+
+fn heartbeat(offset: u64) -> Bytes {
+    let beat = Heartbeat {
+        replication_id: String::new(),
+        selected_db: 0,
+        source_time_ms: 0,
+        capture_time_ms: 0,
+    };
+    let event = Event {
+        position: Position::new(Shard(0), 1, offset),
+        stamp: Stamp::default(),
+        db: 0,
+        slot: Slot::of_key(b""),
+        key: Bytes::new(),
+        body: Body::Control(Control::Heartbeat(beat)),
+        seen: Vec::new(),
+    };
+    let mut payload = BytesMut::new();
+    event::codec::encode(&event, &mut payload).unwrap();
+    payload.freeze()
+}
+
+#[tokio::test]
+async fn one_reader_looks_at_all_partitions() {
+    let journal = Counted::new(256);
+    journal.fill(1..=10, 0..256).await;
+    assert_eq!(journal.find(10, &[10; 256]).await, (None, 1));
+    assert_eq!(journal.find(4, &[4; 256]).await, (None, 1));
+}
+
+#[tokio::test]
+async fn another_reader_begins_where_the_next_record_is_far_off() {
+    let journal = Counted { far: true, ..Counted::new(4) };
+    journal.fill(1..=10, 0..4).await;
+    assert_eq!(journal.find(10, &[10, 5, 1, 3]).await, (None, 4));
+    // Nothing is read where nothing has been needed yet.
+    assert_eq!(journal.find(0, &[0; 4]).await, (None, 0));
+}
+
+#[tokio::test]
+async fn where_other_records_have_come_reading_goes_on_at_the_first_that_is_new() {
+    let journal = Counted::new(3);
+    journal.fill(1..=10, 0..3).await;
+    // The checkpoint has seen 8 records of each partition, but judged only what these hold up to 5.
+    let (found, _) = journal.find(5, &[8, 3, 8]).await;
+    assert_eq!(found, Some(vec![5, 3, 5]));
+    // It knows of more than is there.
+    let (found, _) = journal.find(10, &[10, 12, 9]).await;
+    assert_eq!(found, Some(vec![10, 10, 9]));
+}
