@@ -60,6 +60,35 @@ fn the_last_word_of_a_stop_says_who_asked_and_where_it_stands() -> Result<()> {
 }
 
 #[test]
+fn a_stop_within_the_first_snapshot_names_no_place_in_the_stream() -> Result<()> {
+    // So slow that it is not over when the stop comes.
+    let slow = ["repl-diskless-sync yes", "rdb-key-save-delay 20000"];
+    let pair = Pair::start_with(Kind::Redis7_0, &slow, Kind::Redis7_0, &[])?;
+    let mut client = pair.source_client()?;
+    for number in 0..3000 {
+        client.cmd(&["SET", &format!("key:{number}"), &"value".repeat(20)])?;
+    }
+    let dir = pair.data_dir();
+    let mut bridge = pair.run(&[])?;
+    eventually(PATIENCE, "some keys of the snapshot have come", || {
+        let written = std::path::Path::new(&dir).join("status/main.json").exists();
+        let keys = |shown: Value| shown["capture"]["snapshot_keys"].as_u64();
+        Ok((written && keys(status(&dir)?) > Some(0)).then_some(()))
+    })?;
+    bridge.signal(Signal::TERM)?;
+    ensure!(bridge.wait(PATIENCE)?.success(), "{}", bridge.stderr());
+    let last = status(&dir)?;
+    ensure!(last["ended"]["why"] == "stopped by SIGTERM", "{last:#}");
+    ensure!(last["ended"]["captured_to"].is_null(), "{last:#}");
+    let said = bridge.stderr();
+    ensure!(
+        said.contains("nothing of the new snapshot") && !said.contains("captured_to"),
+        "{said}"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_process_that_was_killed_is_not_believed() -> Result<()> {
     let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
     let dir = pair.data_dir();

@@ -45,7 +45,8 @@ fn accident(
     };
     let which = rng.u8(0..6);
     if which != 0 {
-        // A start that meets an accident ends, with a message; only a kill may come that early.
+        // A start waits for a server that has answered it, and ends where one has not: an accident may come before
+        // the first answer. Only a kill may come that early.
         pair.caught_up(&mut bridge)?;
     }
     match which {

@@ -107,11 +107,13 @@ impl CommandDescriber {
                 );
                 let trouble = format!("cannot ask what the keys of {command} are: {why}");
                 self.progress.hindered(Obstacle::Question, &trouble);
+                self.progress.set_asked_about(Some(command));
             }
             self.clock.sleep(wait).await;
         };
         if let Some(after) = trouble.end(self.clock.monotonic()) {
             self.progress.overcome(Obstacle::Question);
+            self.progress.set_asked_about(None);
             if answered.is_ok() {
                 tracing::info!(
                     command,

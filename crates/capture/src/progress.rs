@@ -71,6 +71,8 @@ pub(crate) struct Progress {
     pieces: AtomicU64,
     /// How many wait for room on the disk.
     waiting_for_room: AtomicU64,
+    /// The command that waits until the source tells what its keys are.
+    asked_about: Mutex<Option<String>>,
 }
 
 // === impl Progress ===
@@ -98,6 +100,7 @@ impl Progress {
             troubles: Mutex::default(),
             pieces: AtomicU64::new(0),
             waiting_for_room: AtomicU64::new(0),
+            asked_about: Mutex::default(),
             node: node.clone(),
         };
         progress.show_phase();
@@ -225,10 +228,20 @@ impl Progress {
         self.waiting_for_room.load(Ordering::Relaxed) > 0
     }
 
-    /// The offset up to which the journal holds everything for good, and the records appended.
-    pub(crate) fn totals(&self) -> (u64, u64) {
+    /// The source does not tell what the keys of a command are; none: it has, or is not asked any more.
+    pub(crate) fn set_asked_about(&self, command: Option<&str>) {
+        *self.asked_about.lock() = command.map(str::to_owned);
+    }
+
+    /// The command with which recording waits, until the source tells what its keys are.
+    pub(crate) fn asked_about(&self) -> Option<String> {
+        self.asked_about.lock().clone()
+    }
+
+    /// The offset up to which the journal holds everything for good, if there is one, and the records appended.
+    pub(crate) fn totals(&self) -> (Option<u64>, u64) {
         let read = |gauge: &Gauge| u64::try_from(gauge.get()).unwrap_or(0);
-        (read(&self.durable_offset), read(&self.records))
+        (Some(read(&self.durable_offset)).filter(|offset| *offset > 0), read(&self.records))
     }
 
     /// One word for both sides: a link that is down says more than what is still being recorded.

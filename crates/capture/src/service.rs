@@ -4,6 +4,7 @@
 //! in between; after a stop, or after the link has failed for good, what has come is finished,
 //! unless the journal takes nothing for [`DRAIN_GRACE`], or says that it cannot.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use event::{Shard, limits, names};
@@ -73,8 +74,9 @@ pub struct Capture {
 /// Where a capture stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// The offset of the source's history up to which the journal holds everything durably.
-    pub durable_offset: u64,
+    /// The offset of the source's history up to which the journal holds everything durably; none: there is no
+    /// such place yet, as before the end of a snapshot that is new.
+    pub durable_offset: Option<u64>,
     /// Records appended by this run.
     pub records: u64,
     /// Whether everything that had come is in the journal; else it is read from the source again.
@@ -135,9 +137,9 @@ impl Capture {
         let health = session.journal_health();
         let given_up = async {
             tokio::select! {
-                () = stalled_after(&link_ended, clock.as_ref(), &progress) => NOT_IN_TIME,
-                () = overdue(&stop, clock.as_ref()) => NOT_IN_TIME,
-                () = stuck(&stop, clock.as_ref(), &progress, &health) => NO_ROOM,
+                () = stalled_after(&link_ended, clock.as_ref(), &progress) => NOT_IN_TIME.into(),
+                () = overdue(&stop, clock.as_ref()) => NOT_IN_TIME.into(),
+                why = stuck(&stop, clock.as_ref(), &progress, &health) => why,
             }
         };
         let result = tokio::select! {
@@ -152,7 +154,7 @@ impl Capture {
             (_, Some(failure)) => Err(failure),
             (Ok(Ok(summary)), None) => Ok(summary),
             (Err(why), None) => {
-                tracing::warn!("{why}: it is read from the source again");
+                tracing::warn!("{why}: what is not recorded is read from the source again");
                 let (durable_offset, records) = progress.totals();
                 Ok(Summary { durable_offset, records, complete: false })
             }
@@ -256,21 +258,29 @@ async fn overdue(stop: &CancellationToken, clock: &dyn Clock) {
     clock.sleep(DRAIN_GRACE).await;
 }
 
-/// Completes when a stop was asked for and nothing can be finished: the disk is full and stays so, or
-/// the journal takes nothing.
+/// Completes when a stop was asked for and nothing can be finished: the disk is full and stays so, the journal takes
+/// nothing, or the source does not tell what a command is. Says which.
 async fn stuck(
     stop: &CancellationToken,
     clock: &dyn Clock,
     progress: &Progress,
     health: &watch::Receiver<Health>,
-) {
+) -> Cow<'static, str> {
     stop.cancelled().await;
-    let is_stuck = || progress.waits_for_room() || *health.borrow() != Health::Accepting;
+    let has_no_room = || progress.waits_for_room() || *health.borrow() != Health::Accepting;
     loop {
-        let was_stuck = is_stuck();
+        let (had_no_room, asked_about) = (has_no_room(), progress.asked_about());
         clock.sleep(STALL_GRACE).await;
-        if was_stuck && is_stuck() {
-            return;
+        if had_no_room && has_no_room() {
+            return NO_ROOM.into();
+        }
+        if let Some(command) = progress.asked_about().filter(|it| Some(it) == asked_about.as_ref())
+        {
+            return format!(
+                "{command} and what came after it are not recorded, since the source does not tell what the keys of \
+                 {command} are"
+            )
+            .into();
         }
     }
 }

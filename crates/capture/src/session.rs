@@ -159,8 +159,12 @@ impl Session {
         self.beat().await?;
         self.parts.outlet.flush_durably().await?;
         self.report_durable();
+        let durable = self.parts.outlet.durable_offset();
+        // 0 is a place only in a history that has not gone beyond it.
+        let is_place = |stream: &StreamReader| durable > 0 || stream.offset() == 0;
+        let is_place = matches!(&self.phase, Phase::Stream(stream) if is_place(stream));
         Ok(Summary {
-            durable_offset: self.parts.outlet.durable_offset(),
+            durable_offset: is_place.then_some(durable),
             records: self.parts.outlet.counts().records,
             complete: match &self.phase {
                 Phase::Idle => true,

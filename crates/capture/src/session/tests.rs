@@ -229,7 +229,7 @@ impl Simulation {
             drop(writer);
         };
         let (summary, ()) = tokio::join!(session.run(stop), delivering);
-        assert_eq!(summary.unwrap().durable_offset, self.world.end());
+        assert_eq!(summary.unwrap().durable_offset, Some(self.world.end()));
     }
 
     /// Everything that must hold at the end.

@@ -21,6 +21,9 @@ fn user(server: &Server, rules: &[&str]) -> Setup {
     Setup::of(uri_with(server, "kf:secret"))
 }
 
+/// Well below the time that a stop has where something can still be finished.
+const SOON: Duration = Duration::from_secs(6);
+
 const LINK_RULES: [&str; 4] = ["+psync", "+replconf", "+ping", "+info"];
 
 fn clock_tells(text: &'static str) -> impl Fn(&Running) -> bool {
@@ -66,6 +69,26 @@ async fn a_command_that_nobody_knows_waits_until_it_may_be_asked_about() {
     let mut follower = Follower::of(&setup.journal).await;
     follower.until("the write", is_command("MYPUSH list a")).await;
     running.until("there is no trouble any more", |it| it.status("trouble").is_null()).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_for_the_right_to_ask() {
+    let server = Server::start(Kind::Redis7_0, &["rename-command RPUSH mypush"]).unwrap();
+    let setup = user(&server, &LINK_RULES);
+    let running = setup.start().await;
+    running.until("the stream flows", |it| it.status("phase") == "stream").await;
+    let mut client = server.client().unwrap();
+    client.cmd(&["MYPUSH", "list", "a"]).unwrap();
+    let named =
+        |it: &Running| it.status("trouble").as_str().is_some_and(|it| it.contains("MYPUSH"));
+    running.until("the status names the command", named).await;
+    let summary = tokio::time::timeout(SOON, running.stop()).await.expect("a soon end");
+    assert!(!summary.complete, "{summary:?}");
+    client.cmd(&["ACL", "SETUSER", "kf", "+command"]).unwrap();
+    let running = setup.start().await;
+    let mut follower = Follower::of(&setup.journal).await;
+    follower.until("the write", is_command("MYPUSH list a")).await;
     running.stop().await;
 }
 

@@ -98,6 +98,8 @@ async fn a_script_that_an_earlier_process_was_sent_leads_to_a_new_snapshot() {
         assert_eq!(running.number("full_transfers"), 0, "{kind}");
         client.cmd(&["EVALSHA", &count, "1", "list", "n", "2"]).unwrap();
         running.until("it is read again", |it| it.number("resyncs") == 1).await;
+        // Until then the phase is that of the stream before.
+        running.until("the snapshot comes", |it| it.number("full_transfers") == 1).await;
         running.until("the stream flows", |it| it.status("phase") == "stream").await;
         client.cmd(&["EVALSHA", &count, "1", "list", "n", "3"]).unwrap();
         client.cmd(&["EVALSHA", &count, "1", "list", "n", "4"]).unwrap();

@@ -203,7 +203,7 @@ async fn a_snapshot_that_we_cut_short_is_begun_again_in_a_new_epoch() {
     let running = setup.start().await;
     running.until("the stream flows", |it| it.status("phase") == "stream").await;
     let summary = running.stop().await;
-    assert!(summary.durable_offset > 0);
+    assert!(summary.durable_offset.is_some());
     let mut follower = Follower::of(&setup.journal).await;
     follower.read_all(&setup.journal).await;
     follower.assert_in_order();

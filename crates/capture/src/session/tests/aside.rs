@@ -109,7 +109,7 @@ async fn break_before_the_end(seed: u64, broken: Broken) {
                 drop(writer);
             };
             let (summary, ()) = tokio::join!(running, delivering);
-            assert_eq!(summary.unwrap().durable_offset, simulation.world.end());
+            assert_eq!(summary.unwrap().durable_offset, Some(simulation.world.end()));
         }
         Broken::Process => {
             drop((running, writer));

@@ -17,8 +17,8 @@ pub(super) struct Asked(Arc<OnceLock<&'static str>>);
 /// Where everything stood when it stopped; by default: nothing had begun.
 #[derive(Debug, Default)]
 pub(super) struct Ending {
-    /// The source's history up to which the journal has everything, and records written.
-    captured: Option<(u64, u64)>,
+    /// The source's history up to which the journal has everything, if there is such a place, and records written.
+    captured: Option<(Option<u64>, u64)>,
     /// Something had come that the journal has not.
     cut_short: bool,
     /// Where each lane stopped.
@@ -80,9 +80,11 @@ impl Ending {
             applied_to = self.places(),
             records_behind = self.behind,
             "stopped: {}; start again to go on from here",
-            match self.cut_short {
-                false => "everything read is durable",
-                true => "what was read beyond that is not in the journal",
+            match (captured_to, self.cut_short) {
+                (None, false) => "nothing of the new snapshot counts before its end",
+                (None, true) => "nothing that was read is in the journal",
+                (Some(_), false) => "everything read is durable",
+                (Some(_), true) => "what was read beyond that is not in the journal",
             }
         );
     }
@@ -170,7 +172,9 @@ impl Shared {
             Ok(ending) => {
                 ended.set("why", format!("stopped by {}", self.asked.who()));
                 if let Some((offset, _)) = ending.captured {
-                    ended.set("captured_to", Value::Count(offset));
+                    if let Some(offset) = offset {
+                        ended.set("captured_to", Value::Count(offset));
+                    }
                     ended.set("applied_to", ending.places());
                 }
                 if let Some(behind) = ending.behind {
