@@ -130,6 +130,39 @@ fn a_key_is_set_aside_and_tried_again() -> Result<()> {
 }
 
 #[test]
+fn a_function_library_is_set_aside_and_tried_again() -> Result<()> {
+    let library = |name: &str| {
+        format!("#!lua name={name}\nredis.register_function('f', function() return '{name}' end)")
+    };
+    let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+    let mut bridge = pair.run(&[])?;
+    pair.caught_up(&mut bridge)?;
+    // Two libraries cannot have functions of one name.
+    let mut destination = pair.destination_client()?;
+    destination.cmd(&["FUNCTION", "LOAD", &library("local")])?;
+    pair.source_client()?.cmd(&["FUNCTION", "LOAD", &library("ours")])?;
+    pair.caught_up(&mut bridge)?;
+    let listed = quarantine(&pair, &["list"])?;
+    ensure!(listed.contains("function library ours: set aside at"), "{listed}");
+    let json: serde_json::Value = serde_json::from_str(&quarantine(&pair, &["list", "--json"])?)?;
+    ensure!(json["function"] == "ours" && json["db"].is_null(), "{json}");
+    let letters = quarantine(&pair, &["list", "--letters"])?;
+    ensure!(letters.contains("functions ours: ") && letters.contains("FUNCTION LOAD"), "{letters}");
+    ensure!(bridge.stderr().contains("key=function library ours"), "{}", bridge.stderr());
+    destination.cmd(&["FUNCTION", "DELETE", "local"])?;
+    quarantine(&pair, &["retry", "--function", "ours"])?;
+    eventually(PATIENCE, "the library is there", || {
+        let said = destination.cmd(&["FCALL", "f", "0"]).ok();
+        Ok(said.and_then(|said| said.text().ok()).filter(|said| said == "ours"))
+    })?;
+    eventually(PATIENCE, "nothing is held", || {
+        Ok(quarantine(&pair, &["list"])?.contains("no function library").then_some(()))
+    })?;
+    pair.assert_same()?;
+    stop(&mut bridge)
+}
+
+#[test]
 fn a_key_is_given_up_and_a_whole_value_releases_another() -> Result<()> {
     let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
     let mut bridge = pair.run(&[])?;

@@ -10,6 +10,7 @@ mod condition;
 mod control;
 mod expiry;
 mod fault;
+mod function;
 mod image;
 mod keys;
 mod lower;

@@ -26,7 +26,7 @@ pub(crate) struct Draft {
     pub record: Bytes,
     /// Which change of a group; 0 otherwise.
     pub change: u32,
-    /// Database of the destination.
+    /// Database of the destination; [`set::Spot::LIBRARIES`]: the keys are names of libraries.
     pub db: u32,
     /// The keys that it leaves in an unknown state.
     pub keys: Vec<Bytes>,

@@ -161,6 +161,11 @@ fn quarantine() -> Command {
                 .default_value("0")
                 .value_parser(value_parser!(u32))
                 .help("Its database at the destination"),
+            Arg::new("function")
+                .long("function")
+                .value_name("NAME")
+                .conflicts_with_all(["key", "db"])
+                .help("The function library of that name instead; '' for what FUNCTION RESTORE brings"),
         ]
     };
     let part = |name, about| {
@@ -171,7 +176,7 @@ fn quarantine() -> Command {
         .action(ArgAction::SetTrue)
         .help("Show every change that was set aside, not only the keys");
     Command::new("quarantine")
-        .about("Keys whose changes could not be applied: list them, try again, or give them up")
+        .about("Keys and function libraries whose changes could not be applied: list them, try again, or give them up")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(part("list", "List them, with what happened").arg(letters))

@@ -15,10 +15,10 @@ pub struct Letter {
     pub incarnation: u64,
     /// Where it stands in the source's history.
     pub position: Position,
-    /// Database of the destination.
+    /// Database of the destination; [`LIBRARIES_DB`]: it is about function libraries.
     pub db: u32,
-    /// The keys there that it should have written; none where it is not about keys. A letter that is read does not name
-    /// those that are too long for a record: the event does.
+    /// The keys there that it should have written, or the names of the libraries. A letter that is read does not name those
+    /// that are too long for a record: the event does.
     pub keys: Vec<Bytes>,
     /// Which change of a group; 0 otherwise.
     pub change: u32,
@@ -47,6 +47,9 @@ pub struct Pieces {
     /// In order, of one letter, the last one missing.
     held: Vec<Piece>,
 }
+
+/// In place of a database: function libraries belong to none. The empty name stands for what `FUNCTION RESTORE` brings.
+pub const LIBRARIES_DB: u32 = u32::MAX;
 
 // === impl Letter ===
 

@@ -32,7 +32,7 @@ pub(super) const GAPS: &[Gap] = &[
         marks: &[mark("it knows no expiry of hash fields", "")],
     },
     Gap {
-        what: "function libraries (before 7.0), which belong to no key: only as dead letters",
+        what: "function libraries (before 7.0)",
         has: Kind::has_functions,
         takes: Kind::has_functions,
         marks: &[mark("it knows no functions", "")],

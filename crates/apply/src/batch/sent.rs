@@ -32,6 +32,8 @@ pub(crate) enum Judge {
     Runs,
     /// A step that may have been made before: a group of a stream that exists.
     Repeats,
+    /// The removal of a function library, which may not be there: it was set aside when it should have come.
+    Deletes,
     /// A change of when a key expires, which the source makes only of one that is there: 0 says that it is not here.
     Renews,
     /// The same of fields of a hash: -2 says that one is not here. A source may name some that are not there either.

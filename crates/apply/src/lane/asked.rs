@@ -46,11 +46,14 @@ impl Pump<'_> {
                 (_, Word::Refused(_)) => {}
                 (Some(spot), Word::Tried) => self.lost_sight_of(spot),
                 (Some(spot), Word::Ask(_)) if !self.planner.held.contains(spot.db, &spot.key) => {
-                    self.refuse(&field, "the key is not in quarantine").await?;
+                    self.refuse(&field, "it is not in quarantine").await?;
                 }
                 (Some(spot), Word::Ask(Ask::Retry)) => retries.push(spot),
                 (Some(spot), Word::Ask(Ask::Discard)) => self.discard(&spot),
-                (None, _) => self.refuse(&field, "it does not name a database and a key").await?,
+                (None, _) => {
+                    let why = "it names neither a database and a key nor a function library";
+                    self.refuse(&field, why).await?;
+                }
                 (_, Word::Unknown(text)) => {
                     let why = format!("{text:?} is nothing that can be done");
                     self.refuse(&field, &why).await?;

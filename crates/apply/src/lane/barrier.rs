@@ -72,7 +72,9 @@ impl Pump<'_> {
         let dir = marks.dir().to_owned();
         let failed = |source| Error::Marks { dir: dir.clone(), source };
         let removed = if marks.in_memory() {
-            self.planner.held.release_where(|spot| !marks.has(mark(spot.db, &spot.key)));
+            self.planner
+                .held
+                .release_where(|spot| !spot.is_library() && !marks.has(mark(spot.db, &spot.key)));
             let removed = self.remove(position.epoch, |mark| !marks.has(mark)).await;
             self.planner.marks = Some(marks);
             removed?
@@ -109,8 +111,8 @@ impl Pump<'_> {
             }
         }
         // A held key that is not at the destination would else never be compared.
-        let held: Vec<Mark> =
-            self.planner.held.iter().map(|(spot, _)| mark(spot.db, &spot.key)).collect();
+        let keys = self.planner.held.iter().filter(|(spot, _)| !spot.is_library());
+        let held: Vec<Mark> = keys.map(|(spot, _)| mark(spot.db, &spot.key)).collect();
         for mark in held {
             census.add(mark).map_err(&failed)?;
         }
@@ -119,7 +121,9 @@ impl Pump<'_> {
             if self.stop.is_cancelled() {
                 break;
             }
-            self.planner.held.release_where(|spot| strangers.contains(&mark(spot.db, &spot.key)));
+            self.planner.held.release_where(|spot| {
+                !spot.is_library() && strangers.contains(&mark(spot.db, &spot.key))
+            });
             removed += self.remove(epoch, |mark| strangers.contains(&mark)).await?;
         }
         Ok(removed)

@@ -80,6 +80,7 @@ fn failure(item: &Reply, sent: Sent) -> Option<Failure> {
     let said = match (item, sent.judge) {
         (_, Judge::Settles) => return None,
         (Reply::Error(text), Judge::Repeats) if text.starts_with(b"BUSYGROUP") => return None,
+        (Reply::Error(text), Judge::Deletes) if is_no_library(text) => return None,
         (Reply::Error(text), Judge::Runs) if is_returned(text) => return None,
         (Reply::Error(text), Judge::IsThere) if text.eq_ignore_ascii_case(b"ERR no such key") => {
             Some(Failure::RENEWED_TOO_LATE.to_owned())
@@ -102,6 +103,11 @@ fn is_returned(text: &[u8]) -> bool {
     let ended = ["Error running script", "Error compiling script", " script: "];
     matches!(refusal.code, Code::Other | Code::WrongType)
         && !ended.iter().any(|mark| refusal.text.contains(mark))
+}
+
+/// Whether an error says that there is no such function library.
+fn is_no_library(text: &[u8]) -> bool {
+    text.eq_ignore_ascii_case(b"ERR Library not found")
 }
 
 /// Whether a hash had none of the fields whose deadlines were to change.
@@ -249,6 +255,9 @@ mod tests {
             (Judge::RenewsFields, error("WRONGTYPE x"), 1),
             (Judge::IsThere, ok(), 0),
             (Judge::IsThere, error("ERR no such key"), 1),
+            (Judge::Deletes, error("ERR Library not found"), 0),
+            (Judge::Deletes, error("NOPERM x"), 1),
+            (Judge::Data, error("ERR Library not found"), 1),
             (Judge::Settles, Reply::Integer(0), 0),
             (Judge::Settles, error("WRONGTYPE x"), 0),
         ] {

@@ -27,6 +27,10 @@ impl Pump<'_> {
             return Ok(());
         }
         let of = suspected.len();
+        // What became of a library is not looked for.
+        let (libraries, suspected): (Vec<_>, Vec<_>) =
+            suspected.into_iter().partition(|suspected| suspected.spot.is_library());
+        self.planner.suspects.extend(libraries);
         for of_one_db in suspected.chunk_by(|one, other| one.spot.db == other.spot.db) {
             let Some(first) = of_one_db.first() else { continue };
             select(&mut self.connection, first.spot.db).await?;

@@ -57,7 +57,7 @@ impl Planner {
         if let Some(why) = self.refusal(place, db) {
             return self.set_aside(place, (db, &[place.key]), why, batch);
         }
-        if !self.held.is_empty() {
+        if self.held.has_keys() {
             if matches!(command.effect, Effect::Overwrite | Effect::Delete) {
                 self.held.release(db, place.key);
             } else if self.held.contains(db, place.key) {
@@ -178,7 +178,7 @@ impl Planner {
         if let Some(why) = self.refusal_of_written(place, roles.written()) {
             return self.set_aside_written(place, &roles, why, batch);
         }
-        if !self.held.is_empty() && self.needs_held(&roles) {
+        if self.held.has_keys() && self.needs_held(&roles) {
             let target = |db| self.rules.mapping.target(db);
             let spots = roles.keys.iter().map(|role| (target(role.db), role.key));
             let why = self.after_another(spots);

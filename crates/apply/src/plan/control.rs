@@ -1,11 +1,10 @@
-//! Events that are not about one key: epochs, snapshots, flushes, functions. Pure.
+//! Events that are not about one key: epochs, snapshots, flushes. Pure.
 
 use bytes::Bytes;
 use event::Shard;
 use event::checkpoint::Resync;
-use event::control::{Control, EpochBegin, EpochCause, FunctionChange};
+use event::control::{Control, EpochBegin, EpochCause};
 
-use super::lower::Unfit;
 use super::{Need, Place, Planner};
 use crate::batch::Batch;
 use crate::config::Existing;
@@ -14,7 +13,6 @@ use crate::error::Error;
 use crate::marks::Snapshot;
 use crate::quarantine;
 use crate::swap::Swap;
-use crate::target;
 
 // === impl Planner ===
 
@@ -115,48 +113,6 @@ impl Planner {
             self.held.hold(swap.follow(spot.db), &spot.key, &quarantine::moved(&why))?;
         }
         self.deadlines.exchange(first, second);
-        Ok(())
-    }
-
-    /// Plans a change of the function libraries.
-    pub(super) fn function(
-        &mut self,
-        place: &Place<'_>,
-        change: &FunctionChange,
-        batch: &mut Batch,
-    ) -> Result<(), Error> {
-        if let Some(why) = self.refusal(place, 0) {
-            let db = self.rules.mapping.target(place.db);
-            return self.set_aside(place, (db, &[]), why, batch);
-        }
-        if self.rules.target.can(target::SEVEN) {
-            let db = self.rules.mapping.target(place.db);
-            batch.mark();
-            batch.command(db, Self::sent(place), &change.args);
-            return match self.fitting(batch, Ok(())) {
-                Ok(()) => Ok(()),
-                Err(unfit) => {
-                    let why = self.cannot_hold(place, unfit);
-                    let why = why.map_err(|error| about_library(error, &change.args))?;
-                    self.set_aside(place, (db, &[]), why, batch)
-                }
-            };
-        }
-        let why = self.cannot_hold(place, Unfit::new("it knows no functions"));
-        let why = why.map_err(|error| about_library(error, &change.args))?;
-        self.counts.functions_left_out += 1;
-        let db = self.rules.mapping.target(place.db);
-        self.set_aside(place, (db, &[]), why, batch)
-    }
-
-    /// A snapshot that leaves nothing else behind leaves no other library either: its own follow.
-    fn forget_functions(&self, place: &Place<'_>, batch: &mut Batch) -> Result<(), Error> {
-        let sweeps = self.progress.resync.is_some_and(|resync| resync.sweep);
-        if sweeps && self.first_partition == 0 && self.rules.target.can(target::SEVEN) {
-            self.require_allowed(place, "FUNCTION FLUSH")?;
-            let db = self.rules.mapping.target(place.db);
-            batch.command(db, Self::sent(place), [b"FUNCTION".as_slice(), b"FLUSH"]);
-        }
         Ok(())
     }
 
@@ -289,49 +245,5 @@ impl Planner {
         }
         let what = "a change of all partitions of a journal without one order";
         Err(Error::Unsupported { what, position: place.position })
-    }
-}
-
-/// The error about a change of a library, which has no key.
-fn about_library(error: Error, args: &[Bytes]) -> Error {
-    match error {
-        Error::CannotHold { position, why, .. } => {
-            Error::CannotHoldLibrary { library: library(args), position, why }
-        }
-        other => other,
-    }
-}
-
-/// What a command about functions is about: the name stands in the first line of a library.
-fn library(args: &[Bytes]) -> String {
-    let line = args.last().and_then(|text| text.split(|byte| *byte == b'\n').next());
-    let words = line.unwrap_or_default().split(u8::is_ascii_whitespace);
-    let name = words.filter(|_| line.is_some_and(|line| line.starts_with(b"#!")));
-    match name.filter_map(|word| word.strip_prefix(b"name=")).next() {
-        Some(name) => format!("the library of functions {}", event::text::Shortened(name)),
-        None => "a change of the functions".to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_library_that_cannot_be_held_is_named() {
-        let key = Error::CannotHold {
-            db: 0,
-            key: Bytes::new(),
-            position: event::Position::default(),
-            why: "it knows no functions".into(),
-        };
-        let load = ["FUNCTION", "LOAD", "#!lua name=stock\nredis.register_function()"];
-        let error = about_library(key, &load.map(|word| Bytes::from_static(word.as_bytes())));
-        let said = error.to_string();
-        assert!(said.contains("cannot hold the library of functions stock at"), "{said}");
-        assert!(runtime::Classified::advice(&error).contains("7.0"), "{error:?}");
-        let delete =
-            ["FUNCTION", "DELETE", "stock"].map(|word| Bytes::from_static(word.as_bytes()));
-        assert_eq!(library(&delete), "a change of the functions");
     }
 }

@@ -10,9 +10,10 @@ use event::control::Control;
 use event::quarantine::Letter;
 use event::{Body, Change, Command, Event, Shard};
 
+use super::Planner;
+use super::function::{self, function_of};
 use super::keys::Roles;
 use super::lower::find;
-use super::{Place, Planner};
 use crate::batch::{Batch, Judge, Sent};
 use crate::error::Error;
 use crate::quarantine::Draft;
@@ -55,7 +56,7 @@ pub(crate) enum Part {
 
 /// What is known of a key after a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     /// Its value is not the source's, since what this note says; and it may have a part of it.
     Unknown(Bytes, Option<Part>),
     /// It must not be there; the change that should have written it.
@@ -63,7 +64,7 @@ enum State {
 }
 
 /// What is known of keys after failures; of all others their value is the source's.
-type States = HashMap<Spot, State>;
+pub(super) type States = HashMap<Spot, State>;
 
 /// A change of whole databases of the source.
 enum Whole {
@@ -169,11 +170,26 @@ struct Again<'a> {
     command: Option<&'a Command>,
 }
 
+// === impl Again ===
+
+impl Again<'_> {
+    fn draft(&self, db: u32, keys: Vec<Bytes>, why: &str) -> Draft {
+        Draft {
+            position: self.event.position,
+            record: self.record.clone(),
+            change: self.sent.change,
+            db,
+            keys,
+            why: why.to_owned(),
+        }
+    }
+}
+
 /// Why a key that an element should have gone to is set aside.
 const NOTHING_TO_TAKE: &str =
     "the key that it takes from is not there: it may have expired early at the destination";
 /// Why a change that was executed behind a failure is set aside.
-const AFTER_A_FAILURE: &str = "it was executed on a value that the source never had";
+pub(super) const AFTER_A_FAILURE: &str = "it was executed on a value that the source never had";
 
 // === impl Planner ===
 
@@ -200,7 +216,14 @@ impl Planner {
             }
             let Some((db, key, command)) = change_of(&event, sent.change) else { continue };
             let again = Again { event: &event, record, sent: *sent, db, key, command };
-            self.follow(&again, said.get(&sent.place()).copied(), &mut states, &mut drafts);
+            let failure = said.get(&sent.place()).copied();
+            match function_of(&event, sent.change) {
+                Some(change) => {
+                    let draft = again.draft(db, Vec::new(), "");
+                    function::follow(change, draft, failure, (&mut states, &mut drafts));
+                }
+                None => self.follow(&again, failure, &mut states, &mut drafts),
+            }
         }
         Aftermath::of(drafts, states)
     }
@@ -225,7 +248,7 @@ impl Planner {
             Whole::Flush(db, all) => {
                 let emptied =
                     |spot: &Spot| if all { self.is_target(spot.db) } else { spot.db == target(db) };
-                states.retain(|spot, _| !emptied(spot));
+                states.retain(|spot, _| spot.is_library() || !emptied(spot));
             }
             Whole::Swap(first, second) => {
                 let swap = Swap::between(target(first), target(second));
@@ -391,36 +414,22 @@ impl Planner {
     }
 
     fn drafts(&self, again: &Again<'_>, why: &str) -> Vec<Draft> {
-        let place = Place {
-            position: again.event.position,
-            change: again.sent.change,
-            db: again.db,
-            key: again.key,
-            record: again.record,
-            index: again.sent.record,
-        };
-        let draft = |db: u32, keys: Vec<Bytes>| Draft {
-            position: place.position,
-            record: place.record.clone(),
-            change: place.change,
-            db,
-            keys,
-            why: why.to_owned(),
-        };
-        let target = self.rules.mapping.target(place.db);
+        let draft = |db: u32, keys: Vec<Bytes>| again.draft(db, keys, why);
+        let target = self.rules.mapping.target(again.db);
         let Some(command) = again.command else {
+            let epoch = again.event.position.epoch;
             let keys = match &again.event.body {
-                Body::Image(_) => vec![place.key.clone()],
-                Body::ImagePart(_) => self.keys_of_part(place.key, place.position.epoch, target),
+                Body::Image(_) => vec![again.key.clone()],
+                Body::ImagePart(_) => self.keys_of_part(again.key, epoch, target),
                 _ => Vec::new(),
             };
             return vec![draft(target, keys)];
         };
-        let roles = Roles::of(command, place.db);
+        let roles = Roles::of(command, again.db);
         let mut drafts: Vec<Draft> = Vec::new();
         if command.is_script() && roles.keys.is_empty() {
             // The empty key stands for whatever it has written: so no other script runs before this is looked at.
-            drafts.push(draft(target, vec![place.key.clone()]));
+            drafts.push(draft(target, vec![again.key.clone()]));
         }
         for role in roles.written().filter(|role| self.rules.takes(role.db, role.key)) {
             let db = self.rules.mapping.target(role.db);
@@ -441,7 +450,7 @@ struct Touched {
 }
 
 /// The keys of a draft are unknown from here on; one that was not there has no more than what came since.
-fn taint(states: &mut States, draft: &Draft, part: Option<&Part>) {
+pub(super) fn taint(states: &mut States, draft: &Draft, part: Option<&Part>) {
     for key in &draft.keys {
         let state = states
             .entry(Spot { db: draft.db, key: key.clone() })

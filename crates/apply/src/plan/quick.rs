@@ -49,7 +49,7 @@ impl Planner {
 
     /// Whether nothing has to be looked at beside the record itself.
     fn is_plain(&self) -> bool {
-        self.held.is_empty()
+        !self.held.has_keys()
             && self.refused.is_empty()
             && self.deadlines.is_empty()
             && self.assembly.is_idle()

@@ -118,7 +118,7 @@ impl Planner {
                 "expiries that a script sets cannot be extended (destination.extend_expiry)",
             );
         }
-        if !self.held.is_empty() {
+        if self.held.has_keys() {
             return Some(
                 "a script may need keys that are in quarantine: look at them (keyferry quarantine list), \
                  then retry or discard them",

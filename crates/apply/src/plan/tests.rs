@@ -3,6 +3,7 @@
 mod cases;
 mod doubt;
 mod expiry;
+mod functions;
 mod late;
 mod once;
 mod quick;

@@ -5,17 +5,18 @@ use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use event::Position;
+use event::quarantine::LIBRARIES_DB;
 use event::text::Shortened;
 
 use crate::error::Error;
 use crate::limits;
 
-/// A key of the destination.
+/// A key of the destination, or a function library there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Spot {
-    /// Database of the destination.
+    /// Database of the destination; [`Spot::LIBRARIES`]: it is a library.
     pub(crate) db: u32,
-    /// The key.
+    /// The key, or the name of the library.
     pub(crate) key: Bytes,
 }
 
@@ -36,6 +37,8 @@ pub(crate) struct Held {
     spots: HashMap<Spot, Bytes>,
     /// Of how many of them nothing is kept.
     left_out: usize,
+    /// How many of them are libraries.
+    libraries: usize,
     changes: Vec<Change>,
 }
 
@@ -46,9 +49,23 @@ pub(crate) const LEFT_OUT_KEYS: usize = 1_000_000;
 // === impl Spot ===
 
 impl Spot {
-    /// The name of the field in the hash at the destination: database, colon, key.
+    /// In place of a database: function libraries belong to none.
+    pub(crate) const LIBRARIES: u32 = LIBRARIES_DB;
+
+    /// A function library.
+    pub(crate) fn library(name: Bytes) -> Self {
+        Self { db: Self::LIBRARIES, key: name }
+    }
+
+    /// Whether it is a function library.
+    pub(crate) fn is_library(&self) -> bool {
+        self.db == Self::LIBRARIES
+    }
+
+    /// The name of the field in the hash at the destination: database, colon, key; of a library: `functions`, colon,
+    /// name.
     pub(crate) fn field(&self) -> Bytes {
-        let db = self.db.to_string();
+        let db = if self.is_library() { FUNCTIONS.to_owned() } else { self.db.to_string() };
         let mut field = BytesMut::with_capacity(db.len() + 1 + self.key.len());
         field.put_slice(db.as_bytes());
         field.put_u8(b':');
@@ -59,17 +76,27 @@ impl Spot {
     /// Reads the name of a field.
     pub(crate) fn parse(field: &Bytes) -> Option<Self> {
         let colon = field.iter().position(|byte| *byte == b':')?;
-        let db = std::str::from_utf8(field.get(..colon)?).ok()?.parse().ok()?;
-        Some(Self { db, key: field.slice(colon + 1..) })
+        let key = field.slice(colon + 1..);
+        match std::str::from_utf8(field.get(..colon)?).ok()? {
+            FUNCTIONS => Some(Self::library(key)),
+            db => Some(Self { db: db.parse().ok().filter(|db| *db != Self::LIBRARIES)?, key }),
+        }
     }
 }
 
 /// For the log: as `keyferry quarantine list` shows it and `--key` takes it, but for a long key, which is cut.
 impl fmt::Display for Spot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "db {} {}", self.db, Shortened(&self.key))
+        match self.is_library() {
+            true if self.key.is_empty() => write!(f, "function libraries of a FUNCTION RESTORE"),
+            true => write!(f, "function library {}", Shortened(&self.key)),
+            false => write!(f, "db {} {}", self.db, Shortened(&self.key)),
+        }
     }
 }
+
+/// What stands in place of a database in the field of a library.
+const FUNCTIONS: &str = "functions";
 
 // === impl Held ===
 
@@ -78,12 +105,18 @@ impl Held {
     pub(crate) fn load(&mut self, spots: impl IntoIterator<Item = (Spot, Bytes)>) {
         self.spots = spots.into_iter().collect();
         self.left_out = self.spots.values().filter(|why| is_left_out(why)).count();
+        self.libraries = self.spots.keys().filter(|spot| spot.is_library()).count();
         self.changes.clear();
     }
 
-    /// Whether no key is set aside, as is usual.
+    /// Whether nothing is set aside, as is usual.
     pub(crate) fn is_empty(&self) -> bool {
         self.spots.is_empty()
+    }
+
+    /// Whether a key is set aside. Libraries are in the way of none.
+    pub(crate) fn has_keys(&self) -> bool {
+        self.spots.len() > self.libraries
     }
 
     /// How many there are.
@@ -133,6 +166,7 @@ impl Held {
     pub(crate) fn release_where(&mut self, which: impl Fn(&Spot) -> bool) -> Vec<(Spot, Bytes)> {
         let gone: Vec<_> = self.spots.extract_if(|spot, _| which(spot)).collect();
         self.left_out -= gone.iter().filter(|(_, why)| is_left_out(why)).count();
+        self.libraries -= gone.iter().filter(|(spot, _)| spot.is_library()).count();
         let released = gone.iter().cloned();
         self.changes.extend(released.map(|(spot, why)| Change { spot, why, held: false }));
         gone
@@ -181,17 +215,18 @@ impl Held {
     }
 
     fn insert(&mut self, spot: Spot, why: Bytes) {
+        // Counted as what it is now.
+        self.remove(&spot);
         self.left_out += usize::from(is_left_out(&why));
-        if let Some(before) = self.spots.insert(spot, why) {
-            self.left_out -= usize::from(is_left_out(&before));
-        }
+        self.libraries += usize::from(spot.is_library());
+        self.spots.insert(spot, why);
     }
 
     fn remove(&mut self, spot: &Spot) -> Option<(Spot, Bytes)> {
-        let removed = self.spots.remove_entry(spot);
-        let why = removed.as_ref().map(|(_, why)| why);
-        self.left_out -= usize::from(why.is_some_and(|why| is_left_out(why)));
-        removed
+        let (spot, why) = self.spots.remove_entry(spot)?;
+        self.left_out -= usize::from(is_left_out(&why));
+        self.libraries -= usize::from(spot.is_library());
+        Some((spot, why))
     }
 }
 
@@ -212,8 +247,12 @@ mod tests {
         for bytes in [b"".as_slice(), b"a:b", b"\xff\0"] {
             let spot = Spot { db: 12, key: Bytes::copy_from_slice(bytes) };
             assert_eq!(Spot::parse(&spot.field()), Some(spot));
+            let library = Spot::library(Bytes::copy_from_slice(bytes));
+            assert_eq!(Spot::parse(&library.field()), Some(library));
         }
         assert_eq!(Spot::parse(&key("nothing")), None);
+        assert_eq!(Spot::parse(&key("4294967295:a")), None);
+        assert_eq!(Spot::library(key("l")).field(), "functions:l");
         assert_eq!(Spot::parse(&key("x:a")), None);
     }
 
@@ -223,6 +262,7 @@ mod tests {
         assert_eq!(spot(key("a b\n\u{1b}")).to_string(), r#"db 3 "a b\n\x1b""#);
         assert_eq!(spot(key("")).to_string(), r#"db 3 """#);
         assert_eq!(spot(key("plain")).to_string(), "db 3 plain");
+        assert_eq!(Spot::library(key("l")).to_string(), "function library l");
         let long = spot(Bytes::from(vec![b'k'; 10_000])).to_string();
         assert!(long.ends_with("k…") && long.len() < 200);
     }
@@ -277,6 +317,22 @@ mod tests {
         assert_eq!((held.len(), held.left_out), (1, 0));
         held.load(stored);
         assert_eq!(held.left_out, changes.len() - 1);
+    }
+
+    #[test]
+    fn libraries_are_counted_apart_from_keys() {
+        let (mut held, library) = (Held::default(), Spot::LIBRARIES);
+        held.load([(Spot::library(key("a")), key("x"))]);
+        held.hold(library, &key("b"), &key("x")).unwrap();
+        assert!(!held.is_empty() && !held.has_keys());
+        held.hold(0, &key("b"), &key("x")).unwrap();
+        assert!(held.has_keys());
+        held.release(library, &key("a"));
+        held.release_where(Spot::is_library);
+        assert!(held.has_keys());
+        let changes = held.take_changes();
+        held.undo(&changes);
+        assert!(!held.has_keys() && held.contains(library, &key("a")));
     }
 
     #[test]

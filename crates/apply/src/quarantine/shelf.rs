@@ -33,12 +33,12 @@ pub enum Lanes {
     PerPartition(u16),
 }
 
-/// A key that is set aside.
+/// A key or a function library that is set aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldKey {
-    /// Database of the destination.
+    /// Database of the destination; [`event::quarantine::LIBRARIES_DB`]: it is a library.
     pub db: u32,
-    /// The key.
+    /// The key, or the name of the library.
     pub key: Bytes,
     /// Where in the source's history it was set aside, and why.
     pub why: String,
@@ -49,9 +49,9 @@ pub struct HeldKey {
 /// A key of which nobody knows whether a change of it was executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspect {
-    /// Database of the destination.
+    /// Database of the destination; [`event::quarantine::LIBRARIES_DB`]: it is a library.
     pub db: u32,
-    /// The key.
+    /// The key, or the name of the library.
     pub key: Bytes,
     /// Where in the source's history that was.
     pub why: String,
@@ -202,7 +202,7 @@ impl Shelf {
         Ok(there)
     }
 
-    /// Asks for something to be done about a key. Says whether the key is set aside at all.
+    /// Asks for something to be done about a key, or a library (see [`HeldKey`]). Says whether the key is set aside at all.
     ///
     /// # Errors
     /// What the destination refused.

@@ -11,6 +11,7 @@ mod crash;
 mod databases;
 mod expiry;
 mod feed;
+mod functions;
 mod harness;
 mod images;
 mod lanes;

@@ -121,33 +121,7 @@ async fn a_renamed_key_that_expired_early_at_the_destination_leaves_nothing() ->
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn functions_are_applied_once_and_an_old_destination_says_so() -> Result<()> {
-    let library = "#!lua name=lib\nredis.register_function('f', function() return 1 end)";
-    let change = || {
-        let args = ["FUNCTION", "LOAD", "REPLACE", library].map(Bytes::from);
-        let change = event::control::FunctionChange { args: args.to_vec() };
-        event::control::Control::Function(change)
-    };
-    for kind in [Kind::Redis7_0, Kind::Valkey9_1, Kind::Redis6_2] {
-        let mut bench = Bench::streaming(kind).await?;
-        bench.feed.control(change()).await?;
-        bench.feed.command("SET a 1").await?;
-        let service = bench.start().await?;
-        bench.caught_up()?;
-        assert_eq!(bench.get("a")?.as_deref(), Some("1"));
-        if kind.has_functions() {
-            assert_eq!(bench.client.cmd(&["FCALL", "f", "0"])?.int()?, 1);
-            service.shows("dead_letters", "0")?;
-        } else {
-            service.shows("dead_letters", "1")?;
-        }
-        service.stop().await?;
-    }
-    Ok(())
-}
-
-async fn shelf(bench: &Bench) -> Result<Shelf> {
+pub(crate) async fn shelf(bench: &Bench) -> Result<Shelf> {
     let clock = Arc::new(runtime::SystemClock::new());
     Ok(Shelf::open(&bench.config(), "shop", Lanes::One, clock).await?)
 }

@@ -9,7 +9,7 @@ use apply::quarantine::{Answer, Ask, HeldKey, Lanes, Reading, Shelf, Suspect};
 use bytes::Bytes;
 use clap::ArgMatches;
 use event::limits::RECORD_KEY_BYTES;
-use event::quarantine::Letter;
+use event::quarantine::{LIBRARIES_DB, Letter};
 use event::{codec, text};
 use journal::local::{LocalJournal, LocalParts, ReadOnlyConfig};
 use runtime::{Clock, SystemClock};
@@ -84,7 +84,7 @@ impl Place {
             output::print(&if self.json { key_json(key) } else { key_line(key) })?;
         }
         if keys.is_empty() && !self.json {
-            output::print("no key is in quarantine")?;
+            output::print("no key and no function library is in quarantine")?;
         }
         for suspect in &suspects {
             let shown = if self.json { suspect_json(suspect) } else { suspect_line(suspect) };
@@ -123,8 +123,7 @@ impl Place {
 
     async fn ask(&self, matches: &ArgMatches, ask: Ask) -> Result<(), Failure> {
         let mut shelf = self.shelf().await?;
-        let named = matches.get_one::<String>("key").map(|text| key_named(text)).transpose()?;
-        let db = matches.get_one::<u32>("db").copied().unwrap_or(0);
+        let named = named(matches)?;
         if named.is_none()
             && ask == Ask::Discard
             && shelf.forget_suspects().await.map_err(failed)?
@@ -132,7 +131,7 @@ impl Place {
             output::print("forgot which keys are suspect")?;
         }
         let keys = match named {
-            Some(key) => vec![(db, key)],
+            Some(named) => vec![named],
             None => {
                 let held = shelf.list().await.map_err(failed)?;
                 held.into_iter().map(|key| (key.db, key.key)).collect()
@@ -142,18 +141,16 @@ impl Place {
             let suspect =
                 ask == Ask::Discard && shelf.forget_suspect(*db, key).await.map_err(failed)?;
             if suspect {
-                output::print(&format!("db {db} {}: no longer suspect", shown(key)))?;
+                output::print(&format!("{}: no longer suspect", place_of(*db, key)))?;
             }
             if shelf.ask(*db, key, ask).await.map_err(failed)? {
                 output::print(&format!(
-                    "db {db} {}: asked for; the running bridge does it, or the next to start",
-                    shown(key)
+                    "{}: asked for; the running bridge does it, or the next to start",
+                    place_of(*db, key)
                 ))?;
             } else if !suspect {
-                return Err(Failure::usage(format!(
-                    "db {db} key {} is not in quarantine",
-                    shown(key)
-                )));
+                let place = place_of(*db, key);
+                return Err(Failure::usage(format!("{place} is not in quarantine")));
             }
         }
         Ok(())
@@ -162,6 +159,15 @@ impl Place {
 
 fn failed(error: apply::Error) -> Failure {
     Failure::at_start(exit::of_apply(&error), &error)
+}
+
+/// The key or library that the arguments name, and where it is.
+fn named(matches: &ArgMatches) -> Result<Option<(u32, Bytes)>, Failure> {
+    if let Some(name) = matches.get_one::<String>("function") {
+        return Ok(Some((LIBRARIES_DB, Bytes::copy_from_slice(name.as_bytes()))));
+    }
+    let Some(text) = matches.get_one::<String>("key") else { return Ok(None) };
+    Ok(Some((matches.get_one::<u32>("db").copied().unwrap_or(0), key_named(text)?)))
 }
 
 /// The key that an argument names.
@@ -177,7 +183,7 @@ fn key_line(key: &HeldKey) -> String {
         Some(Answer::Refused(why)) => format!(" (what was asked for cannot be done: {why})"),
         None => String::new(),
     };
-    format!("db {} {}: set aside at {}{asked}", key.db, shown(&key.key), key.why)
+    format!("{}: set aside at {}{asked}", place_of(key.db, &key.key), key.why)
 }
 
 fn key_json(key: &HeldKey) -> String {
@@ -186,21 +192,42 @@ fn key_json(key: &HeldKey) -> String {
         Some(Answer::Refused(why)) => (None, Some(why)),
         None => (None, None),
     };
-    let fields = json!({
-        "db": key.db, "key": shown(&key.key), "why": key.why, "asked": asked, "refused": refused,
-    });
-    fields.to_string()
+    let fields = json!({ "why": key.why, "asked": asked, "refused": refused });
+    json_of(key.db, &key.key, fields)
 }
 
 fn suspect_line(suspect: &Suspect) -> String {
-    format!("db {} {}: suspect: {}", suspect.db, shown(&suspect.key), suspect.why)
+    format!("{}: suspect: {}", place_of(suspect.db, &suspect.key), suspect.why)
 }
 
 fn suspect_json(suspect: &Suspect) -> String {
-    let fields = json!({
-        "db": suspect.db, "key": shown(&suspect.key), "why": suspect.why, "suspect": true,
+    json_of(suspect.db, &suspect.key, json!({ "why": suspect.why, "suspect": true }))
+}
+
+/// A key or a library, as a line names it.
+fn place_of(db: u32, key: &[u8]) -> String {
+    match db {
+        LIBRARIES_DB if key.is_empty() => "function libraries of a FUNCTION RESTORE".to_owned(),
+        LIBRARIES_DB => format!("function library {}", shown_name(key)),
+        db => format!("db {db} {}", shown(key)),
+    }
+}
+
+/// The same as an object, with more.
+fn json_of(db: u32, key: &[u8], more: serde_json::Value) -> String {
+    match db {
+        LIBRARIES_DB => joined(json!({ "function": shown_name(key) }), more),
+        db => joined(json!({ "db": db, "key": shown(key) }), more),
+    }
+}
+
+/// One object with the fields of both.
+fn joined(one: serde_json::Value, other: serde_json::Value) -> String {
+    let fields = [one, other].into_iter().filter_map(|value| match value {
+        serde_json::Value::Object(fields) => Some(fields),
+        _ => None,
     });
-    fields.to_string()
+    serde_json::Value::Object(fields.flatten().collect()).to_string()
 }
 
 fn letter_text(letter: &Letter, json: bool) -> String {
@@ -210,17 +237,30 @@ fn letter_text(letter: &Letter, json: bool) -> String {
         Ok(event) => text::line(event, LINE_WIDTH),
         Err(error) => format!("an event that cannot be read: {error}"),
     };
-    let keys: Vec<_> = letter.keys.iter().map(|key| shown(key)).collect();
+    let is_library = letter.db == LIBRARIES_DB;
+    let show = if is_library { shown_name } else { shown };
+    let keys: Vec<_> = letter.keys.iter().map(|key| show(key)).collect();
     if json {
         let event =
             serde_json::from_str(&shown_event).unwrap_or(serde_json::Value::String(shown_event));
         let fields = json!({
-            "db": letter.db, "keys": keys, "why": letter.why, "written_ms": letter.written_ms,
-            "change": letter.change, "event": event,
+            "why": letter.why, "written_ms": letter.written_ms, "change": letter.change, "event": event,
         });
-        return fields.to_string();
+        return match is_library {
+            true => joined(json!({ "functions": keys }), fields),
+            false => joined(json!({ "db": letter.db, "keys": keys }), fields),
+        };
     }
-    format!("db {} {}: {}\n  {shown_event}", letter.db, keys.join(" "), letter.why)
+    let place = match is_library {
+        true => "functions".to_owned(),
+        false => format!("db {}", letter.db),
+    };
+    format!("{place} {}: {}\n  {shown_event}", keys.join(" "), letter.why)
+}
+
+/// The name of a library, as `--function` takes it.
+fn shown_name(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).into_owned()
 }
 
 /// A key as a person can read it, and as `--key` takes it.

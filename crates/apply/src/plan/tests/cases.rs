@@ -188,7 +188,7 @@ fn a_refused_change_becomes_a_letter_also_if_it_replaces_its_key() {
     assert!(held(&planner, "a") && batch.letters[0].why.contains("unknown command"));
 }
 
-fn failure(batch: &Batch, number: usize, said: Option<&str>) -> Failure {
+pub(super) fn failure(batch: &Batch, number: usize, said: Option<&str>) -> Failure {
     let sent: Vec<Sent> = batch.sent().iter().copied().filter(|sent| *sent != Sent::OURS).collect();
     Failure { sent: sent[number], said: said.map(str::to_owned) }
 }

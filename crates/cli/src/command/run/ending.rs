@@ -81,8 +81,8 @@ impl Ending {
             records_behind = self.behind,
             "stopped: {}; start again to go on from here",
             match (captured_to, self.cut_short) {
-                (None, false) => "nothing of the new snapshot counts before its end",
-                (None, true) => "nothing that was read is in the journal",
+                (None, false) => "nothing new was read",
+                (None, true) => "what was read does not count yet, and is read again",
                 (Some(_), false) => "everything read is durable",
                 (Some(_), true) => "what was read beyond that is not in the journal",
             }

@@ -1,0 +1,112 @@
+//! Function libraries: applied once, and where the destination refuses one, held by its name until it can be made right.
+
+use anyhow::Result;
+use apply::quarantine::Ask;
+use bytes::Bytes;
+use event::control::{Control, FunctionChange};
+use event::quarantine::LIBRARIES_DB;
+use testkit::Kind;
+
+use crate::harness::Bench;
+use crate::quarantine::shelf;
+
+fn function(words: &[&str]) -> Control {
+    let args = [&["FUNCTION"], words].concat();
+    let args = args.into_iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+    Control::Function(FunctionChange { args })
+}
+
+/// A library of one function of that name, which gives a number.
+fn library(name: &str, function: &str, gives: u32) -> String {
+    format!(
+        "#!lua name={name}\nredis.register_function('{function}', function() return {gives} end)"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn functions_are_applied_once_and_an_old_destination_says_so() -> Result<()> {
+    let change = || function(&["LOAD", "REPLACE", &library("lib", "f", 1)]);
+    for kind in [Kind::Redis7_0, Kind::Valkey9_1, Kind::Redis6_2] {
+        let mut bench = Bench::streaming(kind).await?;
+        bench.feed.control(change()).await?;
+        bench.feed.command("SET a 1").await?;
+        let service = bench.start().await?;
+        bench.caught_up()?;
+        assert_eq!(bench.get("a")?.as_deref(), Some("1"));
+        if kind.has_functions() {
+            assert_eq!(bench.client.cmd(&["FCALL", "f", "0"])?.int()?, 1);
+            service.shows("dead_letters", "0")?;
+        } else {
+            service.shows("dead_letters", "1")?;
+        }
+        service.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_library_that_was_refused_is_listed_and_tried_again() -> Result<()> {
+    for kind in [Kind::Redis7_0, Kind::Valkey9_1] {
+        let mut bench = Bench::streaming(kind).await?;
+        // A function of that name is there, in another library.
+        bench.client.cmd(&["FUNCTION", "LOAD", &library("local", "f", 0)])?;
+        for (name, function_name) in [("one", "f"), ("two", "g")] {
+            let text = library(name, function_name, 1);
+            bench.feed.control(function(&["LOAD", "REPLACE", &text])).await?;
+        }
+        let service = bench.start().await?;
+        bench.caught_up()?;
+        service.shows("quarantined_keys", "1")?;
+        assert_eq!(bench.client.cmd(&["FCALL", "g", "0"])?.int()?, 1, "{kind}");
+        let mut shelf = shelf(&bench).await?;
+        let held = shelf.list().await?;
+        assert_eq!((held[0].db, &held[0].key[..]), (LIBRARIES_DB, b"one".as_slice()));
+        assert!(held[0].why.contains("already exists"), "{kind}: {}", held[0].why);
+        // It is where it was as long as nobody has mended anything.
+        let one = Bytes::from_static(b"one");
+        assert!(shelf.ask(LIBRARIES_DB, &one, Ask::Retry).await?);
+        service.shows("dead_letters", "2")?;
+        bench.client.cmd(&["FUNCTION", "DELETE", "local"])?;
+        assert!(shelf.ask(LIBRARIES_DB, &one, Ask::Retry).await?);
+        service.shows("quarantined_keys", "0")?;
+        assert_eq!(bench.client.cmd(&["FCALL", "f", "0"])?.int()?, 1, "{kind}");
+        service.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_library_that_was_refused_is_released_by_what_makes_it_right() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.client.cmd(&["FUNCTION", "LOAD", &library("local", "f", 0)])?;
+    let refused = |name| library(name, "f", 1);
+    for name in ["a", "b", "c"] {
+        bench.feed.control(function(&["LOAD", "REPLACE", &refused(name)])).await?;
+    }
+    // An empty dump would do no harm: this is none.
+    bench.feed.control(function(&["RESTORE", "nonsense", "REPLACE"])).await?;
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    service.shows("quarantined_keys", "4")?;
+    // What comes behind waits behind it, until all is made new.
+    bench.feed.control(function(&["DELETE", "a"])).await?;
+    bench.caught_up()?;
+    service.shows("quarantined_keys", "4")?;
+    let mut shelf = shelf(&bench).await?;
+    assert!(shelf.ask(LIBRARIES_DB, &Bytes::new(), Ask::Discard).await?);
+    service.shows("quarantined_keys", "3")?;
+    // One that never came cannot be deleted, and needs not.
+    bench.feed.control(function(&["DELETE", "a"])).await?;
+    bench.feed.control(function(&["LOAD", "REPLACE", &library("b", "g", 2)])).await?;
+    bench.caught_up()?;
+    service.shows("quarantined_keys", "1")?;
+    service.stop().await?;
+    let service = bench.start().await?;
+    bench.feed.control(function(&["FLUSH"])).await?;
+    bench.feed.control(function(&["LOAD", "REPLACE", &refused("c")])).await?;
+    bench.caught_up()?;
+    service.shows("quarantined_keys", "0")?;
+    assert_eq!(bench.client.cmd(&["FCALL", "f", "0"])?.int()?, 1);
+    service.stop().await?;
+    Ok(())
+}
