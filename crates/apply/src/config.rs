@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use redis_io::Endpoint;
+use runtime::Throttle;
 
 use crate::filter::Filters;
 use crate::limits;
@@ -44,6 +45,8 @@ pub struct Config {
     pub inexact: Inexact,
     /// What to do about what the destination cannot hold. Default: set it aside.
     pub unsupported: Unsupported,
+    /// How much may be applied in a second, by all lanes together: may be changed, and paused, while they run.
+    pub throttle: Throttle,
     /// For how long to try again.
     pub windows: Windows,
     /// Longest wait for a reply. Default: [`limits::REPLY_TIMEOUT`].
@@ -136,6 +139,7 @@ impl Config {
             import_mode: false,
             inexact: Inexact::default(),
             unsupported: Unsupported::default(),
+            throttle: Throttle::default(),
             windows: Windows::default(),
             reply_timeout: limits::REPLY_TIMEOUT,
             marks_in_memory: limits::MARKS_IN_MEMORY,

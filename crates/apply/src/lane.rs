@@ -20,6 +20,7 @@ mod rewind;
 mod session;
 mod settle;
 mod status;
+mod throttle;
 mod ties;
 mod watch;
 

@@ -13,6 +13,7 @@ pub mod secret;
 pub mod signal;
 pub mod status;
 pub mod tasks;
+pub mod throttle;
 pub mod trouble;
 pub mod units;
 
@@ -24,5 +25,6 @@ pub use rate::RateMeter;
 pub use secret::Secret;
 pub use status::StatusNode;
 pub use tasks::{OnFailure, TaskError, Tasks};
+pub use throttle::{Flow, Gate, Hold, Limits, Rate, Throttle};
 pub use trouble::Trouble;
 pub use units::ByteSize;

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use wire::resp::reply::Reply;
 
 use super::status::Phase;
+use super::throttle::Inflow;
 use super::ties::Ties;
 use super::{LaneStatus, Memory, Scope, Tools};
 use crate::batch::{Batch, Sent};
@@ -61,6 +62,8 @@ pub(super) struct Pump<'a> {
     pub(super) planner: Planner,
     pub(super) reader: Box<dyn Reader>,
     pub(super) input: VecDeque<Entry>,
+    /// What may come in.
+    pub(super) inflow: Inflow,
     pub(super) open: Batch,
     pub(super) waiting: Option<Flight>,
     pub(super) running: Option<Flight>,
@@ -142,6 +145,7 @@ impl<'a> Pump<'a> {
             planner: standing.planner,
             reader: standing.reader,
             input: VecDeque::new(),
+            inflow: Inflow::new(tools),
             open: Batch::new(tools.config.checkpoint_db),
             waiting: None,
             running: None,
@@ -223,9 +227,9 @@ impl<'a> Pump<'a> {
 
     /// Waits for the next thing to happen.
     async fn wait(&mut self) -> Result<(), Error> {
-        let limit = ReadLimit { records: limits::READ_RECORDS, bytes: limits::READ_BYTES };
         let in_flight = self.running.is_some() || self.waiting.is_some();
         let wants_input = self.wants_input();
+        let (flow, (limit, held)) = (self.flow(), self.allowance(wants_input));
         tokio::select! {
             biased;
             // Stopping first: intake ends, what is planned is finished.
@@ -243,7 +247,8 @@ impl<'a> Pump<'a> {
             }
             () = &mut self.tick => self.look_around().await?,
             () = over(self.rest.as_mut()) => self.rest = None,
-            entries = self.reader.next(limit), if wants_input => {
+            () = self.inflow.opened(flow), if held => {}
+            entries = self.reader.next(limit), if wants_input && !held => {
                 let entries = entries?;
                 if is_busy(&entries, limit) {
                     self.rest = Some(self.tools.clock.sleep(limits::BUSY_REST));
@@ -282,6 +287,7 @@ impl<'a> Pump<'a> {
                 self.settle_deadlines(now_ms);
                 return Ok(());
             };
+            self.count_taken(&entry);
             self.status.stamp(entry.timestamp_ms);
             self.planner.rules.hold_expiry(now_ms, entry.timestamp_ms);
             if let Planned::Barrier(barrier) = self.planner.plan(entry, &mut self.open)? {

@@ -9,9 +9,11 @@ use crate::limits;
 // === impl Pump ===
 
 impl Pump<'_> {
-    /// Settles some deadlines, if the lane has caught up and there is nothing else to plan at the moment.
+    /// Settles some deadlines, if the lane has caught up and there is nothing else to plan at the moment. What is held
+    /// back in the journal may prolong them.
     pub(super) fn settle_deadlines(&mut self, now_ms: i64) {
-        if !self.stopping && !self.planner.deadlines.is_empty() && self.planner.has_caught_up() {
+        let due = !self.stopping && !self.planner.deadlines.is_empty() && !self.is_held();
+        if due && self.planner.has_caught_up() {
             self.planner.settle(now_ms, limits::SETTLED_KEYS, &mut self.open);
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use runtime::status::{Counter, Gauge, Value};
-use runtime::{Classified, Clock, RateMeter, StatusNode, Trouble};
+use runtime::{Classified, Clock, Hold, RateMeter, StatusNode, Trouble};
 
 use super::Scope;
 use crate::error::Error;
@@ -119,8 +119,18 @@ impl LaneStatus {
             self.node.unset("waiting_for");
             self.node.unset("advice");
         }
-        if matches!(phase, Phase::Snapshot | Phase::Stream) {
-            self.passed(false);
+        match phase {
+            Phase::Snapshot | Phase::Stream => self.passed(false),
+            Phase::Starting | Phase::Waiting | Phase::Stopped => self.held_by(None),
+            Phase::Sweep => {}
+        }
+    }
+
+    /// Notes what keeps the lane from taking more, besides the destination.
+    pub(crate) fn held_by(&self, hold: Option<Hold>) {
+        match hold {
+            Some(hold) => self.node.set("held_by", hold.word()),
+            None => self.node.unset("held_by"),
         }
     }
 

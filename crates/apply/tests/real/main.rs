@@ -22,3 +22,4 @@ mod resync;
 mod retry;
 mod retry_many;
 mod sizes;
+mod throttle;

@@ -1,0 +1,111 @@
+//! How much a lane takes from its journal in a second, and whether it takes anything: settings that change while it runs.
+//!
+//! Guarantees: whatever holds it, replies are read, requests of operators are answered, a stop is heard, and what was
+//! taken before is applied. Events count, and their bytes in the journal; notes of place and the like do not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use event::{Body, codec};
+use journal::{Entry, ReadLimit};
+use runtime::clock::Clock;
+use runtime::{Flow, Gate, Hold, Rate};
+
+use super::pump::Pump;
+use super::{LaneStatus, Tools};
+use crate::limits;
+
+/// What the lane lets in.
+pub(super) struct Inflow {
+    gate: Gate,
+    clock: Arc<dyn Clock>,
+    /// What the status says, and until when it does whatever there is: a limit holds and lets go many times a second.
+    shown: Option<(Hold, Duration)>,
+}
+
+/// For so long the status goes on saying that a limit holds the lane.
+const SHOWN: Duration = Duration::from_secs(1);
+
+// === impl Inflow ===
+
+impl Inflow {
+    pub(super) fn new(tools: &Tools) -> Self {
+        let clock = Arc::clone(&tools.clock);
+        Self { gate: tools.config.throttle.gate(Arc::clone(&clock)), clock, shown: None }
+    }
+
+    /// Completes when something may come in. Cancel-safe.
+    pub(super) async fn opened(&mut self, flow: Flow) {
+        self.gate.opened(flow).await;
+    }
+
+    fn show(&mut self, hold: Option<Hold>, status: &LaneStatus) {
+        let now = self.clock.monotonic();
+        match (hold, self.shown) {
+            (Some(hold), Some((shown, _))) if hold == shown => self.shown = Some((hold, now)),
+            (Some(hold), _) => {
+                self.shown = Some((hold, now));
+                status.held_by(Some(hold));
+            }
+            (None, Some((shown, at))) if shown == Hold::Pause || now >= at + SHOWN => {
+                self.shown = None;
+                status.held_by(None);
+            }
+            (None, _) => {}
+        }
+    }
+}
+
+// === impl Pump ===
+
+impl Pump<'_> {
+    /// What is taken from the journal now. Every history begins with a snapshot.
+    pub(super) fn flow(&self) -> Flow {
+        let progress = &self.planner.progress;
+        match progress.resync.is_some() || progress.applied.is_empty() {
+            true => Flow::Full,
+            false => Flow::Incremental,
+        }
+    }
+
+    /// Whether something holds what would be taken now.
+    pub(super) fn is_held(&self) -> bool {
+        self.inflow.gate.hold(self.flow()).is_some()
+    }
+
+    /// How much may be taken from the journal now, and whether something holds the lane that `wants` it, which is shown.
+    pub(super) fn allowance(&mut self, wants: bool) -> (ReadLimit, bool) {
+        let flow = self.flow();
+        let hold = self.inflow.gate.hold(flow).filter(|_| wants);
+        if wants {
+            self.inflow.show(hold, self.status);
+        }
+        let room = self.inflow.gate.room(flow);
+        let least =
+            |most: usize, room: u64| usize::try_from(room).map_or(most, |room| room.min(most));
+        let limit = ReadLimit {
+            records: least(limits::READ_RECORDS, room.rows),
+            bytes: least(limits::READ_BYTES, room.bytes),
+        };
+        (limit, hold.is_some())
+    }
+
+    /// Counts what is about to be applied.
+    pub(super) fn count_taken(&self, entry: &Entry) {
+        let flow = self.flow();
+        if self.inflow.gate.is_limited(flow) {
+            self.inflow.gate.took(flow, weight(entry));
+        }
+    }
+}
+
+/// Nothing for what changes no key: such notes come in every partition, however idle the source is.
+fn weight(entry: &Entry) -> Rate {
+    let is_note = codec::Glance::at(&entry.payload).is_none()
+        && codec::decode(entry.payload.clone())
+            .is_ok_and(|event| matches!(event.body, Body::Control(_)));
+    match is_note {
+        true => Rate::default(),
+        false => Rate { rows: 1, bytes: entry.payload.len() as u64 },
+    }
+}
