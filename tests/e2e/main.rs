@@ -18,6 +18,7 @@ mod long_keys;
 mod matrix;
 mod memory;
 mod modules;
+mod origin;
 mod pause;
 mod quarantine;
 mod refusals;

@@ -82,7 +82,7 @@ fn leaves_what_the_destination_held_where_that_is_asked_for() -> Result<()> {
 }
 
 /// A replica of the source, in step with it.
-fn replica_of(pair: &Pair) -> Result<Server> {
+pub(crate) fn replica_of(pair: &Pair) -> Result<Server> {
     let replica = Server::start(Kind::Redis7_0, &["repl-backlog-size 16mb"])?;
     let port = pair.source.port().to_string();
     replica.client()?.cmd(&["REPLICAOF", "127.0.0.1", &port])?;

@@ -24,6 +24,10 @@ pub struct Config {
     pub heartbeat_interval: Duration,
     /// For how long to try to reach the source again without progress. Default: 720 min.
     pub reconnect_window: Duration,
+    /// The address that the stream was recorded from before, where that is known. Default: it is not.
+    pub recorded_from: Option<String>,
+    /// Whether a source of another address and another history takes the place of that one. Default: no.
+    pub accept_new: bool,
     /// For how long to try again where the source does not let us in any more, as while a password
     /// is being changed. Default: 10 min.
     pub refused_window: Duration,
@@ -71,6 +75,8 @@ impl Config {
             heartbeat: true,
             heartbeat_interval: Duration::from_secs(1),
             reconnect_window: DEFAULT_RECONNECT_WINDOW,
+            recorded_from: None,
+            accept_new: false,
             refused_window: DEFAULT_REFUSED_WINDOW,
         }
     }

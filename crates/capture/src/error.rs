@@ -43,6 +43,19 @@ pub enum BuildError {
         /// Why not.
         what: String,
     },
+    /// The journal was recorded from another source.
+    #[error(
+        "the stream {stream} was recorded from {before}, and {address} is another source: it does not go on with \
+         the history that the journal holds"
+    )]
+    OtherSource {
+        /// The stream.
+        stream: String,
+        /// The address of the source before.
+        before: String,
+        /// That of the source now.
+        address: String,
+    },
     /// The journal's tail does not tell where to go on.
     #[error("find where to resume")]
     Resume(#[from] ResumeError),

@@ -30,6 +30,8 @@ pub(crate) struct Tail {
     pub durable: bool,
     /// The largest epoch that any partition knows; 0 in an empty journal.
     pub last_epoch: u64,
+    /// The replication id of the newest epoch of which one is known; none in an empty journal.
+    pub last_id: Option<String>,
     /// The largest stamp.
     pub last_stamp: Stamp,
     /// Where the stream can be taken up again; none: only a full transfer will do.
@@ -123,9 +125,18 @@ fn conclude(partitions: &[PartitionTail], durable: bool) -> Tail {
         open: partitions.iter().map(|tail| tail.is_open).collect(),
         durable,
         last_epoch: partitions.iter().map(|tail| tail.last_epoch).max().unwrap_or(0),
+        last_id: last_id(partitions),
         last_stamp: partitions.iter().map(|tail| tail.stamp.clone()).max().unwrap_or_default(),
         point: resume_point(partitions),
     }
+}
+
+fn last_id(partitions: &[PartitionTail]) -> Option<String> {
+    let begun = partitions.iter().flat_map(|tail| &tail.epochs);
+    let begun = begun.map(|(at, begin)| (at.epoch, &begin.replication_id));
+    let beaten = partitions.iter().filter_map(|tail| tail.heartbeat.as_ref());
+    let beaten = beaten.map(|(at, beat)| (at.epoch, &beat.replication_id));
+    begun.chain(beaten).max_by_key(|(epoch, _)| *epoch).map(|(_, id)| id.clone())
 }
 
 fn resume_point(partitions: &[PartitionTail]) -> Option<ResumePoint> {

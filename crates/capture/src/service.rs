@@ -109,6 +109,7 @@ impl Capture {
             return Err(BuildError::SmallRecords { limit, needed: limits::MAX_EVENT_BYTES });
         }
         let tail = read_tail(parts.journal.as_ref(), ONLY_SHARD).await?;
+        refuse_another(&config, &source, &tail)?;
         let spool = spool(config.spool.clone(), parts.clock.as_ref()).await?;
         let outlet = Outlet::new(appender, Holdings::of(&tail)).with_asides(spool.1.asides());
         let progress = Arc::new(Progress::new(&parts.status, spool.0.gauge()));
@@ -232,6 +233,32 @@ impl Capture {
         };
         (Session::new(config, parts, &self.tail, self.source.peer), link_ended)
     }
+}
+
+/// A source at another address that does not go on with what the journal holds would replace it all, at every
+/// destination.
+fn refuse_another(config: &Config, source: &Source, tail: &Tail) -> Result<(), BuildError> {
+    let address = config.source.address().to_string();
+    let before = config.recorded_from.as_deref().filter(|before| *before != address);
+    let (Some(before), Some(last_id)) = (before, &tail.last_id) else { return Ok(()) };
+    if source.ids.contains(last_id) {
+        tracing::info!(
+            before,
+            address,
+            "the source has another address, and goes on with its history"
+        );
+        return Ok(());
+    }
+    if config.accept_new {
+        tracing::warn!(
+            before,
+            address,
+            "another source takes the place of the one before: everything is copied from it"
+        );
+        return Ok(());
+    }
+    let (stream, before) = (config.stream.clone(), before.to_owned());
+    Err(BuildError::OtherSource { stream, before, address })
 }
 
 fn describer(

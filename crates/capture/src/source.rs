@@ -21,6 +21,8 @@ pub(crate) struct Source {
     pub announcement: Announcement,
     /// Its histories; none before 4.0.
     pub replication: Option<ReplicationFacts>,
+    /// Ids of the histories that it can go on with: up to 3.2 that of its run.
+    pub ids: Vec<String>,
     /// Keys that it holds.
     pub keys: u64,
 }
@@ -92,8 +94,19 @@ impl Source {
             peer: Peer { shown: format!("{family} {version}"), era: era(facts, version) },
             announcement: Announcement::for_server(facts),
             replication: facts.replication.clone(),
+            ids: ids(facts),
             keys: facts.keyspace.values().map(|db| db.keys).sum(),
         })
+    }
+}
+
+fn ids(facts: &ServerFacts) -> Vec<String> {
+    match &facts.replication {
+        Some(histories) => [Some(histories.replid.clone()), histories.replid2.clone()]
+            .into_iter()
+            .flatten()
+            .collect(),
+        None => facts.run_id.iter().cloned().collect(),
     }
 }
 
@@ -163,6 +176,17 @@ mod tests {
         let info = "redis_version:7.0.15\nrole:master\n\
                     db0:keys=3,expires=1,avg_ttl=0\ndb9:keys=4,expires=0,avg_ttl=0";
         assert_eq!(judge(info).unwrap().keys, 7);
+    }
+
+    #[test]
+    fn tells_with_which_histories_it_can_go_on() {
+        let ids = |info: &str| judge(info).unwrap().ids;
+        let old = "redis_version:3.2.0\nrole:master\nrun_id:r";
+        assert_eq!(ids(old), ["r"]);
+        let new =
+            "redis_version:7.0.15\nrole:master\nrun_id:r\nmaster_replid:a\nmaster_repl_offset:9\n";
+        assert_eq!(ids(&format!("{new}master_replid2:{}", "0".repeat(40))), ["a"]);
+        assert_eq!(ids(&format!("{new}master_replid2:b\nsecond_repl_offset:5")), ["a", "b"]);
     }
 
     #[test]

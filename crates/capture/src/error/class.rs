@@ -15,9 +15,11 @@ const OTHER_SOURCE: &str = "choose another source, or change this one as said";
 impl Classified for BuildError {
     fn class(&self) -> Class {
         match self {
-            Self::Settings(_) | Self::Unfit { .. } | Self::SmallRecords { .. } | Self::Spool(_) => {
-                Class::Operator
-            }
+            Self::Settings(_)
+            | Self::Unfit { .. }
+            | Self::OtherSource { .. }
+            | Self::SmallRecords { .. }
+            | Self::Spool(_) => Class::Operator,
             Self::Source(error) => error.class(),
             Self::GaveUp { .. } => Class::Operator,
             Self::Resume(error) => error.class(),
@@ -30,6 +32,11 @@ impl Classified for BuildError {
         match self {
             Self::Settings(_) => "correct the settings named".to_owned(),
             Self::Unfit { .. } => OTHER_SOURCE.to_owned(),
+            Self::OtherSource { before, address, .. } => format!(
+                "name {before} again, or give this source a data directory or stream of its own; if {address} is to take \
+                 its place, start once with --accept-new-source: everything is copied from it, and what it does not have \
+                 goes at the destination"
+            ),
             Self::SmallRecords { .. } => {
                 "allow the journal larger records (max.message.bytes of a Kafka topic)".to_owned()
             }

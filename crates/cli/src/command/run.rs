@@ -1,6 +1,7 @@
 //! `keyferry run`: capture, journal and apply in one process.
 
 mod ending;
+mod origin;
 mod steps;
 
 use std::os::unix::fs::DirBuilderExt;
@@ -18,6 +19,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use self::ending::{Asked, Ending};
+use self::origin::Origin;
 use crate::exit::{self, Exit, Failure};
 use crate::life::Process;
 use crate::options::layers::Values;
@@ -303,8 +305,12 @@ impl Shared {
         let answered = self.step("connecting to both servers", connecting).await?;
         let apply = self.build_apply(settings.destination, &journal, &letters, answered.1);
         let apply = self.step("checking the destination", apply).await?;
-        let capture = self.build_capture(settings.source, &journal, answered.0);
+        let origin = Origin::of(settings.dir.origin(&settings.stream));
+        let address = settings.source.source.address().to_string();
+        let config = capture::Config { recorded_from: origin.read()?, ..settings.source };
+        let capture = self.build_capture(config, &journal, answered.0);
         let capture = self.step("finding the place in the source's history", capture).await?;
+        origin.write(&address)?;
         Ok(Started { journals: [journal, letters], capture, apply })
     }
 

@@ -83,6 +83,11 @@ impl DataDir {
         self.0.join("spool").join(stream)
     }
 
+    /// Where a stream comes from.
+    pub(crate) fn origin(&self, stream: &str) -> PathBuf {
+        self.0.join("origin").join(stream)
+    }
+
     /// What a resync of a stream notes beyond its memory.
     pub(crate) fn marks(&self, stream: &str) -> PathBuf {
         self.0.join("marks").join(stream)
@@ -202,6 +207,7 @@ impl<'a> Reader<'a> {
         config.heartbeat_interval = self.duration("source.heartbeat_interval");
         config.reconnect_window = self.duration("source.reconnect_window");
         config.refused_window = self.duration("source.refused_window");
+        config.accept_new = self.flag("source.accept_new");
         config.spool.memory_bytes = self.size("spool.memory_bytes");
         config.spool.disk_bytes = self.bytes("spool.disk_bytes");
         for problem in config.validate() {
