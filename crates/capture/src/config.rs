@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use redis_io::Endpoint;
+use runtime::Throttle;
 
 use crate::spool::SpoolConfig;
 
@@ -22,6 +23,9 @@ pub struct Config {
     pub heartbeat: bool,
     /// How often; also how often a place to resume at is recorded. Default: 1 s.
     pub heartbeat_interval: Duration,
+    /// How much may go from the spool to the journal in a second, and how fast a snapshot is read:
+    /// may be changed, and the former paused, while it runs. Default: as much as there is.
+    pub throttle: Throttle,
     /// For how long to try to reach the source again without progress. Default: 720 min.
     pub reconnect_window: Duration,
     /// The address that the stream was recorded from before, where that is known. Default: it is not.
@@ -72,6 +76,7 @@ impl Config {
                 memory_bytes: DEFAULT_SPOOL_MEMORY_BYTES,
                 disk_bytes: DEFAULT_SPOOL_DISK_BYTES,
             },
+            throttle: Throttle::default(),
             heartbeat: true,
             heartbeat_interval: Duration::from_secs(1),
             reconnect_window: DEFAULT_RECONNECT_WINDOW,

@@ -7,6 +7,7 @@
 
 mod acks;
 mod drain;
+mod reading;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::drain::Incoming;
+pub(crate) use self::reading::Reading;
 use crate::error::IntakeError;
 use crate::orders::TransferOrders;
 use crate::piece::{Durable, History, Lineage, Peer, Piece};
@@ -40,6 +42,8 @@ pub(crate) struct Intake {
     pub(crate) held_offset: u64,
     /// The history that is in the spool last.
     pub(crate) history: History,
+    /// How fast a snapshot is read.
+    pub(crate) reading: Reading,
     /// For how long to try again: to reach the source, and to be let in again.
     pub(crate) windows: (Duration, Duration),
     /// Whether the source has let this process in before.

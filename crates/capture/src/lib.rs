@@ -16,6 +16,7 @@ mod config;
 mod describe;
 mod error;
 mod heartbeat;
+mod inflow;
 mod intake;
 mod limits;
 mod orders;

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use event::codec::{EncodeError, Rope};
 use event::text::Shortened;
-use event::{Effect, Event, Position, codec, fragment, names};
+use event::{Body, Effect, Event, Position, codec, fragment, names};
 use journal::{Append, Appender, Health, Partition, Receipt};
 use runtime::chain;
 use tokio::sync::watch;
@@ -70,6 +70,8 @@ pub(crate) struct OutletCounts {
     pub records: u64,
     /// Bytes of their payload.
     pub bytes: u64,
+    /// Events taken that are about keys.
+    pub changes: u64,
     /// Events that their partition already held.
     pub skipped: u64,
 }
@@ -79,6 +81,8 @@ struct Label<'a> {
     head: codec::Head<'a>,
     key: &'a Bytes,
     kind: &'static str,
+    /// Whether it is about a key.
+    is_change: bool,
 }
 
 /// What is not in the batch yet.
@@ -228,7 +232,7 @@ impl Outlet {
         command: &RawCommand,
     ) -> Result<(), OutletError> {
         let key = command.bytes(1).unwrap_or_default();
-        let label = Label { head: *head, key: &key, kind: event::COMMAND_KIND };
+        let label = Label { head: *head, key: &key, kind: event::COMMAND_KIND, is_change: true };
         let partition = self.partition_of(head.slot);
         if self.skips(partition, &label) {
             return Ok(());
@@ -406,7 +410,7 @@ impl Outlet {
             self.add(partition, label, rope.into_bytes());
             return;
         }
-        self.begin(partition);
+        self.begin(partition, label);
         self.later_bytes += rope.len();
         let pieces = fragment::split(rope, &label.head);
         self.later.push_back(Later::Pieces(partition, Box::new(Large::new(pieces))));
@@ -421,7 +425,7 @@ impl Outlet {
     }
 
     fn add(&mut self, partition: Partition, label: &Label<'_>, payload: Bytes) {
-        self.begin(partition);
+        self.begin(partition, label);
         let bytes = payload.len();
         let append = append(partition, label, payload);
         if self.later.is_empty() {
@@ -434,7 +438,8 @@ impl Outlet {
     }
 
     /// An event begins in a partition: what it ended within has been given up, or is complete.
-    fn begin(&mut self, partition: Partition) {
+    fn begin(&mut self, partition: Partition, label: &Label<'_>) {
+        self.counts.changes += u64::from(label.is_change);
         if let Some(open) = self.open.get_mut(usize::from(partition.0)) {
             *open = false;
         }
@@ -460,7 +465,8 @@ fn failed(key: &Bytes, source: EncodeError) -> OutletError {
 
 impl<'a> Label<'a> {
     fn of(event: &'a Event) -> Self {
-        Self { head: codec::Head::of(event), key: &event.key, kind: event.kind() }
+        let is_change = !matches!(event.body, Body::Control(_));
+        Self { head: codec::Head::of(event), key: &event.key, kind: event.kind(), is_change }
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use journal::Health;
 use parking_lot::Mutex;
-use runtime::StatusNode;
 use runtime::status::{Counter, Gauge, Value};
+use runtime::{Hold, StatusNode};
 use tokio::sync::watch;
 
 use crate::outlet::OutletCounts;
@@ -122,6 +122,14 @@ impl Progress {
     /// Who the source is at the moment.
     pub(crate) fn set_server(&self, shown: &str) {
         self.node.set("server", shown);
+    }
+
+    /// What keeps the spool from being emptied.
+    pub(crate) fn held_by(&self, hold: Option<Hold>) {
+        match hold {
+            Some(hold) => self.node.set("held_by", hold.word()),
+            None => self.node.unset("held_by"),
+        }
     }
 
     /// How the clock of the source is known.

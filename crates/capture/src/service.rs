@@ -20,7 +20,8 @@ use crate::config::Config;
 use crate::describe::CommandDescriber;
 use crate::error::{BuildError, Error, IntakeError};
 use crate::heartbeat::{Heartbeater, SourceClock};
-use crate::intake::{Intake, Place};
+use crate::inflow::Inflow;
+use crate::intake::{Intake, Place, Reading};
 use crate::limits::{DRAIN_GRACE, STALL_GRACE, TRANSACTION_BYTES};
 use crate::orders::{TransferOrder, TransferOrders, transfer_orders};
 use crate::outlet::{Holdings, Outlet};
@@ -190,6 +191,7 @@ impl Capture {
             place: place_of(&self.tail),
             held_offset: self.tail.held_offset(),
             history: History::default(),
+            reading: Reading::new(self.config.throttle.gate(Arc::clone(clock))),
             windows: (self.config.reconnect_window, self.config.refused_window),
             was_linked: false,
             down: Trouble::default(),
@@ -208,9 +210,15 @@ impl Capture {
         });
         let asking = (self.connector, Arc::clone(clock));
         let describer = describer(asking, &self.config, Arc::clone(&self.progress));
+        let inflow = Inflow::new(
+            spool_out,
+            &self.config.throttle,
+            Arc::clone(clock),
+            Arc::clone(&self.progress),
+        );
         let parts = SessionParts {
             clock: Arc::clone(clock),
-            spool: spool_out,
+            inflow,
             outlet: self.outlet,
             describer,
             progress: self.progress,
@@ -219,18 +227,7 @@ impl Capture {
             ack_wanted,
             order: self.orders.0,
         };
-        let config = SessionConfig {
-            shard: ONLY_SHARD,
-            shard_name: ONLY_SHARD_NAME.to_owned(),
-            heartbeat_key,
-            heartbeat_interval: self.config.heartbeat_interval,
-            snapshot_limits: rdb::Limits {
-                raw_value_bytes: limits::IMAGE_BYTES,
-                part_bytes: limits::PART_BYTES,
-                ..rdb::Limits::default()
-            },
-            transaction_bytes: TRANSACTION_BYTES,
-        };
+        let config = session_config(&self.config, heartbeat_key);
         (Session::new(config, parts, &self.tail, self.source.peer), link_ended)
     }
 }
@@ -259,6 +256,21 @@ fn refuse_another(config: &Config, source: &Source, tail: &Tail) -> Result<(), B
     }
     let (stream, before) = (config.stream.clone(), before.to_owned());
     Err(BuildError::OtherSource { stream, before, address })
+}
+
+fn session_config(config: &Config, heartbeat_key: String) -> SessionConfig {
+    SessionConfig {
+        shard: ONLY_SHARD,
+        shard_name: ONLY_SHARD_NAME.to_owned(),
+        heartbeat_key,
+        heartbeat_interval: config.heartbeat_interval,
+        snapshot_limits: rdb::Limits {
+            raw_value_bytes: limits::IMAGE_BYTES,
+            part_bytes: limits::PART_BYTES,
+            ..rdb::Limits::default()
+        },
+        transaction_bytes: TRANSACTION_BYTES,
+    }
 }
 
 fn describer(

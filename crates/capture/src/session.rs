@@ -19,7 +19,7 @@ use std::time::Duration;
 use event::control::{Control, EpochBegin, EpochCause};
 use event::{Body, Event, Position, Shard, Stamp};
 use journal::Health;
-use runtime::Clock;
+use runtime::{Clock, Rate};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use wire::command::script::Scripts;
@@ -33,19 +33,19 @@ use self::transfer::SnapshotPhase;
 use crate::describe::CommandDescriber;
 use crate::error::SessionError;
 use crate::heartbeat::SourceClock;
+use crate::inflow::{Inflow, flow_of};
 use crate::orders::TransferOrder;
 use crate::outlet::Outlet;
 use crate::piece::{Durable, History, Lineage, Peer, Piece};
 use crate::progress::{Progress, Recording};
 use crate::resume::Tail;
 use crate::service::Summary;
-use crate::spool::SpoolReader;
 use crate::stamps::StampClock;
 
 /// What a session works with.
 pub(crate) struct SessionParts {
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) spool: SpoolReader,
+    pub(crate) inflow: Inflow,
     pub(crate) outlet: Outlet,
     pub(crate) describer: CommandDescriber,
     pub(crate) progress: Arc<Progress>,
@@ -137,18 +137,19 @@ impl Session {
                     journal_alive = changed.is_ok();
                     self.report_durable();
                 }
-                piece = self.parts.spool.pop() => match piece? {
+                piece = self.parts.inflow.next(&stop) => match piece? {
                     Some(piece) => {
-                        self.take(piece).await?;
-                        self.parts.progress.count_piece();
+                        self.take_counted(piece).await?;
                         self.beat_if_due().await?;
                     }
                     None => break,
                 },
-                // Nothing came for a while: the idle stream shows that it lives.
+                // Nothing came for a while: the idle stream shows that it lives. In a pause it does not.
                 () = tick => {
                     self.look_at_source_clock();
-                    self.beat_if_due().await?;
+                    if !self.parts.inflow.is_paused(&stop) {
+                        self.beat_if_due().await?;
+                    }
                 }
             }
         }
@@ -173,6 +174,17 @@ impl Session {
                 Phase::Stream(stream) => stream.has_recorded_all(),
             },
         })
+    }
+
+    /// Takes a piece, and counts what is recorded of it.
+    async fn take_counted(&mut self, piece: Piece) -> Result<(), SessionError> {
+        let (flow, before) = (flow_of(&piece), self.parts.outlet.counts());
+        self.take(piece).await?;
+        let after = self.parts.outlet.counts();
+        let rows = after.changes - before.changes;
+        self.parts.inflow.count(flow, Rate { rows, bytes: after.bytes - before.bytes });
+        self.parts.progress.count_piece();
+        Ok(())
     }
 
     async fn take(&mut self, piece: Piece) -> Result<(), SessionError> {

@@ -6,6 +6,7 @@
 //! a change lets it. Where nothing is limited, a look costs next to nothing.
 
 mod bucket;
+mod sign;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use self::bucket::Bucket;
+pub use self::sign::HoldSign;
 use crate::clock::Clock;
 
 /// Limits and a switch. Clones are the same one: whoever has one may change it.
@@ -176,10 +178,16 @@ impl Gate {
         (!self.wait(flow, settings.limits).is_zero()).then_some(Hold::Limit)
     }
 
-    /// Whether a flow has a limit.
+    /// What a flow is limited to; 0: no limit.
     #[must_use]
-    pub fn is_limited(&self, flow: Flow) -> bool {
-        self.settings.borrow().limits.of(flow) != Rate::default()
+    pub fn rate(&self, flow: Flow) -> Rate {
+        self.settings.borrow().limits.of(flow)
+    }
+
+    /// Whether the switch holds everything.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.settings.borrow().paused
     }
 
     /// How much of a flow may pass at once now, at least one of each; the largest number: no limit.

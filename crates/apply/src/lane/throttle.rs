@@ -4,12 +4,11 @@
 //! taken before is applied. Events count, and their bytes in the journal; notes of place and the like do not.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use event::{Body, codec};
 use journal::{Entry, ReadLimit};
-use runtime::clock::Clock;
-use runtime::{Flow, Gate, Hold, Rate};
+use runtime::throttle::HoldSign;
+use runtime::{Clock, Flow, Gate, Hold, Rate};
 
 use super::pump::Pump;
 use super::{LaneStatus, Tools};
@@ -19,19 +18,19 @@ use crate::limits;
 pub(super) struct Inflow {
     gate: Gate,
     clock: Arc<dyn Clock>,
-    /// What the status says, and until when it does whatever there is: a limit holds and lets go many times a second.
-    shown: Option<(Hold, Duration)>,
+    sign: HoldSign,
 }
-
-/// For so long the status goes on saying that a limit holds the lane.
-const SHOWN: Duration = Duration::from_secs(1);
 
 // === impl Inflow ===
 
 impl Inflow {
     pub(super) fn new(tools: &Tools) -> Self {
         let clock = Arc::clone(&tools.clock);
-        Self { gate: tools.config.throttle.gate(Arc::clone(&clock)), clock, shown: None }
+        Self {
+            gate: tools.config.throttle.gate(Arc::clone(&clock)),
+            clock,
+            sign: HoldSign::default(),
+        }
     }
 
     /// Completes when something may come in. Cancel-safe.
@@ -40,18 +39,8 @@ impl Inflow {
     }
 
     fn show(&mut self, hold: Option<Hold>, status: &LaneStatus) {
-        let now = self.clock.monotonic();
-        match (hold, self.shown) {
-            (Some(hold), Some((shown, _))) if hold == shown => self.shown = Some((hold, now)),
-            (Some(hold), _) => {
-                self.shown = Some((hold, now));
-                status.held_by(Some(hold));
-            }
-            (None, Some((shown, at))) if shown == Hold::Pause || now >= at + SHOWN => {
-                self.shown = None;
-                status.held_by(None);
-            }
-            (None, _) => {}
+        if let Some(shown) = self.sign.note(hold, self.clock.monotonic()) {
+            status.held_by(shown);
         }
     }
 }
@@ -93,7 +82,7 @@ impl Pump<'_> {
     /// Counts what is about to be applied.
     pub(super) fn count_taken(&self, entry: &Entry) {
         let flow = self.flow();
-        if self.inflow.gate.is_limited(flow) {
+        if self.inflow.gate.rate(flow) != Rate::default() {
             self.inflow.gate.took(flow, weight(entry));
         }
     }

@@ -63,13 +63,15 @@ impl Intake {
                 },
                 () = acks.grown() => acks.send(self.history, incoming.place.offset).await?,
                 () = over(rest.as_mut()) => rest = None,
-                chunk = reader.read_chunk(), if rest.is_none() => {
+                () = self.reading.passes() => {}
+                chunk = reader.read_chunk(), if rest.is_none() && !self.reading.is_held() => {
                     heard = self.clock.monotonic();
                     let chunk = chunk?;
                     let is_busy = chunk.len() >= BUSY_READ_BYTES && reader.is_drained();
                     if is_busy && acks.have_begun() {
                         rest = Some(self.clock.sleep(BUSY_READ_INTERVAL));
                     }
+                    self.reading.count(chunk.len(), !acks.have_begun());
                     incoming.transfer.feed(chunk);
                     self.take_all(&mut incoming, &mut acks).await?;
                     if acks.interval() < interval {

@@ -1,7 +1,7 @@
 //! The link against a source that a test plays, in a time that a test moves.
 
 use redis_io::{Endpoint, connector};
-use runtime::{ManualClock, StatusNode};
+use runtime::{ManualClock, StatusNode, Throttle};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -59,6 +59,7 @@ impl Stage {
         let ack_wanted = Arc::new(Notify::new());
         let intake = Intake {
             connector,
+            reading: Reading::new(Throttle::default().gate(Arc::clone(&shared))),
             clock: shared,
             random: Random::from_seed(1),
             spool: writer,

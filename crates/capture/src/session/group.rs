@@ -116,7 +116,7 @@ impl Session {
             return Ok(());
         };
         let (keys, rope) = piece_of(changes)?;
-        let asides = self.parts.spool.asides();
+        let asides = self.parts.inflow.asides();
         let mut aside = match self.stream_reader()?.aside.take() {
             Some(aside) => aside,
             None => AsideChanges { file: asides.for_transaction()?, pieces: VecDeque::new() },

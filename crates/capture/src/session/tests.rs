@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use journal::{Journal, MemoryJournal};
 use redis_io::{Connector, Endpoint, connector};
-use runtime::{Backoff, ManualClock, Random, StatusNode, backoff};
+use runtime::{Backoff, ManualClock, Random, StatusNode, Throttle, backoff};
 
 use self::destination::Destination;
 use self::link::Link;
@@ -116,7 +116,12 @@ impl Simulation {
             order,
             clock,
             outlet: Outlet::new(appender, Holdings::of(&tail)).with_asides(reader.asides()),
-            spool: reader,
+            inflow: Inflow::new(
+                reader,
+                &Throttle::default(),
+                Arc::new(self.clock.clone()),
+                Arc::clone(&progress),
+            ),
             describer: CommandDescriber::new(asking, (backoff, window), Arc::clone(&progress)),
             progress,
             source_clock,

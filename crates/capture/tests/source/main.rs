@@ -19,3 +19,4 @@ mod same;
 mod scripts;
 mod snapshot;
 mod stall;
+mod throttle;

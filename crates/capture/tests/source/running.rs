@@ -8,7 +8,7 @@ use capture::{BuildError, Capture, Config, Parts, Summary};
 use journal::{Journal, MemoryJournal};
 use redis_io::Endpoint;
 use runtime::policy::Classified;
-use runtime::{StatusNode, SystemClock};
+use runtime::{StatusNode, SystemClock, Throttle};
 use testkit::Server;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,8 @@ pub(crate) struct Setup {
     pub(crate) journal: Arc<MemoryJournal>,
     pub(crate) dir: Arc<tempfile::TempDir>,
     pub(crate) change: fn(&mut Config),
+    /// Limits, which may be changed while it runs.
+    pub(crate) throttle: Throttle,
 }
 
 pub(crate) fn journal() -> Arc<MemoryJournal> {
@@ -47,7 +49,8 @@ impl Setup {
 
     pub(crate) fn of(uri: String) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        Self { uri, journal: journal(), dir, change: |_| {} }
+        let throttle = Throttle::default();
+        Self { uri, journal: journal(), dir, change: |_| {}, throttle }
     }
 
     /// With other settings.
@@ -62,6 +65,7 @@ impl Setup {
     pub(crate) async fn build(&self, status: StatusNode) -> Result<Capture, BuildError> {
         let source = Endpoint::parse(&self.uri).unwrap();
         let mut config = Config::new(source, "test", self.spool_dir());
+        config.throttle = self.throttle.clone();
         (self.change)(&mut config);
         let journal: Arc<dyn Journal> = Arc::clone(&self.journal) as _;
         Capture::build(
