@@ -32,9 +32,21 @@ pub struct Config {
     pub recorded_from: Option<String>,
     /// Whether a source of another address and another history takes the place of that one. Default: no.
     pub accept_new: bool,
+    /// What to do about what a snapshot holds and no event carries. Default: report it.
+    pub unsupported: Unsupported,
     /// For how long to try again where the source does not let us in any more, as while a password
     /// is being changed. Default: 10 min.
     pub refused_window: Duration,
+}
+
+/// What to do about what a snapshot holds and no event carries, such as data of a module that belongs to no key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unsupported {
+    /// Leave it out and say so, with counts.
+    #[default]
+    Report,
+    /// Stop.
+    Fail,
 }
 
 /// A setting that cannot be.
@@ -82,6 +94,7 @@ impl Config {
             reconnect_window: DEFAULT_RECONNECT_WINDOW,
             recorded_from: None,
             accept_new: false,
+            unsupported: Unsupported::default(),
             refused_window: DEFAULT_REFUSED_WINDOW,
         }
     }

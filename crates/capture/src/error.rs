@@ -204,6 +204,12 @@ pub enum SnapshotError {
     /// The file is not what it should be.
     #[error("the snapshot file is malformed")]
     Malformed(#[source] wire::rdb::Error),
+    /// It holds what no event carries, and nothing is to be left out.
+    #[error("the snapshot holds what is not carried: {what}")]
+    NotCarried {
+        /// What, and how much so far.
+        what: String,
+    },
     /// It has an item that this build does not carry.
     #[error("the snapshot file holds an item that is not carried: {item}")]
     Unexpected {

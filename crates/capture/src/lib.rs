@@ -36,7 +36,7 @@ mod stamps;
 mod testing;
 mod translate;
 
-pub use config::{Config, Problem};
+pub use config::{Config, Problem, Unsupported};
 pub use error::{
     BuildError, Error, IntakeError, OutletError, ResumeError, SessionError, SnapshotError,
 };

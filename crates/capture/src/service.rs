@@ -264,6 +264,7 @@ fn session_config(config: &Config, heartbeat_key: String) -> SessionConfig {
         shard_name: ONLY_SHARD_NAME.to_owned(),
         heartbeat_key,
         heartbeat_interval: config.heartbeat_interval,
+        unsupported: config.unsupported,
         snapshot_limits: rdb::Limits {
             raw_value_bytes: limits::IMAGE_BYTES,
             part_bytes: limits::PART_BYTES,

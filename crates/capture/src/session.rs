@@ -30,6 +30,7 @@ use self::beat::LastBeat;
 use self::epochs::Epochs;
 use self::stream::StreamReader;
 use self::transfer::SnapshotPhase;
+use crate::config::Unsupported;
 use crate::describe::CommandDescriber;
 use crate::error::SessionError;
 use crate::heartbeat::SourceClock;
@@ -68,6 +69,8 @@ pub(crate) struct SessionConfig {
     pub(crate) heartbeat_interval: Duration,
     /// How much of a snapshot's value is held at once.
     pub(crate) snapshot_limits: rdb::Limits,
+    /// What to do about what a snapshot holds and no event carries.
+    pub(crate) unsupported: Unsupported,
     /// How much of an open transaction is held in memory.
     pub(crate) transaction_bytes: usize,
 }

@@ -6,6 +6,7 @@
 //! dropped in silence.
 
 mod large;
+mod left_out;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,8 @@ use wire::rdb::{self, Entry, EntryHead, Flavour, Item, Progress, ValueType};
 use wire::slot::Slot;
 
 use self::large::LargeValue;
+use self::left_out::{Kind, LeftOut};
+use crate::config::Unsupported;
 use crate::error::SnapshotError;
 use crate::outlet::Outlet;
 
@@ -43,6 +46,8 @@ pub(crate) struct SnapshotReader {
     counts: SnapshotCounts,
     partition_keys: Vec<u64>,
     left_out: LeftOut,
+    /// The last key: what follows it may be about it.
+    last_key: Bytes,
     /// Scripts that the stream may name by their digests.
     scripts: Scripts,
 }
@@ -60,6 +65,8 @@ pub(crate) struct Start {
     pub keys_expected: u64,
     /// How many partitions there are.
     pub partitions: u16,
+    /// What to do about what cannot be carried.
+    pub unsupported: Unsupported,
 }
 
 /// Where the next event stands.
@@ -74,12 +81,6 @@ struct Place {
 struct Format {
     flavour: Flavour,
     version: u16,
-}
-
-/// What the file holds and no event carries, each once.
-#[derive(Debug, Default)]
-struct LeftOut {
-    what: Vec<String>,
 }
 
 /// How far a snapshot has come.
@@ -115,7 +116,7 @@ impl SnapshotReader {
     /// A reader of a snapshot that holds no more of a value at once than `limits` say.
     #[must_use]
     pub(crate) fn new(start: Start, limits: rdb::Limits) -> Self {
-        let Start { at, stamp, bytes_expected, keys_expected, partitions } = start;
+        let Start { at, stamp, bytes_expected, keys_expected, partitions, unsupported } = start;
         let counts = SnapshotCounts { bytes_expected, keys_expected, ..SnapshotCounts::default() };
         Self {
             parser: rdb::Parser::new(limits),
@@ -128,7 +129,8 @@ impl SnapshotReader {
             keys_expected,
             counts,
             partition_keys: vec![0; usize::from(partitions)],
-            left_out: LeftOut::default(),
+            left_out: LeftOut::new(unsupported),
+            last_key: Bytes::new(),
             scripts: Scripts::default(),
         }
     }
@@ -152,7 +154,7 @@ impl SnapshotReader {
     /// What could not be carried, for people; empty: nothing.
     #[must_use]
     pub(crate) fn left_out(&self) -> String {
-        self.left_out.what.join("; ")
+        self.left_out.to_string()
     }
 
     /// Turns what was fed into events, until `outlet` holds about `batch_bytes`, more bytes are
@@ -184,7 +186,7 @@ impl SnapshotReader {
     fn take(&mut self, item: Item, outlet: &mut Outlet) -> Result<(), SnapshotError> {
         match item {
             Item::Header { flavour, version } => self.format = Format { flavour, version },
-            Item::Aux { key, value } => self.note(&key, &value),
+            Item::Aux { key, value } => self.note(&key, &value)?,
             Item::SelectDb(db) => self.db = db,
             Item::ResizeDb { keys, .. } if self.keys_expected == 0 => {
                 self.counts.keys_expected += keys;
@@ -192,16 +194,15 @@ impl SnapshotReader {
             Item::ResizeDb { .. } => {}
             Item::SlotInfo { .. } => {}
             Item::SlotImport { job, ranges } => {
-                let job = String::from_utf8_lossy(&job);
-                self.left_out
-                    .note(format!("that import {job} of slots {ranges:?} is not finished"));
+                let job = String::from_utf8_lossy(&job).into_owned();
+                self.left_out.note(Kind::SlotImport(job), || format!("{ranges:?}"))?;
             }
             Item::Function(source) => self.function(source, outlet)?,
             Item::ModuleAux { module, .. } => {
-                self.left_out.note(format!("values of module {} outside keys", module.name()));
+                self.left_out.note(Kind::ModuleAux(module.name()), String::new)?;
             }
             Item::Skipped { key, what } => {
-                self.left_out.note(format!("{what} {}", Shortened(&key)));
+                self.left_out.note(Kind::Foreign(what), || Shortened(&key).to_string())?;
             }
             Item::Entry(entry) => self.entry(entry, outlet)?,
             Item::LargeBegin(head) => self.large_begin(head, outlet)?,
@@ -213,7 +214,8 @@ impl SnapshotReader {
             Item::LargeEnd => {
                 if let Some(large) = self.large.take() {
                     if large.has_idempotence() {
-                        self.left_out.note("idempotence state of large streams".to_owned());
+                        let (db, key) = (self.db, Shortened(&self.last_key));
+                        self.left_out.note(Kind::Idempotence, || format!("db {db} {key}"))?;
                     }
                     large.end(&mut self.place, outlet)?;
                 }
@@ -223,15 +225,18 @@ impl SnapshotReader {
         Ok(())
     }
 
-    fn note(&mut self, key: &[u8], value: &[u8]) {
+    fn note(&mut self, key: &[u8], value: &[u8]) -> Result<(), SnapshotError> {
         if key == b"repl-stream-db" {
             // -1 stands for "none selected yet": the stream then begins with a SELECT.
             self.stream_db = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
         } else if key == b"lua" && self.format.version <= RDB_OF_4_0 {
             self.scripts.learn(value);
         } else if key == b"keydb-subexpire-key" {
-            self.left_out.note("expiry of members of collections (KeyDB)".to_owned());
+            let (db, key) = (self.db, Shortened(&self.last_key));
+            let first = || format!("{} in db {db} {key}", Shortened(value));
+            return self.left_out.note(Kind::MemberExpiry, first);
         }
+        Ok(())
     }
 
     fn function(&mut self, source: Bytes, outlet: &mut Outlet) -> Result<(), SnapshotError> {
@@ -257,7 +262,7 @@ impl SnapshotReader {
             }
             _ => ImageValue::Rdb(raw),
         };
-        let slot = self.count(&head, outlet);
+        let slot = self.count(&head, outlet)?;
         let image = Image { head: self.format.image_head(&head), value };
         let event = self.place.event(self.db, slot, head.key, Body::Image(image));
         Ok(outlet.push(&event)?)
@@ -268,15 +273,17 @@ impl SnapshotReader {
         if names::is_ours(&head.key) {
             return Ok(());
         }
-        self.count(&head, outlet);
+        self.count(&head, outlet)?;
         let image_head = self.format.image_head(&head);
         self.large = Some(LargeValue::new(self.db, head.key, head.kind.class(), image_head));
         Ok(())
     }
 
-    fn count(&mut self, head: &EntryHead, outlet: &Outlet) -> Slot {
-        if head.key_meta.is_some() {
-            self.left_out.note("metadata of modules on keys".to_owned());
+    fn count(&mut self, head: &EntryHead, outlet: &Outlet) -> Result<Slot, SnapshotError> {
+        self.last_key = head.key.clone();
+        for class in head.metadata_classes() {
+            let first = || format!("db {} {}", self.db, Shortened(&head.key));
+            self.left_out.note(Kind::KeyMeta(class), first)?;
         }
         let slot = Slot::of_key(&head.key);
         self.counts.keys += 1;
@@ -284,7 +291,7 @@ impl SnapshotReader {
         if let Some(keys) = self.partition_keys.get_mut(partition) {
             *keys += 1;
         }
-        slot
+        Ok(slot)
     }
 
     /// The begin event waits for the first item with content: by then the format is known.
@@ -346,17 +353,6 @@ impl Place {
     fn event(&mut self, db: u32, slot: Slot, key: Bytes, body: Body) -> Event {
         let position = self.advance();
         Event { position, stamp: self.stamp.clone(), db, slot, key, body, seen: Vec::new() }
-    }
-}
-
-// === impl LeftOut ===
-
-impl LeftOut {
-    fn note(&mut self, what: String) {
-        if !self.what.contains(&what) {
-            tracing::warn!("the snapshot holds what is not carried: {what}");
-            self.what.push(what);
-        }
     }
 }
 

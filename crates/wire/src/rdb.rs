@@ -18,6 +18,7 @@ mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod key_meta;
 mod kind;
 mod large;
 pub mod lower;

@@ -142,6 +142,9 @@ impl Classified for SessionError {
         match self {
             Self::Outlet(error) | Self::Snapshot(SnapshotError::Outlet(error)) => error.advice(),
             Self::Command { source, .. } => source.advice(),
+            Self::Snapshot(SnapshotError::NotCarried { .. }) => {
+                "start with --unsupported quarantine or drop to go without it, or remove it at the source".to_owned()
+            }
             Self::Snapshot(_) | Self::Stream { .. } => {
                 "the source sent what this version does not understand: \
                  please report it with the source's version"

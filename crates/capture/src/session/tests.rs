@@ -133,6 +133,7 @@ impl Simulation {
             shard_name: "0".to_owned(),
             heartbeat_key: BEAT.to_owned(),
             heartbeat_interval: Duration::from_secs(1),
+            unsupported: Unsupported::Report,
             snapshot_limits: rdb::Limits {
                 raw_value_bytes: 100_000,
                 part_bytes: 100_000,

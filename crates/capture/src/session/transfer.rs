@@ -38,6 +38,7 @@ impl Session {
             bytes_expected,
             keys_expected,
             partitions: self.parts.outlet.partitions(),
+            unsupported: self.config.unsupported,
         };
         let reader = SnapshotReader::new(start, self.config.snapshot_limits);
         self.phase = Phase::Snapshot(Box::new(SnapshotPhase { reader, offset: lineage.offset }));
@@ -65,6 +66,9 @@ impl Session {
                     let scripts = snapshot.reader.take_scripts();
                     let (left_out, offset) = (snapshot.reader.left_out(), snapshot.offset);
                     self.parts.progress.set_left_out(&left_out);
+                    if !left_out.is_empty() {
+                        tracing::warn!(%left_out, "the snapshot holds what is not carried");
+                    }
                     self.begin_stream(stream_db.unwrap_or(0), offset, Some(scripts));
                     // What was written during the transfer comes all at once.
                     self.expect_backlog();

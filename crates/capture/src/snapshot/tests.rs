@@ -23,7 +23,15 @@ fn at() -> Position {
 }
 
 fn start(partitions: u16) -> Start {
-    Start { at: at(), stamp: stamp(9), bytes_expected: 77, keys_expected: 5, partitions }
+    let unsupported = Unsupported::Report;
+    Start {
+        at: at(),
+        stamp: stamp(9),
+        bytes_expected: 77,
+        keys_expected: 5,
+        partitions,
+        unsupported,
+    }
 }
 
 fn limits(raw_value_bytes: usize, part_bytes: usize) -> rdb::Limits {
@@ -347,21 +355,55 @@ async fn without_the_sources_word_the_file_tells_how_many_keys_there_are() {
     assert_eq!(reader.counts().keys_expected, 42);
 }
 
-#[tokio::test]
-async fn what_is_not_carried_is_told_once() {
-    let mut file = b"REDIS0009".to_vec();
-    for member in ["m1", "m2"] {
-        file.push(250);
-        file.extend(rdb_text(b"keydb-subexpire-key"));
-        file.extend(rdb_text(member.as_bytes()));
+/// A file with a bit of everything that is not carried.
+fn foreign() -> Bytes {
+    let mut file = b"REDIS0013".to_vec();
+    // Values of a module, before the keys and after them.
+    let aux: &[u8] = &[247, 0x81, 0xb6, 0x29, 0x9e, 0xb1, 0xea, 0xe2, 0xd0, 0x01, 2, 1, 2, 7, 0];
+    file.extend(aux);
+    for (key, class) in [("a", [8, 0, 0, 0]), ("b", [8, 0, 0, 0]), ("c", [8, 1, 0, 0])] {
+        file.extend([&[243, 1][..], &class, &[2, 9, 0], &[2], &rdb_text(key.as_bytes())].concat());
+        file.extend([&[1][..], &rdb_text(b"m")].concat());
     }
-    let job = [&[64][..], &rdb_text(b"job"), &rdb_text(b"return 1"), &[0; 18]].concat();
-    file.extend(job);
-    let (reader, _) = read_by(&sealed(file), limits(1000, 1000), usize::MAX).await;
-    let expected = "expiry of members of collections (KeyDB); cron job of KeyDB job";
-    assert_eq!((reader.left_out().as_str(), reader.counts().keys), (expected, 0));
+    for member in ["m1", "m 2"] {
+        for (name, value) in [("keydb-subexpire-key", member), ("keydb-subexpire-when", "9")] {
+            file.extend(
+                [&[250][..], &rdb_text(name.as_bytes()), &rdb_text(value.as_bytes())].concat(),
+            );
+        }
+    }
+    for job in ["job", "other"] {
+        file.extend(
+            [&[64][..], &rdb_text(job.as_bytes()), &rdb_text(b"return 1"), &[0; 18]].concat(),
+        );
+    }
+    file.extend(aux);
+    sealed(file)
+}
+
+#[tokio::test]
+async fn what_is_not_carried_is_counted_and_named_once() {
+    let (reader, events) = read_by(&foreign(), limits(1000, 1000), usize::MAX).await;
+    let expected = "values of the module timeseri0 outside keys; \
+                    metadata AAAA that a module keeps on keys: 2, the first on db 0 a; \
+                    metadata AAAB that a module keeps on keys: 1, the first on db 0 c; \
+                    expiry of members of collections (KeyDB): 2, the first of m1 in db 0 c; \
+                    cron job of KeyDB: 2, the first job";
+    assert_eq!((reader.left_out().as_str(), reader.counts().keys), (expected, 3));
+    assert_eq!(keys_of(&events).len(), 3, "the keys come without what stood beside them");
     let (reader, _) = read_by(&fixture("redis-6.2"), limits(1000, 1000), usize::MAX).await;
     assert_eq!(reader.left_out(), "");
+}
+
+#[tokio::test]
+async fn what_is_not_carried_stops_the_reading_where_that_is_wanted() {
+    let (_, mut outlet) = outlet(1).await;
+    let begin = Start { unsupported: Unsupported::Fail, ..start(1) };
+    let mut reader = SnapshotReader::new(begin, limits(1000, 1000));
+    reader.feed(foreign());
+    let error = reader.read(&mut outlet, 10_000).unwrap_err();
+    assert!(error.to_string().contains("module timeseri0 outside keys"), "{error}");
+    assert!(matches!(error, SnapshotError::NotCarried { .. }), "{error}");
 }
 
 #[tokio::test]

@@ -225,7 +225,7 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
             "destination.unsupported",
             Kind::Word(&["quarantine", "drop", "fail"]),
             Some("quarantine"),
-            "What to do about what the destination cannot hold, such as hash fields that expire in an older one: set the key aside and go on with all others; the same, but keep nothing of it, only counts; or stop before it.",
+            "What to do about what the destination cannot hold, such as hash fields that expire in an older one: set the key aside and go on with all others; the same, but keep nothing of it, only counts; or stop before it. What a snapshot holds and no command carries, such as data of a module that belongs to no key, is left out and reported by the first two.",
         ),
         "unsupported",
     ),

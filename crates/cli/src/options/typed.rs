@@ -208,6 +208,9 @@ impl<'a> Reader<'a> {
         config.reconnect_window = self.duration("source.reconnect_window");
         config.refused_window = self.duration("source.refused_window");
         config.accept_new = self.flag("source.accept_new");
+        if self.word("destination.unsupported") == Some("fail") {
+            config.unsupported = capture::Unsupported::Fail;
+        }
         config.spool.memory_bytes = self.size("spool.memory_bytes");
         config.spool.disk_bytes = self.bytes("spool.disk_bytes");
         for problem in config.validate() {
