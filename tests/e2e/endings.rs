@@ -23,9 +23,10 @@ fn heeds(bridge: &mut Process, signal: Signal) -> Result<()> {
 }
 
 #[test]
-fn both_signals_stop_in_good_order_and_are_named() -> Result<()> {
+fn each_signal_stops_in_good_order_and_is_named() -> Result<()> {
     let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
-    for (signal, name) in [(Signal::INT, "SIGINT"), (Signal::TERM, "SIGTERM")] {
+    let signals = [(Signal::INT, "SIGINT"), (Signal::TERM, "SIGTERM"), (Signal::HUP, "SIGHUP")];
+    for (signal, name) in signals {
         let mut bridge = pair.run(&[])?;
         pair.caught_up(&mut bridge)?;
         // One wish may arrive more than once: from the terminal, and from a shell that hands it on.

@@ -130,6 +130,28 @@ fn a_key_is_set_aside_and_tried_again() -> Result<()> {
 }
 
 #[test]
+fn a_data_directory_that_is_not_there_is_told_of() -> Result<()> {
+    let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+    let mut bridge = pair.run(&[])?;
+    pair.caught_up(&mut bridge)?;
+    let (right, destination) = (pair.data_dir(), pair.destination.uri());
+    let typo = format!("{right}-typo");
+    let list = |dir: &str, more: &[&str]| {
+        let args = [&["quarantine", "list", "--data-dir", dir, &destination], more].concat();
+        let mut process = Process::start(&args)?;
+        ensure!(process.wait(PATIENCE)?.success(), "{}", process.stderr());
+        ensure!(process.stdout().contains("no key"), "{}", process.stdout());
+        Ok(process.stderr())
+    };
+    ensure!(list(&right, &[])?.is_empty(), "{}", list(&right, &[])?);
+    let said = list(&typo, &[])?;
+    ensure!(said.contains(&format!("there is no data directory {typo}")), "{said}");
+    let said = list(&right, &["--stream", "mian"])?;
+    ensure!(said.contains("there is no stream mian in") && said.contains("but main"), "{said}");
+    stop(&mut bridge)
+}
+
+#[test]
 fn a_function_library_is_set_aside_and_tried_again() -> Result<()> {
     let library = |name: &str| {
         format!("#!lua name={name}\nredis.register_function('f', function() return '{name}' end)")

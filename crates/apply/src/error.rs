@@ -9,9 +9,9 @@ use bytes::Bytes;
 use event::codec::DecodeError;
 use event::{Position, Shard};
 use journal::{AppendError, OpenError, ReadError};
+use redis_io::Refusal;
 use redis_io::facts::Version;
-use redis_io::{Code, Refusal};
-use runtime::{ByteSize, Class, Classified};
+use runtime::ByteSize;
 
 use crate::config::Problem;
 
@@ -343,106 +343,6 @@ fn rounded(duration: Duration) -> Duration {
 
 fn listed(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-}
-
-// === impl BuildError ===
-
-impl Classified for BuildError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Settings(_) => Class::Operator,
-            Self::Start(error) => error.class(),
-        }
-    }
-
-    fn advice(&self) -> String {
-        match self {
-            Self::Settings(_) => "correct the settings and start again".to_owned(),
-            Self::Start(error) => error.advice(),
-        }
-    }
-}
-
-// === impl Error ===
-
-impl Classified for Error {
-    fn class(&self) -> Class {
-        match self {
-            Self::Connection(error) => error.class(),
-            Self::Refused { refusal, .. } => match refusal.code {
-                // An ACL is often corrected while everything runs, so it is waited for.
-                Code::NoPermission | Code::NoAuth => Class::Retry,
-                _ => refusal.class(),
-            },
-            Self::Unfit { .. }
-            | Self::KeyDenied { .. }
-            | Self::ResyncNeeded { .. }
-            | Self::Journal(ReadError::OutOfRetention { .. }) => Class::Retry,
-            Self::Journal(error) => error.class(),
-            Self::Letters(error) => error.class(),
-            Self::Letter(error) => error.class(),
-            Self::Fenced { .. }
-            | Self::Contradiction { .. }
-            | Self::Record { .. }
-            | Self::Lane { .. } => Class::Fatal,
-            Self::TooOld { .. }
-            | Self::Existing { .. }
-            | Self::NoDatabase { .. }
-            | Self::LacksRights { .. }
-            | Self::Untold { .. }
-            | Self::NoTransactions { .. }
-            | Self::Foreign { .. }
-            | Self::CheckpointGone { .. }
-            | Self::NoSnapshot { .. }
-            | Self::Unsupported { .. }
-            | Self::TooLarge { .. }
-            | Self::KeyTooLong { .. }
-            | Self::CannotHold { .. }
-            | Self::CannotHoldLibrary { .. }
-            | Self::Inexact { .. }
-            | Self::NotAllowed { .. }
-            | Self::RefusedAgain { .. }
-            | Self::Unanswered
-            | Self::QuarantineFull { .. }
-            | Self::LeftOutFull { .. }
-            | Self::Torn { .. }
-            | Self::Marks { .. }
-            | Self::GaveUp { .. } => Class::Operator,
-        }
-    }
-
-    fn advice(&self) -> String {
-        match self {
-            Self::Connection(error) => error.advice(),
-            Self::Refused { refusal, endpoint } => refusal.advice(endpoint),
-            Self::KeyDenied { endpoint, patterns, .. } => format!(
-                "Allow it: ACL SETUSER {} {patterns} (or other patterns that match), or leave such keys out by a \
-                 filter (filter.exclude_keys) and start again.",
-                redis_io::refusal::user_of(endpoint)
-            ),
-            Self::LacksRights { advice, .. } | Self::Untold { advice, .. } => advice.clone(),
-            Self::Journal(error) => error.advice(),
-            Self::Letters(error) => error.advice(),
-            Self::Letter(error) => error.advice(),
-            Self::GaveUp { last, .. } => last.advice(),
-            other => other.plain_advice().to_owned(),
-        }
-    }
-}
-
-impl Error {
-    /// Whether the destination does not let us in, or not do what we have to. A lane that was at work before waits
-    /// for that to be put right.
-    #[must_use]
-    pub fn is_denied(&self) -> bool {
-        match self {
-            Self::Connection(error) => error.is_denied(),
-            Self::Refused { refusal, .. } => refusal.code.is_denial(),
-            Self::Untold { .. } | Self::KeyDenied { .. } => true,
-            Self::GaveUp { last, .. } => last.is_denied(),
-            _ => false,
-        }
-    }
 }
 
 #[cfg(test)]

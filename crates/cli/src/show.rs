@@ -22,6 +22,11 @@ const FILE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the live line moves.
 const LIVE_INTERVAL: Duration = Duration::from_millis(200);
 
+/// How it goes by this status, in one line.
+pub(crate) fn summary(status: &serde_json::Value) -> String {
+    lines::summary(&Figures::read(status, Duration::ZERO, None))
+}
+
 /// Shows the status until stopped.
 pub(crate) struct Show {
     pub(crate) status: StatusNode,

@@ -1,7 +1,7 @@
 //! What the operating system asks of a process.
 //!
-//! SIGINT and SIGTERM mean the same. From [`Signals::install`] on, neither ends the process by
-//! itself.
+//! SIGINT, SIGTERM and SIGHUP mean the same. From [`Signals::install`] on, none ends the process by
+//! itself. A SIGHUP that was ignored before (`nohup`) stays so.
 
 use std::io;
 use std::time::Duration;
@@ -10,15 +10,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::clock::Clock;
 
-/// SIGINT and SIGTERM, from the moment of [`Signals::install`].
+/// SIGINT, SIGTERM and SIGHUP, from the moment of [`Signals::install`].
 #[derive(Debug)]
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// None: it is ignored.
+    hang_up: Option<Signal>,
 }
 
 impl Signals {
-    /// Takes over both signals. Call it inside the runtime, once, before work begins.
+    /// Takes over these signals. Call it inside the runtime, once, before work begins.
     ///
     /// # Errors
     /// When the operating system refuses the handler.
@@ -26,6 +28,10 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hang_up: match hang_up_is_ignored() {
+                true => None,
+                false => Some(signal(SignalKind::hangup())?),
+            },
         })
     }
 
@@ -34,6 +40,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
+            () = hung_up(self.hang_up.as_mut()) => "SIGHUP",
         }
     }
 
@@ -53,12 +60,41 @@ impl Signals {
     }
 }
 
+/// Completes with the signal, if it is heard at all.
+async fn hung_up(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether whoever started the process wants it to outlive the terminal. Where this cannot be seen (elsewhere than on
+/// Linux), it is heard.
+fn hang_up_is_ignored() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_hang_up(&status))
+}
+
+fn ignores_hang_up(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // SIGHUP is signal 1, the lowest bit.
+    mask.is_some_and(|mask| mask & 1 == 1)
+}
+
 #[cfg(test)]
 mod tests {
     use rustix::process::{Signal as Kind, getpid, kill_process};
 
     use super::*;
     use crate::ManualClock;
+
+    #[test]
+    fn a_hang_up_that_is_ignored_is_seen() {
+        let status = |mask: &str| format!("Name:\tx\nSigBlk:\t0000000000000001\nSigIgn:\t{mask}\n");
+        assert!(ignores_hang_up(&status("0000000000001001")));
+        assert!(!ignores_hang_up(&status("0000000000001000")));
+        assert!(!ignores_hang_up("") && !ignores_hang_up(&status("no number")));
+    }
 
     /// Signals are the process's, and so every test's.
     static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

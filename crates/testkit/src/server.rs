@@ -260,7 +260,8 @@ impl Server {
             if let Some(status) = process.ended()? {
                 return Ok(Some(Some(status)));
             }
-            Ok(self.answers().then_some(None))
+            // Its socket comes after its port: before, whoever was quicker to the port would answer.
+            Ok((self.socket().exists() && self.answers()).then_some(None))
         })?;
         let Some(status) = ended else { return Ok(Launch::Ready(process)) };
         let log = self.log().get(logged..).unwrap_or_default().to_owned();

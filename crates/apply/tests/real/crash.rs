@@ -187,7 +187,7 @@ async fn the_journal_never_forgets_what_the_checkpoint_needs() -> Result<()> {
                 bench.caught_up()?;
             }
         }
-        service.kill();
+        service.kill().await?;
         let found = checkpoint(&mut bench.client)?.expect("a checkpoint");
         let released = released(&bench).await?.expect("a reader");
         let kept = released.iter().zip(&found.read_from).all(|(released, from)| released <= from);
@@ -215,10 +215,9 @@ async fn counters_are_exact_though_the_process_is_killed_again_and_again() -> Re
     while reached < bench.feed.position().offset {
         // Each life lasts until the checkpoint has moved by a little, whatever is under way then.
         let until = (reached + 10 * (1 + random.below(1_500))).min(bench.feed.position().offset);
-        bench.letters = journal::MemoryJournal::new("letters", 1);
         let service = bench.start_with(config.clone()).await?;
         bench.reached(event::Position { offset: until, ..bench.feed.position() })?;
-        service.kill();
+        service.kill().await?;
         kills += 1;
         let found = checkpoint(&mut bench.client)?.expect("a checkpoint");
         reached = found.applied[0].position.offset;
@@ -250,11 +249,9 @@ async fn a_transaction_in_pieces_goes_on_after_a_letter_and_a_kill_between_two_o
         bench.feed.group(&changes).await?;
         let begun = bench.feed.position().at_index(1);
         bench.feed.command("INCR after").await?;
-        bench.letters = journal::MemoryJournal::new("letters", 1);
         let service = bench.start_with(config.clone()).await?;
         bench.reached(begun)?;
-        service.kill();
-        bench.letters = journal::MemoryJournal::new("letters", 1);
+        service.kill().await?;
         let service = bench.start_with(config.clone()).await?;
         bench.caught_up()?;
         service.stop().await?;

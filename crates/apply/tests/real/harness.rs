@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use apply::quarantine::Reading;
 use apply::{Apply, BuildError, Config, Error, Parts, Summary};
 use event::Position;
@@ -18,7 +18,7 @@ use journal::{
 use parking_lot::Mutex;
 use redis_io::Endpoint;
 use runtime::{OnFailure, Random, StatusNode, SystemClock, Tasks};
-use testkit::{Client, Kind, Server, eventually};
+use testkit::{Client, Deadline, Kind, Server, eventually};
 use tokio::sync::watch;
 
 use crate::feed::Feed;
@@ -60,6 +60,7 @@ pub(crate) struct Service {
     tasks: Tasks,
     result: Arc<Mutex<Option<Result<Summary, Error>>>>,
     pub(crate) status: StatusNode,
+    letters: MemoryJournal,
 }
 
 // === impl Bench ===
@@ -141,7 +142,7 @@ impl Bench {
             *sink.lock() = Some(ended);
             Ok(())
         });
-        Ok(Service { tasks, result, status })
+        Ok(Service { tasks, result, status, letters: self.letters.clone() })
     }
 
     /// Waits until the destination's checkpoint has reached the end of the stream.
@@ -221,9 +222,16 @@ impl Service {
         self.tasks.stop_token().cancel();
     }
 
-    /// Ends it in the middle of whatever it does, as a killed process would.
-    pub(crate) fn kill(self) {
-        drop(self);
+    /// Ends it in the middle of whatever it does, as a killed process would, and waits until nothing is left of it.
+    pub(crate) async fn kill(self) -> Result<()> {
+        let Self { tasks, letters, .. } = self;
+        drop(tasks);
+        let deadline = Deadline::after(LIMIT);
+        while let Err(error) = letters.appender().await {
+            ensure!(!deadline.has_passed(), "something of a killed service is left: {error}");
+            tokio::task::yield_now().await;
+        }
+        Ok(())
     }
 
     /// Waits until it has ended by itself.

@@ -224,7 +224,7 @@ async fn a_request_outlives_a_crash_before_its_letters_were_executed() -> Result
     eventually(LIMIT, "the letters are refused", || {
         Ok(service.lane("waiting_for").contains("NOPERM").then_some(()))
     })?;
-    service.kill();
+    service.kill().await?;
     let held = shelf.list().await?;
     let asked: Vec<_> = held.iter().map(|held| (&held.key[..], held.answer.clone())).collect();
     assert_eq!(asked.last(), Some(&(b"n".as_slice(), Some(Answer::Waiting(Ask::Retry)))));

@@ -59,7 +59,10 @@ impl Place {
         let stream = reader.stream();
         let json = reader.flag("log.json");
         let config = reader.destination(&stream, &dir);
+        let absence = reader.absence(&stream, &dir);
         output::warn(&reader.finish()?);
+        // What is held is asked of the destination: it may be so on purpose.
+        output::warn(absence.as_slice());
         match config {
             Some(config) => {
                 Ok(Self { config, stream, dir, json, clock: Arc::new(SystemClock::new()) })

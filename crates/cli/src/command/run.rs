@@ -250,7 +250,7 @@ impl Shared {
     fn watch_signals(&self, tasks: &Tasks, screen: &Screen) -> Result<(), Failure> {
         let mut signals = Signals::install().map_err(|error| Failure {
             exit: Exit::Defect,
-            what: format!("take over SIGINT and SIGTERM: {error}"),
+            what: format!("take over SIGINT, SIGTERM and SIGHUP: {error}"),
             advice: "this is a defect of keyferry: please report it".to_owned(),
         })?;
         let (stop, status, asked) = (self.stop.clone(), self.status.clone(), self.asked.clone());

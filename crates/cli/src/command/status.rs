@@ -106,7 +106,7 @@ impl Verdict {
         if json {
             return format!("{status:#}");
         }
-        let mut lines = vec![self.headline.clone()];
+        let mut lines = vec![self.headline.clone(), show::summary(status)];
         flatten("", status, &mut lines);
         lines.join("\n")
     }
@@ -186,6 +186,35 @@ mod tests {
         assert_eq!((verdict.state.as_str(), verdict.running), ("stopped", false));
         let expected = "not running: stopped by SIGTERM at 1970-01-01T00:00:00.900Z, exit code 0";
         assert_eq!(verdict.headline, expected);
+    }
+
+    #[test]
+    fn the_second_line_sums_up() {
+        let mut status = said("running");
+        status["capture"] = json!({ "phase": "stream", "offset": 2_100 });
+        let lane = json!({
+            "phase": "stream", "applied": "0:9:1076:+", "lag_records": 3, "lag_seconds": 1.25, "quarantined_keys": 2,
+        });
+        status["apply"] = json!({ "lane": lane });
+        let shown = |status: &Value| {
+            let verdict = Verdict::of(status, Life::Runs, 1_001);
+            let text = verdict.shown(&mut status.clone(), false);
+            text.lines().nth(1).unwrap_or_default().to_owned()
+        };
+        assert_eq!(
+            shown(&status),
+            "capture: stream, apply: stream, lag 1.00 KiB, 1.2 s, 2 in quarantine"
+        );
+        let expected =
+            "capture: nothing yet, apply: nothing yet, lag 0 B, 0.0 s, nothing in quarantine";
+        assert_eq!(shown(&said("starting")), expected);
+        status["capture"]["phase"] = "snapshot".into();
+        status["capture"]["snapshot_keys"] = 30.into();
+        status["capture"]["snapshot_keys_expected"] = 40.into();
+        status["capture"]["trouble"] = "no room".into();
+        let expected = "capture: snapshot, apply: stream, 75% of the snapshot read, 3 events to go, \
+                        2 in quarantine, trouble: no room";
+        assert_eq!(shown(&status), expected);
     }
 
     #[test]

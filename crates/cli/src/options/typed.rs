@@ -170,6 +170,28 @@ impl<'a> Reader<'a> {
         name
     }
 
+    /// Why a stream cannot be in the data directory: this is not there, or others are in it. For those who can do without.
+    pub(crate) fn absence(&self, stream: &str, dir: &DataDir) -> Option<String> {
+        let known = dir.streams();
+        if known.contains(stream) || (known.is_empty() && !self.values.is_given("data_dir")) {
+            return None;
+        }
+        let at = dir.0.display();
+        Some(match (known.is_empty(), dir.0.exists()) {
+            (true, false) => format!("there is no data directory {at}: see --data-dir"),
+            (true, true) => format!(
+                "{at} is no data directory, or no stream has been carried there: see --data-dir"
+            ),
+            (false, _) => {
+                let names: Vec<_> = known.iter().map(String::as_str).collect();
+                format!(
+                    "there is no stream {stream} in {at}, but {}: see --stream",
+                    names.join(", ")
+                )
+            }
+        })
+    }
+
     /// The stream that is meant, of those that are there: where nobody names one and there is one only, that.
     pub(crate) fn known_stream(&mut self, dir: &DataDir) -> String {
         let name = self.stream();

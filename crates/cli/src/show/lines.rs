@@ -46,6 +46,31 @@ pub(super) fn lines(figures: &Figures, look: Look) -> String {
     lines.join("\n")
 }
 
+/// How it goes, in one line without anything that moves.
+pub(super) fn summary(figures: &Figures) -> String {
+    let or_nothing = |phase: &str| if phase.is_empty() { "nothing yet" } else { phase }.to_owned();
+    let mut parts = vec![
+        format!("capture: {}", or_nothing(&figures.phase)),
+        format!("apply: {}", or_nothing(&figures.apply_phase)),
+    ];
+    if let Some(percent) = figures.percent().filter(|_| figures.reads_a_snapshot()) {
+        parts.push(format!("{percent}% of the snapshot read"));
+    }
+    let (bytes, seconds) = (HumanBytes(figures.lag_bytes), figures.lag_seconds);
+    parts.push(match figures.applies_a_snapshot() || figures.reads_a_snapshot() {
+        true => format!("{} events to go", HumanCount(figures.lag_events)),
+        false => format!("lag {bytes}, {seconds:.1} s"),
+    });
+    parts.push(match figures.quarantined {
+        0 => "nothing in quarantine".to_owned(),
+        quarantined => format!("{} in quarantine", HumanCount(quarantined)),
+    });
+    if !figures.trouble.is_empty() {
+        parts.push(format!("trouble: {}", figures.trouble));
+    }
+    parts.join(", ")
+}
+
 fn snapshot(figures: &Figures, look: Look) -> String {
     let keys = HumanCount(figures.snapshot_keys);
     let bytes = HumanBytes(figures.snapshot_bytes);
