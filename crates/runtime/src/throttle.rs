@@ -77,6 +77,10 @@ pub struct Gate {
 /// So much of a second's rate may pass at once after a time in which less passed.
 pub const BURST: Duration = Duration::from_millis(100);
 
+/// A source gives up whoever takes nothing of its snapshot for a minute: one who reads slower than this comes near that,
+/// since what is read at once has to be paid for.
+pub const SOURCE_READ_BYTES_MIN: u64 = 64 << 10;
+
 #[derive(Debug, Default)]
 struct Shared {
     settings: watch::Sender<Settings>,
