@@ -81,7 +81,10 @@ fn values_and_commands_arrive_where_the_module_is_loaded() -> Result<()> {
         ensure!(counter(&mut there, "sum of sums")? == (10, 1), "{from} to {to}");
         ensure!(there.cmd(&["COUNTER.NOTE"])?.text()?.is_empty());
         let said = bridge.stderr();
-        ensure!(said.contains("values of module kfcounter outside keys"), "{from} to {to}: {said}");
+        ensure!(
+            said.contains("values of the module kfcounter outside keys"),
+            "{from} to {to}: {said}"
+        );
         stop(&mut bridge)?;
         let held = quarantine(&pair, &["list"])?;
         ensure!(held.contains("no key"), "{from} to {to}: {held}");

@@ -258,6 +258,8 @@ fn heading(section: Option<&str>) -> &'static str {
         Some("spool") => "Spool [spool]",
         Some("filter") => "What to take [filter]",
         Some("map") => "Where it goes [map]",
+        Some("throttle") => "How fast [throttle]",
+        Some("admin") => "HTTP [admin]",
         Some("log") => "Log [log]",
         _ => "Files",
     }

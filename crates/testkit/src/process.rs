@@ -1,7 +1,7 @@
 //! The keyferry binary as a child process: started, watched, signalled, killed.
 //!
 //! It is built before its first use in a test process, so that a test never judges yesterday's
-//! binary; `KEYFERRY_BIN` names another one.
+//! binary; `KEYFERRY_BIN` names another one. It answers HTTP at any port that is free, unless told otherwise.
 
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, Read};
@@ -67,6 +67,7 @@ impl Process {
         }
         command
             .args(args)
+            .env("KEYFERRY_ADMIN_LISTEN", "127.0.0.1:0")
             .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -1,5 +1,6 @@
 //! `keyferry run`: capture, journal and apply in one process.
 
+mod admin;
 mod ending;
 mod origin;
 mod steps;
@@ -23,7 +24,7 @@ use self::origin::Origin;
 use crate::exit::{self, Exit, Failure};
 use crate::life::Process;
 use crate::options::layers::Values;
-use crate::options::typed::{DataDir, Reader};
+use crate::options::typed::{AdminSettings, DataDir, Reader};
 use crate::show::{Screen, Show, StatusFile, Terminal};
 use crate::{logging, output};
 
@@ -35,6 +36,7 @@ struct Settings {
     destination: apply::Config,
     journal: LocalConfig,
     letters: LocalConfig,
+    admin: AdminSettings,
     level: String,
     json: bool,
     log_interval: Duration,
@@ -92,12 +94,20 @@ async fn bridge(settings: Settings, screen: Screen) -> Result<(), Failure> {
     shared.begin(&settings.stream);
     shared.watch_signals(&tasks, &screen)?;
     make_dir(&settings.dir.0)?;
+    let admin = shared.admin(settings.admin.clone(), settings.controls()).await?;
     let (showing, until) = (Tasks::new(Arc::clone(&shared.clock)), CancellationToken::new());
     let (shown, shown_until) = (shared.show(screen, settings.log_interval), until.clone());
     showing.spawn("show", OnFailure::Report, async move {
         shown.run(shown_until).await;
         Ok(())
     });
+    if let Some(admin) = admin {
+        let until = until.clone();
+        showing.spawn("admin", OnFailure::Report, async move {
+            admin.run(until).await;
+            Ok(())
+        });
+    }
     let result = Box::pin(shared.live(settings, &tasks)).await;
     shared.end(&result);
     until.cancel();
@@ -153,6 +163,7 @@ impl Settings {
         let letters = LocalConfig::new(dir.quarantine(&stream), &stream, LETTER_PARTITIONS);
         let (json, level) = (reader.flag("log.json"), reader.log_level());
         let log_interval = reader.duration("log.progress_interval");
+        let admin = reader.admin();
         let warnings = reader.finish()?;
         let (Some(source), Some(destination)) = (source, destination) else {
             return Err(Failure::usage("source and destination are not both named"));
@@ -164,11 +175,25 @@ impl Settings {
             destination,
             journal,
             letters,
+            admin,
             level,
             json,
             log_interval,
             warnings,
         })
+    }
+}
+
+impl Settings {
+    /// What can be ordered while it runs. To pause a bridge means to write nothing more to the destination: the source
+    /// is read on, and the journal has room.
+    fn controls(&self) -> Vec<::admin::Control> {
+        let apply = self.destination.throttle.clone();
+        let capture = self.source.throttle.clone();
+        vec![
+            ::admin::Control { name: "apply", reads_source: false, throttle: apply },
+            ::admin::Control { name: "capture", reads_source: true, throttle: capture },
+        ]
     }
 }
 

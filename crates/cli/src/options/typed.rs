@@ -3,6 +3,7 @@
 //! Guarantees: every problem is collected, none stops the others from showing; each names where its value comes from.
 
 mod filters;
+mod operate;
 mod secrets;
 
 use std::collections::BTreeSet;
@@ -12,11 +13,12 @@ use std::time::Duration;
 use apply::{BatchLimits, Existing, Inexact, Unsupported, Windows};
 use journal::local::{Compression, LocalConfig, SyncPolicy};
 use redis_io::Endpoint;
-use runtime::{ByteSize, units};
+use runtime::{ByteSize, Limits, Throttle, units};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 pub(crate) use self::filters::pattern_problem;
+pub(crate) use self::operate::AdminSettings;
 use super::layers::{LIST_SEPARATOR, Values};
 use super::near::hint;
 use super::{Kind, OPTIONS};
@@ -61,7 +63,7 @@ pub(crate) fn check(values: &Values) -> Result<Vec<String>, Failure> {
         Some(_) => drop(reader.destination(&stream, &dir)),
         None => drop((reader.filters(), reader.mapping())),
     }
-    drop(reader.journal(&stream, &dir));
+    drop((reader.journal(&stream, &dir), reader.limits(), reader.admin()));
     reader.finish()
 }
 
@@ -233,6 +235,9 @@ impl<'a> Reader<'a> {
         if self.word("destination.unsupported") == Some("fail") {
             config.unsupported = capture::Unsupported::Fail;
         }
+        // Held back in the journal it costs nothing; held back before it the spool's bounds.
+        let source_read_bytes = self.limits().source_read_bytes;
+        config.throttle = Throttle::new(Limits { source_read_bytes, ..Limits::default() });
         config.spool.memory_bytes = self.size("spool.memory_bytes");
         config.spool.disk_bytes = self.bytes("spool.disk_bytes");
         for problem in config.validate() {
@@ -277,6 +282,7 @@ impl<'a> Reader<'a> {
             connection: self.duration("destination.reconnect_window"),
             refused: self.duration("destination.refused_window"),
         };
+        config.throttle = Throttle::new(Limits { source_read_bytes: 0, ..self.limits() });
         config.filters = filters;
         config.mapping = mapping;
         config.spill_dir = dir.marks(stream);

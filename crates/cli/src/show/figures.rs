@@ -16,6 +16,8 @@ pub(super) struct Figures {
     pub(super) phase: String,
     pub(super) apply_phase: String,
     pub(super) trouble: String,
+    /// What keeps apply from taking more, or capture.
+    pub(super) held_by: String,
     pub(super) snapshot_keys: u64,
     pub(super) snapshot_bytes: u64,
     /// How much of the snapshot has been read, and how much there is, in keys or bytes; 0: not known.
@@ -55,6 +57,7 @@ impl Figures {
             0 => (bytes, number("/capture/snapshot_bytes_expected")),
             expected => (keys, expected),
         };
+        let held_by = Some(lanes.text("held_by")).filter(|by| !by.is_empty());
         let step = Some(text("/step")).filter(|step| !step.is_empty());
         let mut figures = Self {
             at: now,
@@ -63,6 +66,7 @@ impl Figures {
             phase: text("/capture/phase"),
             apply_phase: lanes.text("phase"),
             trouble: trouble.into_iter().find(|text| !text.is_empty()).unwrap_or_default(),
+            held_by: held_by.unwrap_or_else(|| text("/capture/held_by")),
             snapshot_keys: keys,
             snapshot_bytes: bytes,
             done,
@@ -144,7 +148,8 @@ impl Figures {
                 percent = self.percent(),
                 seconds_left = self.time_to_read().map(|left| left.as_secs()),
                 applied = self.applied_events,
-                trouble = self.told_trouble(),
+                held_by = told(&self.held_by),
+                trouble = told(&self.trouble),
                 "snapshot"
             );
         } else {
@@ -157,14 +162,11 @@ impl Figures {
                 lag_bytes = self.lag_bytes,
                 lag_seconds = self.lag_seconds,
                 quarantined = self.quarantined,
-                trouble = self.told_trouble(),
+                held_by = told(&self.held_by),
+                trouble = told(&self.trouble),
                 "progress"
             );
         }
-    }
-
-    fn told_trouble(&self) -> Option<&str> {
-        (!self.trouble.is_empty()).then_some(self.trouble.as_str())
     }
 
     /// The rate of a count that was `before.1` when its rate was `before.0`.
@@ -181,6 +183,11 @@ impl Figures {
         let keep = (-seconds / RATE_MEMORY_SECONDS).exp();
         rate.mul_add(keep, newest * (1.0 - keep))
     }
+}
+
+/// Nothing is not told.
+fn told(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
 }
 
 fn left(amount: u64, per_second: f64) -> Option<Duration> {

@@ -113,6 +113,7 @@ fn live(figures: &Figures) -> (&str, String, Option<&'static str>) {
     }
     let word = match figures {
         _ if stopping => &figures.state,
+        _ if figures.held_by == "pause" => "paused",
         _ if figures.applies_a_snapshot() || figures.reads_a_snapshot() => "apply",
         _ => &figures.phase,
     };
@@ -274,6 +275,14 @@ mod tests {
         let status = json!({ "state": "running", "capture": { "trouble": "no route" } });
         let said = shown(&status, Look { colours: true, ..LOOK });
         assert_eq!(said, "\u{1b}[33m  waiting ⠋ no route\u{1b}[0m");
+    }
+
+    #[test]
+    fn a_pause_is_said() {
+        let lane = json!({ "phase": "stream", "held_by": "pause", "events": 7 });
+        let status = json!({ "state": "running", "apply": { "lane": lane } });
+        let said = shown(&status, LOOK);
+        assert!(said.starts_with("   paused ⠋ 7 applied"), "{said}");
     }
 
     #[test]

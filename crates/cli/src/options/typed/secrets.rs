@@ -81,25 +81,26 @@ impl Reader<'_> {
 
     /// The password of an endpoint beside its URI.
     fn password(&mut self, section: &str) -> Option<String> {
-        let (here, file) = (format!("{section}.password"), format!("{section}.password_file"));
-        let written = self.values.get(&here).map(str::to_owned);
-        if written.is_some() && self.values.get(&file).is_some() {
-            let other = self.values.origin(&file);
-            self.problem(&here, &format!("and {other} are both set: leave one out"));
+        self.secret_text(&format!("{section}.password"), &format!("{section}.password_file"))
+    }
+
+    /// A secret that stands at one path, or in the file that another names.
+    pub(super) fn secret_text(&mut self, here: &str, file: &str) -> Option<String> {
+        let written = self.values.get(here).map(str::to_owned);
+        if written.is_some() && self.values.get(file).is_some() {
+            let other = self.values.origin(file);
+            self.problem(here, &format!("and {other} are both set: leave one out"));
         }
-        if let Some(config) = self.values.file_of(&here).filter(|_| written.is_some()) {
+        if let Some(config) = self.values.file_of(here).filter(|_| written.is_some()) {
             let config = config.to_owned();
-            self.doubt(&here, &config);
+            self.doubt(here, &config);
         }
-        let bytes = self.secret_file(&file);
+        let bytes = self.secret_file(file);
         let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let from_file = text.map(|text| text.trim_end_matches(['\r', '\n']).to_owned());
         if from_file.as_deref() == Some("") {
-            let name = self.values.get(&file).unwrap_or_default().to_owned();
-            self.problem(
-                &file,
-                &format!("names {name}, which is empty: write the password into it"),
-            );
+            let name = self.values.get(file).unwrap_or_default().to_owned();
+            self.problem(file, &format!("names {name}, which is empty: write the secret into it"));
         }
         written.or(from_file)
     }

@@ -56,6 +56,11 @@ fn every_kind_of_value_is_checked_and_says_what_is_allowed() {
         ("stream.name", "a/b", "must be letters"),
         ("source.uri", "redis://h:1/3", "names a database"),
         ("source.uri", "http://h", "cannot be used"),
+        ("throttle.full_rows", "10MB", "whole number"),
+        ("throttle.incremental_bytes", "fast", "a size such as"),
+        ("throttle.source_read_bytes", "1kB", "0 or at least 64KiB"),
+        ("admin.listen", "9377", "host:port"),
+        ("admin.listen", "localhost:http", "host:port"),
     ];
     for (path, value, words) in cases {
         let said = problem(path, value);
@@ -144,6 +149,39 @@ fn password_files_are_read_with_care() {
     let mut both = values(&given);
     both.add_environment([("KEYFERRY_SOURCE_PASSWORD".to_owned(), "other".to_owned())]);
     assert!(check(&both).unwrap_err().what.contains("are both set"));
+}
+
+#[test]
+fn a_token_is_a_secret_that_cannot_be_guessed() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    let path = file.display().to_string();
+    let given = [("admin.token_file", path.as_str())];
+    std::fs::write(&file, "short\n").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let said = problems(&given).concat();
+    assert!(said.contains("less than 16 characters") && !said.contains("short"), "{said}");
+    std::fs::write(&file, "0123456789abcdef\n").unwrap();
+    assert_eq!(problems(&given), Vec::<String>::new());
+    let values = values(&given);
+    let mut reader = Reader::new(&values);
+    let token = reader.admin().token.unwrap();
+    assert_eq!((token.expose(), token.to_string().as_str()), ("0123456789abcdef", "***"));
+}
+
+#[test]
+fn limits_are_read_with_their_units() {
+    let given = [
+        ("throttle.full_rows", "5"),
+        ("throttle.incremental_bytes", "2MB"),
+        ("throttle.source_read_bytes", "1MiB"),
+    ];
+    let values = values(&given);
+    let mut reader = Reader::new(&values);
+    let limits = reader.limits();
+    assert_eq!((limits.full.rows, limits.full.bytes, limits.incremental.rows), (5, 0, 0));
+    assert_eq!((limits.incremental.bytes, limits.source_read_bytes), (2_000_000, 1 << 20));
+    assert!(reader.finish().is_ok());
 }
 
 #[test]
