@@ -24,6 +24,30 @@ pub enum OpenError {
         /// Which.
         stream: String,
     },
+    /// Another process writes the stream, and lives.
+    #[error("stream {stream} is written by {holder}, which lives")]
+    Led {
+        /// Which.
+        stream: String,
+        /// What the other calls itself.
+        holder: String,
+    },
+    /// The account lacks a right.
+    #[error("the account lacks the right {right} ({place})")]
+    NoRight {
+        /// Operation and resource, as the broker's tools name them.
+        right: String,
+        /// Which stream, where.
+        place: String,
+    },
+    /// Nobody there answers, or not well.
+    #[error("{place} cannot be used now: {why}")]
+    Unreachable {
+        /// Which stream, where.
+        place: String,
+        /// What happened.
+        why: String,
+    },
     /// What is stored cannot be used.
     #[error("journal {}: {what}", path.display())]
     Corrupt {
@@ -84,6 +108,14 @@ pub enum AppendError {
     /// The backend has failed for good: reopen the journal and read again what is there.
     #[error("the journal failed: {0}")]
     Failed(String),
+    /// The account lacks a right.
+    #[error("the account lacks the right {right} ({place})")]
+    NoRight {
+        /// Operation and resource, as the broker's tools name them.
+        right: String,
+        /// Which stream, where.
+        place: String,
+    },
     /// Another writer has taken over.
     #[error("another writer has taken over stream {stream}")]
     Fenced {
@@ -125,16 +157,30 @@ pub enum ReadError {
         /// What was found.
         what: String,
     },
+    /// The account lacks a right.
+    #[error("the account lacks the right {right} ({place})")]
+    NoRight {
+        /// Operation and resource, as the broker's tools name them.
+        right: String,
+        /// Which stream, where.
+        place: String,
+    },
     /// The backend failed for now.
     #[error("read the journal: {0}")]
     Failed(String),
 }
 
+/// What to do where a right is missing.
+const GIVE_RIGHT: &str = "give the account this right on the brokers, then start again";
+
 // === impl OpenError ===
 
 impl Classified for OpenError {
     fn class(&self) -> Class {
-        Class::Operator
+        match self {
+            Self::Led { .. } | Self::Unreachable { .. } => Class::Retry,
+            _ => Class::Operator,
+        }
     }
 
     fn advice(&self) -> String {
@@ -143,6 +189,11 @@ impl Classified for OpenError {
                 "stop the other process, or give this one a data directory of its own".into()
             }
             Self::HasWriter { .. } => "use the writer that exists".into(),
+            Self::Led { .. } => "this one stands by and takes over when the other ends".into(),
+            Self::NoRight { .. } => GIVE_RIGHT.into(),
+            Self::Unreachable { .. } => {
+                "see that the brokers run and can be reached from here; it is tried again".into()
+            }
             Self::Corrupt { .. } => "restore the file from a copy, or move the directory away: \
                  the next start then makes a full sync"
                 .into(),
@@ -161,7 +212,7 @@ impl Classified for AppendError {
     fn class(&self) -> Class {
         match self {
             Self::TooLarge { .. } | Self::NoSuchPartition { .. } => Class::Fatal,
-            Self::Failed(_) => Class::Operator,
+            Self::Failed(_) | Self::NoRight { .. } => Class::Operator,
             Self::Fenced { .. } => Class::Fatal,
         }
     }
@@ -171,7 +222,10 @@ impl Classified for AppendError {
             Self::TooLarge { .. } | Self::NoSuchPartition { .. } => {
                 "this is a defect of keyferry: please report it".into()
             }
-            Self::Failed(_) => "check the disk, then start again: nothing durable is lost".into(),
+            Self::NoRight { .. } => GIVE_RIGHT.into(),
+            Self::Failed(_) => {
+                "check what it names, then start again: nothing durable is lost".into()
+            }
             Self::Fenced { .. } => {
                 "another capture of this source is running: stop one of them".into()
             }
@@ -184,7 +238,9 @@ impl Classified for AppendError {
 impl Classified for ReadError {
     fn class(&self) -> Class {
         match self {
-            Self::OutOfRetention { .. } | Self::Corrupt { .. } => Class::Operator,
+            Self::OutOfRetention { .. } | Self::Corrupt { .. } | Self::NoRight { .. } => {
+                Class::Operator
+            }
             Self::NoSuchPartition { .. } => Class::Fatal,
             Self::Failed(_) => Class::Retry,
         }
@@ -201,6 +257,7 @@ impl Classified for ReadError {
                 "move the journal's directory away: the next start makes a full sync".into()
             }
             Self::NoSuchPartition { .. } => "this is a defect of keyferry: please report it".into(),
+            Self::NoRight { .. } => GIVE_RIGHT.into(),
             Self::Failed(_) => "it is tried again".into(),
         }
     }

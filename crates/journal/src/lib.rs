@@ -24,6 +24,8 @@
 pub mod conformance;
 mod error;
 mod journal;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod local;
 mod member;
 mod memory;

@@ -1,0 +1,438 @@
+//! The backend on Apache Kafka: a stream is a topic, a partition is a partition, a record is a message.
+//!
+//! Guarantees: what the crate promises, with every accepted record durable once the brokers that have to
+//! (`min.insync.replicas`) have confirmed it. Not totally ordered: each partition for itself. The stream's writer is
+//! whoever holds the lease; a successor sets a fence in every partition, and what its predecessor sends later is void
+//! for every reader. Offsets have gaps where fences and void records are.
+//!
+//! ```text
+//!   appender ─► session thread ─► topic            ─► fetch thread ─► reader
+//!                  │  lease, fences                      │ which records count
+//!                  └────────────► topic.meta ─► follower ┘
+//! ```
+//!
+//! Everything that may block runs on threads of its own; what is under way is bounded on every way.
+
+mod appender;
+mod client;
+mod config;
+mod deliveries;
+mod fences;
+mod fetch;
+mod follow;
+mod lease;
+mod member;
+mod named;
+mod notary;
+mod notes;
+mod ranges;
+mod reader;
+mod record;
+mod rights;
+mod session;
+mod settings;
+mod topics;
+mod watermark;
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::{Offset as Place, TopicPartitionList};
+use runtime::Clock;
+use runtime::clock::timeout;
+
+use self::appender::KafkaAppender;
+use self::client::Quiet;
+use self::fetch::Fetch;
+use self::follow::Following;
+use self::lease::{Candidate, LEASE_TIMEOUT, catch_up};
+use self::member::Member;
+use self::named::Named;
+use self::notary::Notary;
+use self::notes::{FORMAT, STREAM_KEY, StreamNote};
+use self::ranges::Ranges;
+use self::reader::KafkaReader;
+use self::record::{FIRST_TIME_MS, MAX_RECORD_BYTES};
+use self::rights::{Asked, of_reader};
+use self::session::Session;
+use self::topics::{ANSWER_LIMIT, Topics};
+use crate::{
+    AppendError, Appender, Description, Journal, Membership, Offset, OpenError, Partition,
+    ReadError, Reader,
+};
+
+pub use self::config::{Compression, KafkaConfig};
+
+/// How long an appender that was dropped may take to write what it had accepted before another is refused.
+const CLOSE_LIMIT: Duration = Duration::from_secs(10);
+/// How long a member that joins is watched for a refusal, which comes at once.
+const JOIN_LOOK: Duration = Duration::from_secs(1);
+/// Polls of a twentieth of a second for the note that begins a stream.
+const NOTE_POLLS: usize = 200;
+/// How often something that the brokers refuse for the moment, while a leader moves say, is asked again.
+const ASK_TRIES: u32 = 50;
+/// And after what time.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+
+/// A stream on Kafka.
+pub struct KafkaJournal {
+    config: KafkaConfig,
+    clock: Arc<dyn Clock>,
+    incarnation: u64,
+    following: Following,
+    ranges: Arc<Ranges>,
+    named: Arc<Named>,
+    admin: Option<Arc<AdminClient<Quiet>>>,
+    /// The appender of this process, if one lives or is just ending.
+    session: tokio::sync::Mutex<Weak<Session>>,
+}
+
+// === impl KafkaJournal ===
+
+impl KafkaJournal {
+    /// Opens the stream, making its topics where they are missing and that is allowed.
+    ///
+    /// # Errors
+    /// If the brokers cannot be asked, a right is missing, or what is there is not this stream.
+    pub async fn open(config: KafkaConfig, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let problems = config.problems();
+        if !problems.is_empty() {
+            return Err(OpenError::Settings { what: problems.join("; ") });
+        }
+        let topics = Topics::new(&config, Arc::clone(&clock))?;
+        let is_new = topics.ensure().await?;
+        let following = Following::start(&config, Arc::clone(&clock))?;
+        let ranges = Arc::new(Ranges::new(&config, Arc::clone(following.follower()))?);
+        let named = Arc::new(Named::new(&config, Arc::clone(following.follower())));
+        let mut journal = Self {
+            admin: Some(Arc::clone(topics.admin())),
+            config,
+            clock,
+            incarnation: 0,
+            following,
+            ranges,
+            named,
+            session: tokio::sync::Mutex::default(),
+        };
+        journal.incarnation = journal.identify(is_new).await?.incarnation;
+        Ok(journal)
+    }
+
+    /// What the stream is, noted now if it never was.
+    async fn identify(&self, is_new: bool) -> Result<StreamNote, OpenError> {
+        let place = self.config.place();
+        self.caught_up().await.map_err(|error| of_reader(error, &place))?;
+        let noted = || self.following.follower().look(|known| known.state.stream.clone());
+        let found = match noted() {
+            Some(found) => found,
+            None => {
+                self.may_begin(is_new).await?;
+                let config = self.config.clone();
+                let note = StreamNote {
+                    format: FORMAT,
+                    stream: config.stream.clone(),
+                    partitions: config.partitions,
+                    incarnation: lease::random_number(),
+                    placement: config.placement.clone(),
+                };
+                let writing = move || {
+                    let notary = Notary::new(&config)?;
+                    notary.write_and_wait(STREAM_KEY, &note, NOTE_POLLS)
+                };
+                let written = tokio::task::spawn_blocking(writing).await;
+                let offset = written.expect("writing a note does not panic")?;
+                let read = self.following.follower().until(|known| {
+                    (known.next > offset).then(|| known.state.stream.clone()).flatten()
+                });
+                read.await.map_err(|error| of_reader(error, &place))?
+            }
+        };
+        self.is_ours(&found)?;
+        Ok(found)
+    }
+
+    /// Whether an unnoted stream may be taken for an empty one.
+    async fn may_begin(&self, is_new: bool) -> Result<(), OpenError> {
+        let (ranges, place) = (Arc::clone(&self.ranges), self.config.place());
+        let raw = self.ask(move || ranges.raw()).await.map_err(|error| of_reader(error, &place))?;
+        if is_new && raw.iter().all(|(_, end)| *end == 0) {
+            return Ok(());
+        }
+        let is_empty = raw.iter().all(|(start, end)| start == end);
+        match (is_empty, self.config.create) {
+            (true, true) => Ok(()),
+            (true, false) => Err(self.mismatch(format!(
+                "topic {} says nothing about a stream, and one may not be begun: allow keyferry to",
+                self.config.meta_topic()
+            ))),
+            (false, _) => Err(self.mismatch(format!(
+                "topic {} has records, but {} does not say whose: use another topic, or delete both",
+                self.config.topic,
+                self.config.meta_topic()
+            ))),
+        }
+    }
+
+    fn is_ours(&self, found: &StreamNote) -> Result<(), OpenError> {
+        let meta = self.config.meta_topic();
+        let config = &self.config;
+        let what = if found.format != FORMAT {
+            format!(
+                "has format {}, this build knows {FORMAT}: use a build that knows it",
+                found.format
+            )
+        } else if found.stream != config.stream {
+            format!("is of stream {}, not {}: use another topic", found.stream, config.stream)
+        } else if found.partitions != config.partitions {
+            format!(
+                "is of {} partitions, not {}: ask for as many",
+                found.partitions, config.partitions
+            )
+        } else if found.placement != config.placement {
+            format!(
+                "spreads records by {:?}, this build by {:?}: use another topic",
+                found.placement, config.placement
+            )
+        } else {
+            return Ok(());
+        };
+        Err(self.mismatch(format!("what {meta} at {} says {what}", config.brokers)))
+    }
+
+    fn mismatch(&self, what: String) -> OpenError {
+        OpenError::Mismatch { stream: self.config.stream.clone(), what }
+    }
+
+    /// Asks on a thread that may block, again while what is wrong may pass.
+    async fn ask<T: Send + 'static>(
+        &self,
+        ask: impl Fn() -> Result<T, ReadError> + Send + Sync + 'static,
+    ) -> Result<T, ReadError> {
+        let ask = Arc::new(ask);
+        let mut tries = 0;
+        loop {
+            let asking = Arc::clone(&ask);
+            let asked = tokio::task::spawn_blocking(move || asking()).await;
+            tries += 1;
+            match asked.expect("asking does not panic") {
+                Err(ReadError::Failed(why)) if tries < ASK_TRIES => {
+                    tracing::debug!(why, "the brokers are asked again");
+                    self.clock.sleep(ASK_AGAIN).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn caught_up(&self) -> Result<(), ReadError> {
+        catch_up(self.following.follower(), &self.ranges).await
+    }
+
+    fn has(&self, partition: Partition) -> bool {
+        partition.0 < self.config.partitions
+    }
+
+    fn count(&self) -> usize {
+        usize::from(self.config.partitions)
+    }
+
+    fn check(&self, places: &[(Partition, Offset)]) -> Result<(), AppendError> {
+        match places.iter().find(|(partition, _)| !self.has(*partition)) {
+            Some(&(partition, _)) => {
+                Err(AppendError::NoSuchPartition { partition, count: self.count() })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn admin(&self) -> &Arc<AdminClient<Quiet>> {
+        self.admin.as_ref().expect("it is taken by drop only")
+    }
+
+    async fn become_writer(&self) -> Result<Box<dyn Appender>, OpenError> {
+        let mut session = self.session.lock().await;
+        if let Some(old) = session.upgrade() {
+            let has_writer = || OpenError::HasWriter { stream: self.config.stream.clone() };
+            if !old.is_closing() {
+                return Err(has_writer());
+            }
+            let mut ended = old.ended();
+            drop(old);
+            let ended = timeout(&*self.clock, CLOSE_LIMIT, ended.wait_for(|ended| *ended)).await;
+            ended.map(drop).map_err(|_| has_writer())?;
+        }
+        let candidate = Candidate {
+            config: &self.config,
+            clock: &self.clock,
+            follower: self.following.follower(),
+            ranges: &self.ranges,
+        };
+        let hold = candidate.take().await?;
+        *session = Arc::downgrade(&hold.0);
+        Ok(Box::new(KafkaAppender::new(hold, Arc::clone(&self.clock))))
+    }
+
+    async fn read(&self, from: Vec<(Partition, Offset)>) -> Result<Box<dyn Reader>, ReadError> {
+        if let Some(&(partition, _)) = from.iter().find(|(partition, _)| !self.has(*partition)) {
+            return Err(ReadError::NoSuchPartition { partition, count: self.count() });
+        }
+        self.caught_up().await?;
+        // A writer that is just beginning: behind its fence nobody could tell yet what counts.
+        let begun = self
+            .following
+            .follower()
+            .until(|known| known.state.beginning().is_none().then_some(()));
+        if let Ok(begun) = timeout(&*self.clock, LEASE_TIMEOUT, begun).await {
+            begun?;
+        }
+        let (config, ranges) = (self.config.clone(), Arc::clone(&self.ranges));
+        let follower = Arc::clone(self.following.follower());
+        let making = move || Fetch::new(&config, Arc::clone(&follower), Arc::clone(&ranges), &from);
+        let fetch = self.ask(making).await?;
+        let queue = Arc::clone(fetch.queue());
+        client::thread("kafka-reader", move || fetch.run())
+            .map_err(|error| ReadError::Failed(error.to_string()))?;
+        Ok(Box::new(KafkaReader::new(queue)))
+    }
+
+    async fn delete_before(&self, before: Vec<(Partition, Offset)>) -> Result<(), AppendError> {
+        self.check(&before)?;
+        let ranges = Arc::clone(&self.ranges);
+        let place = self.config.place();
+        let raw = self.ask(move || ranges.raw()).await;
+        let raw = raw.map_err(|error| rights::as_append(of_reader(error, &place)))?;
+        let topic = &self.config.topic;
+        let failed = |error: &KafkaError| Asked::DeleteRecords(topic).append_error(error, &place);
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in before {
+            let end = raw.get(usize::from(partition.0)).map_or(0, |(_, end)| *end);
+            let offset = Place::Offset(i64::try_from(offset.0.min(end)).unwrap_or(i64::MAX));
+            list.add_partition_offset(topic, i32::from(partition.0), offset)
+                .map_err(|error| failed(&error))?;
+        }
+        let options = AdminOptions::new().request_timeout(Some(ANSWER_LIMIT));
+        let deleted = self.admin().delete_records(&list, &options).await;
+        let deleted = deleted.map_err(|error| failed(&error))?;
+        deleted
+            .elements()
+            .iter()
+            .try_for_each(TopicPartitionListElem::error)
+            .map_err(|error| failed(&error))
+    }
+
+    async fn forget(&self, name: &str) -> Result<(), AppendError> {
+        self.named.forget(name);
+        let group = self.config.group(name);
+        let options = AdminOptions::new().request_timeout(Some(ANSWER_LIMIT));
+        let place = self.config.place();
+        let failed = |error: &KafkaError| Asked::DeleteGroup(&group).append_error(error, &place);
+        let deleted = self.admin().delete_groups(&[&group], &options).await;
+        match deleted.map_err(|error| failed(&error))?.into_iter().next() {
+            Some(Err((_, RDKafkaErrorCode::GroupIdNotFound))) | Some(Ok(_)) | None => Ok(()),
+            Some(Err((_, RDKafkaErrorCode::NonEmptyGroup))) => Err(AppendError::Failed(format!(
+                "{place}: group {group} has members: stop them first"
+            ))),
+            Some(Err((_, code))) => Err(failed(&KafkaError::AdminOp(code))),
+        }
+    }
+}
+
+impl Journal for KafkaJournal {
+    fn describe(&self) -> BoxFuture<'_, Result<Description, ReadError>> {
+        Box::pin(async move {
+            self.caught_up().await?;
+            let (ranges, named) = (Arc::clone(&self.ranges), Arc::clone(&self.named));
+            let partitions = self.ask(move || ranges.all()).await?;
+            let readers = self.ask(move || named.progress()).await?;
+            Ok(Description {
+                stream: self.config.stream.clone(),
+                incarnation: self.incarnation,
+                totally_ordered: false,
+                max_record_bytes: MAX_RECORD_BYTES,
+                partitions,
+                readers,
+            })
+        })
+    }
+
+    fn appender(&self) -> BoxFuture<'_, Result<Box<dyn Appender>, OpenError>> {
+        Box::pin(self.become_writer())
+    }
+
+    fn reader(
+        &self,
+        from: Vec<(Partition, Offset)>,
+    ) -> BoxFuture<'_, Result<Box<dyn Reader>, ReadError>> {
+        Box::pin(self.read(from))
+    }
+
+    fn offset_at_time(
+        &self,
+        partition: Partition,
+        timestamp_ms: i64,
+    ) -> BoxFuture<'_, Result<Offset, ReadError>> {
+        Box::pin(async move {
+            if !self.has(partition) {
+                return Err(ReadError::NoSuchPartition { partition, count: self.count() });
+            }
+            let ranges = Arc::clone(&self.ranges);
+            let time = timestamp_ms.max(FIRST_TIME_MS);
+            let found = self.ask(move || ranges.at_time(partition, time)).await?;
+            if let Some(offset) = found {
+                return Ok(Offset(offset));
+            }
+            let ranges = Arc::clone(&self.ranges);
+            let all = self.ask(move || ranges.all()).await?;
+            Ok(all.get(usize::from(partition.0)).map_or(Offset(0), |range| range.end))
+        })
+    }
+
+    fn trim(&self, before: Vec<(Partition, Offset)>) -> BoxFuture<'_, Result<(), AppendError>> {
+        Box::pin(self.delete_before(before))
+    }
+
+    fn release(
+        &self,
+        name: &str,
+        before: Vec<(Partition, Offset)>,
+    ) -> BoxFuture<'_, Result<(), AppendError>> {
+        let name = name.to_owned();
+        Box::pin(async move {
+            self.check(&before)?;
+            let named = Arc::clone(&self.named);
+            let released = tokio::task::spawn_blocking(move || named.release(&name, &before)).await;
+            released.expect("a commit does not panic")
+        })
+    }
+
+    fn forget_reader(&self, name: &str) -> BoxFuture<'_, Result<(), AppendError>> {
+        let name = name.to_owned();
+        Box::pin(async move { self.forget(&name).await })
+    }
+
+    fn join<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Box<dyn Membership>, ReadError>> {
+        Box::pin(async move {
+            let member = Member::join(&self.config, name)?;
+            self.named.sit(name, member.seat());
+            let mut assigned = member.assigned();
+            // A refusal closes it; others may keep this one waiting for its part as long as they like.
+            let looked = timeout(&*self.clock, JOIN_LOOK, assigned.changed()).await;
+            match (looked, member.failure()) {
+                (_, Some(failure)) => Err(failure),
+                (_, None) => Ok(Box::new(member) as Box<dyn Membership>),
+            }
+        })
+    }
+}
+
+impl Drop for KafkaJournal {
+    fn drop(&mut self) {
+        if let Some(admin) = self.admin.take() {
+            client::drop_aside(admin);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What all clients of the library share: what becomes of its log, which errors pass, its threads.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use crate::OpenError;
+
+/// A client's context that keeps the last trouble for messages, and logs it where details are asked for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Quiet {
+    trouble: Arc<Mutex<Option<String>>>,
+}
+
+// === impl Quiet ===
+
+impl Quiet {
+    /// What went wrong last.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().clone()
+    }
+}
+
+impl ClientContext for Quiet {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka client");
+        *self.trouble.lock() = Some(reason.to_owned());
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+/// The library tells of every failed try; what matters of that is told by us, once.
+pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            tracing::warn!(facility, "{message}");
+        }
+        _ => tracing::debug!(facility, "{message}"),
+    }
+}
+
+/// Whether the library goes on trying after this, and may succeed.
+pub(super) fn passes(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let lasts = matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::TopicAuthorizationFailed
+                | Code::ClusterAuthorizationFailed
+                | Code::UnknownTopic
+                | Code::UnknownPartition
+                | Code::UnknownTopicOrPartition
+                | Code::SaslAuthenticationFailed
+                | Code::Authentication
+                | Code::Fatal
+                | Code::OffsetOutOfRange
+                | Code::AutoOffsetReset
+        )
+    );
+    !lasts && !matches!(error, KafkaError::MessageConsumptionFatal(_))
+}
+
+/// Starts a named thread that nobody waits for.
+pub(super) fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+    started.map(drop).map_err(|error| OpenError::Settings {
+        what: format!("the system gives no thread for {name}: {error}"),
+    })
+}
+
+/// Lets a client go on a thread of its own: closing one may wait for brokers, which no task should.
+pub(super) fn drop_aside(client: impl Send + 'static) {
+    // Without a thread it is dropped here, which is late rather than wrong.
+    thread("kafka-close", move || drop(client)).unwrap_or_else(|error| tracing::debug!(%error));
+}

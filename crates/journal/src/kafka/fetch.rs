@@ -1,0 +1,232 @@
+//! The thread behind a reader: fetches, passes over what does not count, fills the queue.
+//!
+//! Guarantees: every record that counts from its partition's place on, once and in order; nothing that a writer sent
+//! after its time. Brokers that are away are waited for; only what does not pass ends it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::{Offset as Place, TopicPartitionList};
+
+use super::client::{Quiet, passes};
+use super::config::KafkaConfig;
+use super::fences::Verdict;
+use super::follow::{Follower, Known};
+use super::ranges::Ranges;
+use super::reader::Queue;
+use super::record::{Origin, place_of};
+use super::rights::{Asked, settings_error};
+use super::settings::{self, Role};
+use crate::{Offset, Partition, ReadError};
+
+/// How long one poll takes when nothing comes.
+const POLL: Duration = Duration::from_millis(100);
+/// How long the notes may take to tell about a writer whose records are here already.
+const NOTE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the thread has.
+pub(super) struct Fetch {
+    config: KafkaConfig,
+    consumer: BaseConsumer<Quiet>,
+    follower: Arc<Follower>,
+    ranges: Arc<Ranges>,
+    queue: Arc<Queue>,
+    /// By partition, the first offset that is wanted next.
+    wanted: BTreeMap<u16, u64>,
+    /// By partition, the number of a writer whose fence was passed and that is not known to have begun.
+    doubt: BTreeMap<u16, u64>,
+}
+
+/// Fails the queue when the thread ends without a word.
+struct LastWord(Arc<Queue>);
+
+// === impl Fetch ===
+
+impl Fetch {
+    /// Checks the places and takes them up. Blocks.
+    pub(super) fn new(
+        config: &KafkaConfig,
+        follower: Arc<Follower>,
+        ranges: Arc<Ranges>,
+        from: &[(Partition, Offset)],
+    ) -> Result<Self, ReadError> {
+        let raw = ranges.raw()?;
+        let count = raw.len();
+        let mut places = TopicPartitionList::new();
+        let mut wanted = BTreeMap::new();
+        let failed =
+            |error: &KafkaError| Asked::Read(&config.topic).read_error(error, &config.place());
+        for &(partition, offset) in from {
+            let range = raw.get(usize::from(partition.0));
+            let &(start, end) = range.ok_or(ReadError::NoSuchPartition { partition, count })?;
+            if offset.0 < start {
+                return Err(ReadError::OutOfRetention { partition, offset, start: Offset(start) });
+            }
+            // A broker refuses places beyond its end.
+            let place = Place::Offset(i64::try_from(offset.0.min(end)).unwrap_or(i64::MAX));
+            places
+                .add_partition_offset(&config.topic, i32::from(partition.0), place)
+                .map_err(|error| failed(&error))?;
+            wanted.insert(partition.0, offset.0);
+        }
+        let made = settings::of(Role::Reader, config).create_with_context(Quiet::default());
+        let consumer: BaseConsumer<Quiet> =
+            made.map_err(|error| ReadError::Failed(settings_error(&error).to_string()))?;
+        consumer.assign(&places).map_err(|error| failed(&error))?;
+        Ok(Self {
+            config: config.clone(),
+            consumer,
+            follower,
+            ranges,
+            queue: Arc::default(),
+            wanted,
+            doubt: BTreeMap::new(),
+        })
+    }
+
+    pub(super) fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
+    /// The thread: until nobody reads any more, or something does not pass.
+    pub(super) fn run(mut self) {
+        let _last_word = LastWord(Arc::clone(&self.queue));
+        let consumer = &self.consumer;
+        while self.queue.has_room() {
+            let outcome = match consumer.poll(POLL) {
+                None => continue,
+                Some(Ok(message)) => {
+                    let mut judge = Judge {
+                        follower: &self.follower,
+                        queue: &self.queue,
+                        doubt: &mut self.doubt,
+                        place: &self.config,
+                    };
+                    judge.take(&message, &mut self.wanted)
+                }
+                Some(Err(error)) => self.explain(&error),
+            };
+            if let Err(failed) = outcome {
+                self.queue.fail(failed);
+                return;
+            }
+        }
+    }
+
+    /// What an error of the consumer means for the reader.
+    fn explain(&self, error: &KafkaError) -> Result<(), ReadError> {
+        let code = error.rdkafka_error_code();
+        let left = [RDKafkaErrorCode::AutoOffsetReset, RDKafkaErrorCode::OffsetOutOfRange];
+        if code.is_some_and(|code| left.contains(&code)) {
+            return Err(self.out_of_retention().unwrap_or_else(|| {
+                let place = self.config.place();
+                ReadError::Failed(format!("{place}: a place that was read is not there any more"))
+            }));
+        }
+        if passes(error) {
+            tracing::debug!(topic = self.config.topic, %error, "trouble with reading");
+            return Ok(());
+        }
+        Err(Asked::Read(&self.config.topic).read_error(error, &self.config.place()))
+    }
+
+    fn out_of_retention(&self) -> Option<ReadError> {
+        let raw = self.ranges.raw().ok()?;
+        self.wanted.iter().find_map(|(&partition, &offset)| {
+            let &(start, _) = raw.get(usize::from(partition))?;
+            let (partition, offset, start) = (Partition(partition), Offset(offset), Offset(start));
+            (offset < start).then_some(ReadError::OutOfRetention { partition, offset, start })
+        })
+    }
+}
+
+/// Decides on one message.
+struct Judge<'a> {
+    follower: &'a Follower,
+    queue: &'a Queue,
+    doubt: &'a mut BTreeMap<u16, u64>,
+    place: &'a KafkaConfig,
+}
+
+// === impl Judge ===
+
+impl Judge<'_> {
+    fn take(
+        &mut self,
+        message: &BorrowedMessage<'_>,
+        wanted: &mut BTreeMap<u16, u64>,
+    ) -> Result<(), ReadError> {
+        let origin = Origin::of(message);
+        let (partition, offset) = place_of(message);
+        if origin.is_fence {
+            let newest = self.follower.look(|known| known.state.fences.newest());
+            if origin.lease > newest {
+                let doubt = self.doubt.entry(partition.0).or_default();
+                *doubt = origin.lease.max(*doubt);
+            }
+            return Ok(());
+        }
+        let Some(next) = wanted.get_mut(&partition.0).filter(|next| **next <= offset) else {
+            return Ok(());
+        };
+        if self.counts(partition, offset, origin.lease)? {
+            *next = offset + 1;
+            self.queue.push(origin.entry(message));
+        } else {
+            tracing::debug!(
+                partition = partition.0,
+                offset,
+                lease = origin.lease,
+                "a record that does not count"
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether a record counts, which the notes may have to tell first.
+    fn counts(&mut self, partition: Partition, offset: u64, lease: u64) -> Result<bool, ReadError> {
+        let doubt = self.doubt.get(&partition.0).copied().filter(|doubt| *doubt > lease);
+        let number = usize::from(partition.0);
+        let decide = |known: &Known| {
+            let fences = &known.state.fences;
+            // A fence was passed: whether it stands is known when its writer has begun, or was overtaken before.
+            let is_open = doubt
+                .is_some_and(|doubt| fences.newest() < doubt && !known.state.is_overtaken(doubt));
+            match fences.verdict(number, offset, lease) {
+                Verdict::Void => Some(false),
+                Verdict::Counts if !is_open => Some(true),
+                Verdict::Counts | Verdict::Unknown => None,
+            }
+        };
+        if let Some(counts) = self.follower.look(decide) {
+            return Ok(counts);
+        }
+        let patience = NOTE_PATIENCE.as_millis() / POLL.as_millis();
+        for _ in 0..patience {
+            if let Some(counts) = self.follower.wait(POLL, decide)? {
+                return Ok(counts);
+            }
+            if self.queue.is_closed() {
+                return Ok(false);
+            }
+        }
+        let (topic, meta) = (&self.place.topic, self.place.meta_topic());
+        Err(ReadError::Failed(format!(
+            "{topic}: {meta} does not tell about the writer {} of offset {offset} in partition {}",
+            doubt.unwrap_or(lease),
+            partition.0
+        )))
+    }
+}
+
+// === impl LastWord ===
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        self.0.fail(ReadError::Failed("the reading thread has ended".to_owned()));
+    }
+}

@@ -1,0 +1,166 @@
+//! Writes notes about a stream, and tells when each is written.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use super::config::KafkaConfig;
+use super::record::place_of;
+use super::rights::{Asked, settings_error};
+use super::settings::{self, Role};
+use crate::OpenError;
+
+/// What became of a note: its offset.
+pub(super) type Written = oneshot::Receiver<Result<u64, KafkaError>>;
+
+/// The producer of notes. Whoever has it has to poll it.
+pub(super) struct Notary {
+    producer: BaseProducer<Receipts>,
+    topic: String,
+    place: String,
+}
+
+/// Its context: who waits for which note.
+#[derive(Default)]
+struct Receipts {
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    next: usize,
+    by_number: BTreeMap<usize, oneshot::Sender<Result<u64, KafkaError>>>,
+    confirmed: u64,
+    fatal: Option<KafkaError>,
+    trouble: Option<String>,
+}
+
+// === impl Notary ===
+
+impl Notary {
+    pub(super) fn new(config: &KafkaConfig) -> Result<Self, OpenError> {
+        let made = settings::of(Role::Notes, config).create_with_context(Receipts::default());
+        let producer = made.map_err(|error| settings_error(&error))?;
+        Ok(Self { producer, topic: config.meta_topic(), place: config.place() })
+    }
+
+    /// Hands a note over.
+    pub(super) fn write(&self, key: &str, note: &impl Serialize) -> Result<Written, OpenError> {
+        let value = serde_json::to_vec(note).expect("notes are plain data");
+        let (sender, written) = oneshot::channel();
+        let context = self.producer.context();
+        let number = {
+            let mut waiting = context.waiting.lock();
+            waiting.next += 1;
+            let number = waiting.next;
+            waiting.by_number.insert(number, sender);
+            number
+        };
+        let record = BaseRecord::with_opaque_to(&self.topic, number).partition(0);
+        self.producer.send(record.key(key).payload(&value)).map_err(|(error, _)| {
+            context.waiting.lock().by_number.remove(&number);
+            self.refused(&error)
+        })?;
+        Ok(written)
+    }
+
+    /// Hands a note over and waits, polling, until it is written.
+    pub(super) fn write_and_wait(
+        &self,
+        key: &str,
+        note: &impl Serialize,
+        mut polls: usize,
+    ) -> Result<u64, OpenError> {
+        const STEP: Duration = Duration::from_millis(50);
+        let mut written = self.write(key, note)?;
+        loop {
+            self.poll(STEP);
+            match written.try_recv() {
+                Ok(outcome) => return outcome.map_err(|error| self.refused(&error)),
+                Err(_) if self.fatal().is_some() => return Err(self.fatal().expect("just seen")),
+                Err(_) if polls == 0 => return Err(self.unwritten()),
+                Err(_) => polls -= 1,
+            }
+        }
+    }
+
+    /// Serves what the brokers answered, for so long.
+    pub(super) fn poll(&self, time: Duration) {
+        self.producer.poll(time);
+    }
+
+    /// Notes that are not written yet.
+    pub(super) fn under_way(&self) -> bool {
+        self.producer.in_flight_count() > 0
+    }
+
+    /// How many have been written.
+    pub(super) fn confirmed(&self) -> u64 {
+        self.producer.context().waiting.lock().confirmed
+    }
+
+    /// Why no note will ever be written.
+    pub(super) fn fatal(&self) -> Option<OpenError> {
+        let fatal = self.producer.context().waiting.lock().fatal.clone();
+        fatal.map(|error| self.refused(&error))
+    }
+
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.producer.context().waiting.lock().trouble.clone()
+    }
+
+    pub(super) fn refused(&self, error: &KafkaError) -> OpenError {
+        Asked::Write(&self.topic).open_error(error, &self.place)
+    }
+
+    fn unwritten(&self) -> OpenError {
+        let why = self.trouble().unwrap_or_else(|| "no broker confirms a note".to_owned());
+        OpenError::Unreachable { place: self.place.clone(), why }
+    }
+}
+
+// === impl Receipts ===
+
+impl ClientContext for Receipts {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        super::client::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka producer of notes");
+        let mut waiting = self.waiting.lock();
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            // Without a right to write no number is given to a producer.
+            let denied = KafkaError::Global(RDKafkaErrorCode::ClusterAuthorizationFailed);
+            let is_denied = reason.contains("CLUSTER_AUTHORIZATION_FAILED")
+                || reason.contains("Cluster authorization");
+            waiting.fatal.get_or_insert(if is_denied { denied } else { error });
+        }
+        waiting.trouble = Some(reason.to_owned());
+    }
+}
+
+impl ProducerContext for Receipts {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
+        let outcome = match result {
+            Ok(message) => Ok(place_of(message).1),
+            Err((error, _)) => Err(error.clone()),
+        };
+        let mut waiting = self.waiting.lock();
+        waiting.confirmed += u64::from(outcome.is_ok());
+        if let Some(sender) = waiting.by_number.remove(&number) {
+            // Nobody waits for a sign of life.
+            sender.send(outcome).ok();
+        }
+    }
+}

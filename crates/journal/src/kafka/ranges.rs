@@ -1,0 +1,222 @@
+//! How far the partitions reach, as brokers tell it and as readers see it.
+//!
+//! Guarantees: the record before an end is one that readers get. Fences, and what a writer sent after its time, are
+//! not counted there: whoever reads up to the end would wait for them in vain.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::{Offset as Place, TopicPartitionList};
+
+use super::client::{Quiet, passes};
+use super::config::KafkaConfig;
+use super::fences::Verdict;
+use super::follow::Follower;
+use super::record::{Origin, place_of};
+use super::rights::{Asked, settings_error};
+use super::settings::{self, Role};
+use super::topics::ANSWER_LIMIT;
+use crate::{Offset, OpenError, Partition, PartitionRange, ReadError};
+
+/// How many records before the end are looked at first.
+const FIRST_WINDOW: u64 = 16;
+/// And how many times as many when none of them counts.
+const WINDOW_GROWTH: u64 = 64;
+/// How often a look at the tails that gets no answer is polled.
+const POLL: Duration = Duration::from_millis(100);
+/// Polls without a record after which the look has failed.
+const PATIENCE_POLLS: usize = 100;
+
+/// Asks for the ranges of one stream. Blocks; for threads that may.
+pub(super) struct Ranges {
+    config: KafkaConfig,
+    follower: Arc<Follower>,
+    /// By partition, an end before which a record counts.
+    sound: Mutex<BTreeMap<usize, u64>>,
+    /// Reads tails; one at a time.
+    prober: Mutex<BaseConsumer<Quiet>>,
+}
+
+// === impl Ranges ===
+
+impl Ranges {
+    pub(super) fn new(config: &KafkaConfig, follower: Arc<Follower>) -> Result<Self, OpenError> {
+        let made = settings::of(Role::Reader, config).create_with_context(Quiet::default());
+        let prober = Mutex::new(made.map_err(|error| settings_error(&error))?);
+        Ok(Self { config: config.clone(), follower, sound: Mutex::default(), prober })
+    }
+
+    /// All partitions.
+    pub(super) fn all(&self) -> Result<Vec<PartitionRange>, ReadError> {
+        let starts = self.ask(&self.config.topic, self.config.partitions, Place::Beginning)?;
+        let ends = self.ask(&self.config.topic, self.config.partitions, Place::End)?;
+        let ends = self.seen(&starts, ends)?;
+        let ranges = starts.iter().zip(ends).map(|(start, end)| {
+            let end = Offset(end.max(*start));
+            PartitionRange { start: Offset(*start), durable: end, end }
+        });
+        Ok(ranges.collect())
+    }
+
+    /// Starts and ends as the brokers tell them.
+    pub(super) fn raw(&self) -> Result<Vec<(u64, u64)>, ReadError> {
+        let starts = self.ask(&self.config.topic, self.config.partitions, Place::Beginning)?;
+        let ends = self.ask(&self.config.topic, self.config.partitions, Place::End)?;
+        Ok(starts.into_iter().zip(ends).collect())
+    }
+
+    /// The end of the notes.
+    pub(super) fn end_of_notes(&self) -> Result<u64, ReadError> {
+        let ends = self.ask(&self.config.meta_topic(), 1, Place::End)?;
+        Ok(ends.first().copied().unwrap_or_default())
+    }
+
+    /// The first offset with this time or a later one; `None` where there is none.
+    pub(super) fn at_time(
+        &self,
+        partition: Partition,
+        time_ms: i64,
+    ) -> Result<Option<u64>, ReadError> {
+        let topic = &self.config.topic;
+        let mut asked = TopicPartitionList::new();
+        let number = i32::from(partition.0);
+        let added = asked.add_partition_offset(topic, number, Place::Offset(time_ms));
+        let found =
+            added.and_then(|()| self.follower.asker().offsets_for_times(asked, ANSWER_LIMIT));
+        let found = found.map_err(|error| self.failed(topic, &error))?;
+        Ok(self.offsets(topic, &found)?.first().copied().flatten())
+    }
+
+    fn ask(&self, topic: &str, partitions: u16, place: Place) -> Result<Vec<u64>, ReadError> {
+        let mut asked = TopicPartitionList::new();
+        for partition in 0..partitions {
+            let added = asked.add_partition_offset(topic, i32::from(partition), place);
+            added.map_err(|error| self.failed(topic, &error))?;
+        }
+        let found = self.follower.asker().offsets_for_times(asked, ANSWER_LIMIT);
+        let found = found.map_err(|error| self.failed(topic, &error))?;
+        let offsets = self.offsets(topic, &found)?;
+        Ok(offsets.into_iter().map(|offset| offset.unwrap_or(0)).collect())
+    }
+
+    /// In the order of partitions.
+    fn offsets(
+        &self,
+        topic: &str,
+        found: &TopicPartitionList,
+    ) -> Result<Vec<Option<u64>>, ReadError> {
+        let mut elements = found.elements();
+        elements.sort_by_key(TopicPartitionListElem::partition);
+        let offsets = elements.iter().map(|element| {
+            element.error().map_err(|error| self.failed(topic, &error))?;
+            Ok(match element.offset() {
+                Place::Offset(offset) => u64::try_from(offset).ok(),
+                _ => None,
+            })
+        });
+        offsets.collect()
+    }
+
+    fn failed(&self, topic: &str, error: &KafkaError) -> ReadError {
+        Asked::Describe(topic).read_error(error, &self.config.place())
+    }
+
+    /// The ends before which a record counts.
+    fn seen(&self, starts: &[u64], mut ends: Vec<u64>) -> Result<Vec<u64>, ReadError> {
+        let mut doubtful = Vec::new();
+        for (partition, (start, end)) in starts.iter().zip(&mut ends).enumerate() {
+            let fences = self.follower.look(|known| known.state.fences.clone());
+            while *end > *start && fences.stands_at(partition, *end - 1) {
+                *end -= 1;
+            }
+            let is_sound = self.sound.lock().get(&partition) == Some(end);
+            if *end > *start && !is_sound {
+                doubtful.push(partition);
+            }
+        }
+        let mut window = FIRST_WINDOW;
+        while !doubtful.is_empty() {
+            let firsts: Vec<(usize, u64, u64)> = doubtful
+                .iter()
+                .filter_map(|&partition| {
+                    let (start, end) = (*starts.get(partition)?, *ends.get(partition)?);
+                    Some((partition, end.saturating_sub(window).max(start), end))
+                })
+                .collect();
+            let found = self.last_that_counts(&firsts)?;
+            doubtful.clear();
+            for (partition, first, _) in firsts {
+                let start = starts.get(partition).copied().unwrap_or(0);
+                let Some(end) = ends.get_mut(partition) else { continue };
+                match found.get(&partition) {
+                    Some(sound) => {
+                        *end = *sound;
+                        self.sound.lock().insert(partition, *sound);
+                    }
+                    None if first > start => doubtful.push(partition),
+                    None => *end = start,
+                }
+            }
+            window = window.saturating_mul(WINDOW_GROWTH);
+        }
+        Ok(ends)
+    }
+
+    /// Reads each partition from its first offset to its end; the offset after the last record that counts.
+    fn last_that_counts(
+        &self,
+        firsts: &[(usize, u64, u64)],
+    ) -> Result<BTreeMap<usize, u64>, ReadError> {
+        let prober = self.prober.lock();
+        let topic = &self.config.topic;
+        let mut places = TopicPartitionList::new();
+        let mut missing: BTreeMap<usize, u64> = BTreeMap::new();
+        for &(partition, first, end) in firsts {
+            let number = i32::try_from(partition).unwrap_or(i32::MAX);
+            let place = Place::Offset(i64::try_from(first).unwrap_or(i64::MAX));
+            let added = places.add_partition_offset(topic, number, place);
+            added.map_err(|error| self.failed(topic, &error))?;
+            missing.insert(partition, end);
+        }
+        prober.assign(&places).map_err(|error| self.failed(topic, &error))?;
+        let mut found = BTreeMap::new();
+        let mut patience = PATIENCE_POLLS;
+        while !missing.is_empty() && patience > 0 {
+            match prober.poll(POLL) {
+                None => patience -= 1,
+                Some(Ok(message)) => {
+                    let (partition, offset) = place_of(&message);
+                    let partition = usize::from(partition.0);
+                    let Some(end) = missing.get(&partition).copied() else { continue };
+                    let origin = Origin::of(&message);
+                    let verdict = self
+                        .follower
+                        .look(|known| known.state.fences.verdict(partition, offset, origin.lease));
+                    if verdict != Verdict::Void && !origin.is_fence && offset < end {
+                        found.insert(partition, offset + 1);
+                    }
+                    if offset + 1 >= end {
+                        missing.remove(&partition);
+                    }
+                }
+                Some(Err(error)) if passes(&error) => patience -= 1,
+                Some(Err(error)) => {
+                    return Err(Asked::Read(topic).read_error(&error, &self.config.place()));
+                }
+            }
+        }
+        prober.unassign().map_err(|error| self.failed(topic, &error))?;
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        Err(ReadError::Failed(format!(
+            "{}: the ends of its partitions cannot be read",
+            self.config.place()
+        )))
+    }
+}

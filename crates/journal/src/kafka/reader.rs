@@ -1,0 +1,164 @@
+//! Readers: what a thread has fetched is taken from a bounded queue.
+//!
+//! Guarantees: order of each partition; a dropped `next` loses nothing, since records are taken from the queue only
+//! when it returns; a dropped reader returns at once and its thread ends by itself.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::Notify;
+
+use crate::{Entry, ReadError, ReadLimit, Reader};
+
+/// The thread waits while so many payload bytes are in the queue.
+const QUEUE_BYTES: usize = 8 * 1024 * 1024;
+/// Or so many records.
+const QUEUE_RECORDS: usize = 20_000;
+
+/// A reader of some partitions.
+pub(super) struct KafkaReader {
+    queue: Arc<Queue>,
+}
+
+/// Between the thread that fetches and the task that takes.
+#[derive(Default)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    /// Something came, or it is over.
+    came: Notify,
+    /// There is room again, or nobody reads any more.
+    room: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    failed: Option<ReadError>,
+    is_closed: bool,
+}
+
+// === impl KafkaReader ===
+
+impl KafkaReader {
+    pub(super) fn new(queue: Arc<Queue>) -> Self {
+        Self { queue }
+    }
+}
+
+impl Reader for KafkaReader {
+    fn next(&mut self, limit: ReadLimit) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>> {
+        Box::pin(async move {
+            loop {
+                let taken = self.queue.take(limit)?;
+                if !taken.is_empty() {
+                    return Ok(taken);
+                }
+                self.queue.came.notified().await;
+            }
+        })
+    }
+}
+
+impl Drop for KafkaReader {
+    fn drop(&mut self) {
+        self.queue.waiting.lock().is_closed = true;
+        self.queue.room.notify_all();
+    }
+}
+
+// === impl Queue ===
+
+impl Queue {
+    fn take(&self, limit: ReadLimit) -> Result<Vec<Entry>, ReadError> {
+        let mut waiting = self.waiting.lock();
+        let mut taken: Vec<Entry> = Vec::new();
+        let mut bytes = 0_usize;
+        while let Some(entry) = waiting.entries.front() {
+            bytes = bytes.saturating_add(entry.payload.len());
+            let is_full = taken.len() >= limit.records.max(1) || bytes > limit.bytes;
+            if is_full && !taken.is_empty() {
+                break;
+            }
+            let entry = waiting.entries.pop_front().expect("it was just looked at");
+            waiting.bytes -= entry.payload.len();
+            taken.push(entry);
+        }
+        match &waiting.failed {
+            Some(failed) if taken.is_empty() => Err(failed.clone()),
+            _ => {
+                self.room.notify_all();
+                Ok(taken)
+            }
+        }
+    }
+
+    /// Waits until there is room; false when nobody reads any more.
+    pub(super) fn has_room(&self) -> bool {
+        let mut waiting = self.waiting.lock();
+        while !waiting.is_closed
+            && (waiting.bytes >= QUEUE_BYTES || waiting.entries.len() >= QUEUE_RECORDS)
+        {
+            self.room.wait(&mut waiting);
+        }
+        !waiting.is_closed
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.waiting.lock().is_closed
+    }
+
+    pub(super) fn push(&self, entry: Entry) {
+        let mut waiting = self.waiting.lock();
+        waiting.bytes += entry.payload.len();
+        waiting.entries.push_back(entry);
+        drop(waiting);
+        self.came.notify_one();
+    }
+
+    /// Nothing more comes; the first reason stays.
+    pub(super) fn fail(&self, why: ReadError) {
+        self.waiting.lock().failed.get_or_insert(why);
+        self.came.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Offset, Partition};
+
+    fn entry(offset: u64, bytes: usize) -> Entry {
+        let payload = vec![0; bytes].into();
+        Entry { partition: Partition(0), offset: Offset(offset), timestamp_ms: 0, payload }
+    }
+
+    #[tokio::test]
+    async fn what_came_before_a_failure_is_read_first() {
+        let queue = Arc::new(Queue::default());
+        let mut reader = KafkaReader::new(Arc::clone(&queue));
+        queue.push(entry(0, 1));
+        queue.fail(ReadError::Failed("over".to_owned()));
+        let limit = ReadLimit { records: 10, bytes: 10 };
+        assert_eq!(reader.next(limit).await.unwrap(), [entry(0, 1)]);
+        assert!(matches!(reader.next(limit).await, Err(ReadError::Failed(_))));
+    }
+
+    #[test]
+    fn a_full_queue_has_room_again_when_something_is_taken_or_nobody_reads() {
+        let queue = Arc::new(Queue::default());
+        assert!(queue.has_room());
+        queue.push(entry(0, QUEUE_BYTES));
+        let waiting = Arc::clone(&queue);
+        let thread = std::thread::spawn(move || waiting.has_room());
+        assert_eq!(queue.take(ReadLimit { records: 1, bytes: 1 }).unwrap().len(), 1);
+        assert!(thread.join().unwrap());
+        queue.push(entry(1, QUEUE_BYTES));
+        let waiting = Arc::clone(&queue);
+        let thread = std::thread::spawn(move || waiting.has_room());
+        drop(KafkaReader::new(queue));
+        assert!(!thread.join().unwrap());
+    }
+}

@@ -1,0 +1,160 @@
+//! Every property of librdkafka that this backend rests on, once, with its reason.
+//!
+//! What is not here has librdkafka's default; what the user passes through comes last.
+
+use rdkafka::ClientConfig;
+
+use super::config::KafkaConfig;
+use super::record::MAX_MESSAGE_BYTES;
+
+/// What a client is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Role<'a> {
+    /// Makes and looks at topics and groups.
+    Admin,
+    /// Writes the stream's records.
+    Events,
+    /// Writes what is noted about the stream.
+    Notes,
+    /// Reads records or notes from places it is told; belongs to no group.
+    Reader,
+    /// A member of the named group, which reads nothing.
+    Member(&'a str),
+    /// Asks for and commits offsets of the named group from outside.
+    Asker(&'a str),
+}
+
+const EVERYBODY: &[(&str, &str)] = &[
+    // A firewall forgets connections on which nothing happens.
+    ("socket.keepalive.enable", "true"),
+    // An idle connection is not closed: opening it again would cost the next record a round trip or more.
+    ("connections.max.idle.ms", "0"),
+    // Small requests leave at once; batching is the linger's business.
+    ("socket.nagle.disable", "true"),
+    // A topic that was misspelt must not come into being.
+    ("allow.auto.create.topics", "false"),
+    // 10 s by default: after an outage of any length the next try comes within a second.
+    ("reconnect.backoff.max.ms", "1000"),
+];
+
+const WRITING: &[(&str, &str)] = &[
+    // No record twice and none out of order, whatever is tried again; implies acks=all.
+    ("enable.idempotence", "true"),
+    // A record that the broker refuses stops the producer instead of leaving a gap before those behind it.
+    ("enable.gapless.guarantee", "true"),
+    // By default a record that has waited for 5 minutes is skipped and the others go on: a gap in the log.
+    ("message.timeout.ms", "0"),
+    // 30 s by default: how long a broker that hangs is waited for before its successor is asked.
+    ("request.timeout.ms", "10000"),
+];
+
+const EVENTS: &[(&str, &str)] = &[
+    // What waits is bounded: 1 GiB by default.
+    ("queue.buffering.max.messages", "100000"),
+    ("queue.buffering.max.kbytes", "65536"),
+];
+
+const NOTES: &[(&str, &str)] = &[
+    // Two a second; nothing to wait for.
+    ("linger.ms", "0"),
+    ("queue.buffering.max.messages", "1000"),
+];
+
+const READING: &[(&str, &str)] = &[
+    // Positions are kept by the caller; what is committed is only shown to lag tools.
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    // Records that have left retention are a loss to be told, not to be passed over.
+    ("auto.offset.reset", "error"),
+    // Memory: of one consumer, whatever the number of partitions. 64 MiB by default.
+    ("queued.min.messages", "20000"),
+    ("queued.max.messages.kbytes", "16384"),
+    ("fetch.max.bytes", "16777216"),
+    ("fetch.message.max.bytes", "1048576"),
+    // 1 s by default: with small queues that would be a stall of its own.
+    ("fetch.queue.backoff.ms", "20"),
+    // A partition whose leader moves is asked for again soon.
+    ("fetch.error.backoff.ms", "100"),
+];
+
+const MEMBER: &[(&str, &str)] = &[
+    // Who is lost is replaced within ten seconds; brokers allow no less by default.
+    ("session.timeout.ms", "6000"),
+    ("heartbeat.interval.ms", "1500"),
+    // Members that keep a partition do not stop for those that change hands.
+    ("partition.assignment.strategy", "cooperative-sticky"),
+    // It reads nothing; should something come before it is paused, it is little.
+    ("queued.min.messages", "1"),
+    ("queued.max.messages.kbytes", "1"),
+    ("fetch.message.max.bytes", "1024"),
+];
+
+// === impl Role ===
+
+impl Role<'_> {
+    fn tables(self) -> Vec<&'static [(&'static str, &'static str)]> {
+        match self {
+            Self::Admin => vec![EVERYBODY],
+            Self::Events => vec![EVERYBODY, WRITING, EVENTS],
+            Self::Notes => vec![EVERYBODY, WRITING, NOTES],
+            Self::Reader | Self::Asker(_) => vec![EVERYBODY, READING],
+            Self::Member(_) => vec![EVERYBODY, READING, MEMBER],
+        }
+    }
+}
+
+/// The settings of a client of this role.
+pub(super) fn of(role: Role<'_>, config: &KafkaConfig) -> ClientConfig {
+    let mut settings = ClientConfig::new();
+    settings.set("bootstrap.servers", &config.brokers);
+    settings.set("client.id", &config.client_id);
+    // Sizes of a request in both directions; the default is a little less than what brokers take.
+    settings.set("message.max.bytes", MAX_MESSAGE_BYTES.to_string());
+    for (name, value) in role.tables().into_iter().flatten() {
+        settings.set(*name, *value);
+    }
+    match role {
+        Role::Member(group) | Role::Asker(group) => {
+            settings.set("group.id", group);
+        }
+        Role::Reader => {
+            // Places are given by hand, but librdkafka wants a name; nobody joins it.
+            settings.set("group.id", config.group("reader"));
+        }
+        Role::Events => {
+            settings.set("linger.ms", config.linger_ms.to_string());
+            settings.set("compression.type", config.compression.name());
+        }
+        Role::Admin | Role::Notes => {}
+    }
+    for (name, value) in &config.properties {
+        settings.set(name, value);
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_library_knows_every_property_and_takes_the_values_together() {
+        let config = KafkaConfig::new("127.0.0.1:1", "shop", 1);
+        for role in [Role::Admin, Role::Events, Role::Notes] {
+            let made: Result<rdkafka::producer::BaseProducer, _> = of(role, &config).create();
+            assert!(made.is_ok(), "{role:?}: {:?}", made.err());
+        }
+        for role in [Role::Reader, Role::Member("a"), Role::Asker("b")] {
+            let made: Result<rdkafka::consumer::BaseConsumer, _> = of(role, &config).create();
+            assert!(made.is_ok(), "{role:?}: {:?}", made.err());
+        }
+    }
+
+    #[test]
+    fn what_is_passed_through_comes_last() {
+        let mut config = KafkaConfig::new("127.0.0.1:1", "shop", 1);
+        config.properties.push(("linger.ms".to_owned(), "77".to_owned()));
+        assert_eq!(of(Role::Events, &config).get("linger.ms"), Some("77"));
+        assert_eq!(of(Role::Events, &config).get("enable.idempotence"), Some("true"));
+    }
+}

@@ -1,0 +1,250 @@
+//! The two topics of a stream: made where they are missing, checked where they are not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
+    TopicReplication,
+};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataTopic;
+use runtime::Clock;
+
+use super::client::Quiet;
+use super::config::KafkaConfig;
+use super::record::MAX_MESSAGE_BYTES;
+use super::rights::{Asked, said, settings_error};
+use super::settings::{self, Role};
+use crate::OpenError;
+
+/// How long brokers have to answer; also how long a start waits for a cluster that is not there.
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// How often a topic that was just made is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Everybody sees a new topic after some milliseconds; in this time at the latest.
+const APPEAR_LOOKS: usize = 200;
+
+/// Asks the brokers about topics.
+pub(super) struct Topics {
+    admin: Arc<AdminClient<Quiet>>,
+    config: KafkaConfig,
+    trouble: Quiet,
+    clock: Arc<dyn Clock>,
+}
+
+/// What is there of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    /// So many partitions have a leader, of so many.
+    Topic {
+        led: usize,
+        partitions: usize,
+    },
+}
+
+// === impl Topics ===
+
+impl Topics {
+    pub(super) fn new(config: &KafkaConfig, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let trouble = Quiet::default();
+        let made = settings::of(Role::Admin, config).create_with_context(trouble.clone());
+        let admin = made.map_err(|error| settings_error(&error))?;
+        Ok(Self { admin: Arc::new(admin), config: config.clone(), trouble, clock })
+    }
+
+    pub(super) fn admin(&self) -> &Arc<AdminClient<Quiet>> {
+        &self.admin
+    }
+
+    /// Makes what is missing and checks what is there; true when the topic of notes is new.
+    pub(super) async fn ensure(&self) -> Result<bool, OpenError> {
+        let config = &self.config;
+        let meta = config.meta_topic();
+        let wanted = [(config.topic.as_str(), usize::from(config.partitions)), (meta.as_str(), 1)];
+        let mut is_new = false;
+        for (topic, partitions) in wanted {
+            match self.find(topic).await? {
+                Found::Nothing if !config.create => {
+                    return Err(self.mismatch(format!(
+                        "topic {topic} does not exist at {}, and may not be made: make it, with {partitions} \
+                         partition(s), or allow keyferry to",
+                        config.brokers
+                    )));
+                }
+                Found::Nothing => {
+                    is_new = self.make(topic, partitions).await? && topic == meta;
+                    self.appears(topic, partitions).await?;
+                }
+                Found::Topic { partitions: found, .. } if found != partitions => {
+                    return Err(self.mismatch(format!(
+                        "topic {topic} at {} has {found} partition(s), {partitions} are asked for: the number of \
+                         partitions of a stream is fixed, so ask for {found} or for another topic",
+                        config.brokers
+                    )));
+                }
+                Found::Topic { .. } => self.check(topic).await?,
+            }
+        }
+        Ok(is_new)
+    }
+
+    async fn find(&self, topic: &str) -> Result<Found, OpenError> {
+        let (admin, name) = (Arc::clone(&self.admin), topic.to_owned());
+        let asked = tokio::task::spawn_blocking(move || {
+            let metadata = admin.inner().fetch_metadata(Some(&name), ANSWER_LIMIT)?;
+            let found = metadata.topics().iter().find(|topic| topic.name() == name);
+            let error = found.and_then(MetadataTopic::error).map(RDKafkaErrorCode::from);
+            let led = |topic: &MetadataTopic| {
+                topic.partitions().iter().filter(|partition| partition.leader() >= 0).count()
+            };
+            let sizes = found.map(|topic| (led(topic), topic.partitions().len()));
+            Ok((error, sizes))
+        });
+        let answer: Result<_, KafkaError> = asked.await.expect("asking does not panic");
+        let denied =
+            |error: &KafkaError| Asked::Describe(topic).open_error(error, &self.config.place());
+        match answer.map_err(|error| self.unanswered(&error, topic))? {
+            (
+                Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic),
+                _,
+            )
+            | (None, None) => Ok(Found::Nothing),
+            // It is being made.
+            (Some(RDKafkaErrorCode::LeaderNotAvailable), _) => {
+                Ok(Found::Topic { led: 0, partitions: 0 })
+            }
+            (Some(code), _) => Err(denied(&KafkaError::MetadataFetch(code))),
+            (None, Some((led, partitions))) => Ok(Found::Topic { led, partitions }),
+        }
+    }
+
+    /// True when this made it, false when somebody was quicker.
+    async fn make(&self, topic: &str, partitions: usize) -> Result<bool, OpenError> {
+        let copies = self.config.replication_factor.map_or(-1, i32::from);
+        let partitions = i32::try_from(partitions).expect("a u16");
+        let mut wanted = NewTopic::new(topic, partitions, TopicReplication::Fixed(copies));
+        let settings = self.settings_of(topic);
+        for (name, value) in &settings {
+            wanted = wanted.set(name, value);
+        }
+        let options = AdminOptions::new().request_timeout(Some(ANSWER_LIMIT));
+        let made =
+            self.admin.create_topics([&wanted], &options.operation_timeout(Some(ANSWER_LIMIT)));
+        let made = made.await.map_err(|error| self.unanswered(&error, topic))?;
+        match made.into_iter().next() {
+            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(false),
+            Some(Err((_, code))) => {
+                let error = KafkaError::AdminOp(code);
+                match Asked::Create(topic).open_error(&error, &self.config.place()) {
+                    OpenError::Unreachable { .. } => Err(OpenError::Settings {
+                        what: format!(
+                            "topic {topic} cannot be made at {}: {}",
+                            self.config.brokers,
+                            said(&error)
+                        ),
+                    }),
+                    denied => Err(denied),
+                }
+            }
+            _ => Ok(true),
+        }
+    }
+
+    fn settings_of(&self, topic: &str) -> Vec<(&'static str, String)> {
+        let config = &self.config;
+        let mut settings = vec![];
+        if let Some(copies) = config.min_insync_replicas {
+            settings.push(("min.insync.replicas", copies.to_string()));
+        }
+        if topic == config.topic {
+            // Records are changes, not states: compaction would lose some.
+            settings.push(("cleanup.policy", "delete".to_owned()));
+            settings.push(("message.timestamp.type", "CreateTime".to_owned()));
+            settings.push(("max.message.bytes", MAX_MESSAGE_BYTES.to_string()));
+            settings.extend(config.retention_ms.map(|ms| ("retention.ms", ms.to_string())));
+            settings
+                .extend(config.retention_bytes.map(|bytes| ("retention.bytes", bytes.to_string())));
+        } else {
+            settings.push(("cleanup.policy", "compact".to_owned()));
+            // Signs of life come twice a second and are worth nothing later; a start reads all that is left.
+            settings.push(("segment.bytes", "1048576".to_owned()));
+            settings.push(("min.cleanable.dirty.ratio", "0.1".to_owned()));
+            // Two claims of one number are told apart by their order, so both have to stay for a while.
+            settings.push(("min.compaction.lag.ms", "60000".to_owned()));
+        }
+        settings
+    }
+
+    /// Waits until all partitions of a new topic are led.
+    async fn appears(&self, topic: &str, wanted: usize) -> Result<(), OpenError> {
+        for _ in 0..APPEAR_LOOKS {
+            match self.find(topic).await? {
+                Found::Topic { led, partitions } if led == wanted && partitions == wanted => {
+                    return Ok(());
+                }
+                Found::Topic { .. } | Found::Nothing => self.clock.sleep(LOOK_EVERY).await,
+            }
+        }
+        Err(OpenError::Unreachable {
+            place: self.config.place(),
+            why: format!("topic {topic} was made and does not appear"),
+        })
+    }
+
+    /// Whether a topic that exists can be used.
+    async fn check(&self, topic: &str) -> Result<(), OpenError> {
+        let options = AdminOptions::new().request_timeout(Some(ANSWER_LIMIT));
+        let asked = [ResourceSpecifier::Topic(topic)];
+        let answer = self.admin.describe_configs(&asked, &options).await;
+        let answer = answer.map_err(|error| self.unanswered(&error, topic))?;
+        let resource = match answer.into_iter().next() {
+            Some(Ok(resource)) => resource,
+            Some(Err(code)) => {
+                let error = KafkaError::AdminOp(code);
+                return Err(Asked::DescribeConfigs(topic).open_error(&error, &self.config.place()));
+            }
+            None => return Ok(()),
+        };
+        debug_assert_eq!(resource.specifier, OwnedResourceSpecifier::Topic(topic.to_owned()));
+        let value = |name: &str| resource.get(name).and_then(|entry| entry.value.clone());
+        let policy = value("cleanup.policy").unwrap_or_default();
+        let wanted = if topic == self.config.topic { "delete" } else { "compact" };
+        if !policy.is_empty() && policy != wanted {
+            return Err(self.mismatch(format!(
+                "topic {topic} at {} has cleanup.policy={policy}, which would lose records: set it to {wanted}",
+                self.config.brokers
+            )));
+        }
+        let limit = value("max.message.bytes").and_then(|value| value.parse().ok());
+        if topic == self.config.topic && limit.is_some_and(|limit: usize| limit < MAX_MESSAGE_BYTES)
+        {
+            return Err(self.mismatch(format!(
+                "topic {topic} at {} has max.message.bytes={}, which is too little for the largest record: set it \
+                 to {MAX_MESSAGE_BYTES} or more",
+                self.config.brokers,
+                limit.unwrap_or_default()
+            )));
+        }
+        Ok(())
+    }
+
+    fn mismatch(&self, what: String) -> OpenError {
+        OpenError::Mismatch { stream: self.config.stream.clone(), what }
+    }
+
+    /// The brokers did not answer; what the client went through tells more than that the time is up.
+    fn unanswered(&self, error: &KafkaError, topic: &str) -> OpenError {
+        match Asked::Describe(topic).open_error(error, &self.config.place()) {
+            OpenError::Unreachable { place, why } => {
+                let why = self
+                    .trouble
+                    .trouble()
+                    .map_or(why.clone(), |trouble| format!("{why} ({trouble})"));
+                OpenError::Unreachable { place, why }
+            }
+            denied => denied,
+        }
+    }
+}
