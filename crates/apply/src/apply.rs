@@ -11,8 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::error::{BuildError, Error};
-use crate::lane::{Lane, Link, Scope, Stopped, Tools};
+use crate::lane::{Lane, Link, Stopped, Tools};
+use crate::names::Names;
 use crate::quarantine::store::Letters;
+use crate::scope::Scope;
 use crate::{checkpoint, existing, import, limits, policy, rights};
 
 /// What an apply service is made of, besides its settings.
@@ -66,7 +68,7 @@ impl Apply {
         let Parts { journal, letters, clock, mut random, status, answered } = parts;
         let connector = connector(&config, Arc::clone(&clock))?;
         let description = journal.describe().await.map_err(Error::from)?;
-        let scopes = Scope::lanes(&description);
+        let scopes = vec![Scope::all(&description)];
         let mut reaching =
             Reaching { config: &config, clock: clock.as_ref(), status: &status, answered };
         reaching.reach(&connector, &scopes, &mut random).await?;
@@ -225,17 +227,17 @@ async fn check_destination(
 ) -> Result<(), Error> {
     let mut link = Link::open(connector, config).await?;
     if let Some(scope) = scopes.first() {
-        rights::check(&mut link.connection, &scope.names()).await?;
+        rights::check(&mut link.connection, &Names::new(scope)).await?;
     }
     existing::check_mapping(&link, config)?;
     let mut begun = false;
     for scope in scopes {
         let connection = &mut link.connection;
-        let known = checkpoint::usable(connection, scope, &scope.names(), config).await?;
-        begun |= known.is_some();
+        let known = checkpoint::read(connection, scope, &Names::new(scope), config).await?;
+        begun |= known.iter().next().is_some();
     }
     match scopes.first() {
-        Some(scope) if !begun => existing::check(&mut link, config, &scope.names()).await,
+        Some(scope) if !begun => existing::check(&mut link, config, &Names::new(scope)).await,
         _ => Ok(()),
     }
 }

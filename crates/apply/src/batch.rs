@@ -12,7 +12,6 @@ mod run;
 mod sent;
 
 use bytes::{Bytes, BytesMut};
-use event::Shard;
 use event::codec::{SHARED_BYTES, lent};
 use wire::resp::encode::{
     Decimal, write_argument, write_argument_head, write_command, write_count,
@@ -25,6 +24,7 @@ use crate::deadlines::Before;
 use crate::limits::LARGE_COMMAND_BYTES;
 use crate::progress::Progress;
 use crate::quarantine::set::{Change, Spot};
+use crate::scope::Line;
 
 /// A batch that is being put together, or is under way.
 #[derive(Debug)]
@@ -50,8 +50,10 @@ pub(crate) struct Batch {
     records: Vec<Bytes>,
     /// Where the lane stands once it is executed.
     pub(crate) after: Progress,
-    /// Shards of which changes were still in doubt when it was planned.
-    pub(crate) in_doubt: Vec<Shard>,
+    /// Lines of which changes were still in doubt when it was planned.
+    pub(crate) in_doubt: Vec<Line>,
+    /// How many checkpoints it ends with.
+    checkpoints: usize,
     /// What it does to the set of quarantined keys.
     pub(crate) changes: Vec<Change>,
     /// What is set aside in it: to be durable before it is executed.
@@ -128,6 +130,7 @@ impl Batch {
             records: Vec::new(),
             after: Progress::default(),
             in_doubt: Vec::new(),
+            checkpoints: 0,
             changes: Vec::new(),
             letters: Vec::new(),
             left_out: Vec::new(),
@@ -153,7 +156,7 @@ impl Batch {
         self.mark_sent();
         self.sent.clear();
         self.sent.shrink_to(KEPT_COMMANDS);
-        self.joined = 0;
+        (self.joined, self.checkpoints) = (0, 0);
         self.run.back_to(Part::default());
         self.mark = Mark::default();
         self.records.clear();
@@ -358,7 +361,12 @@ impl Batch {
     }
 
     /// Exchanges two databases. Our own keys, of these names, do not go along.
-    pub(crate) fn swap(&mut self, (first, second): (u32, u32), own: [&[u8]; 5], sent: Sent) {
+    pub(crate) fn swap<'a>(
+        &mut self,
+        (first, second): (u32, u32),
+        own: impl Iterator<Item = &'a [u8]> + Clone,
+        sent: Sent,
+    ) {
         let (one, other) = (Decimal::from(u64::from(first)), Decimal::from(u64::from(second)));
         self.command(
             self.checkpoint_db,
@@ -375,13 +383,23 @@ impl Batch {
         self.loses_own = true;
     }
 
-    /// Ends it: the checkpoint, written under `key`, and EXEC.
+    /// Writes a checkpoint under `key`. After the last one comes [`Batch::finish`].
     ///
     /// Only a first checkpoint, or one after a flush of ours, is written where there is none: else somebody has
     /// removed data, and the reply tells.
-    pub(crate) fn finish(&mut self, key: &[u8], checkpoint: &[u8], first: bool) {
+    pub(crate) fn checkpoint(&mut self, key: &[u8], checkpoint: &[u8], first: bool) {
         let set = [b"SET".as_slice(), key, checkpoint, b"XX"];
         self.own(set.get(..3).filter(|_| first).unwrap_or(&set));
+        self.checkpoints += 1;
+    }
+
+    /// How many checkpoints the last commands before EXEC are.
+    pub(crate) fn checkpoints(&self) -> usize {
+        self.checkpoints
+    }
+
+    /// Ends it: EXEC.
+    pub(crate) fn finish(&mut self) {
         write_command(&mut self.out, ["EXEC"]);
     }
 
@@ -484,7 +502,8 @@ mod tests {
         batch.command(0, DATA, ["SET", "a", "1"]);
         batch.command(3, DATA, ["SET", "b", "1"]);
         batch.command(3, DATA, ["SET", "c", "1"]);
-        batch.finish(b"ck", b"v", true);
+        batch.checkpoint(b"ck", b"v", true);
+        batch.finish();
         assert_eq!(text(&batch), "MULTI SET a 1 SELECT 3 SET b 1 SET c 1 SELECT 0 SET ck v EXEC ");
         let judges: Vec<_> = batch.sent().iter().map(|sent| sent.judge).collect();
         let (data, ours) = (Judge::Data, Judge::Ours);
@@ -504,7 +523,8 @@ mod tests {
         let bytes = batch.bytes();
         batch.close_run();
         assert!(bytes < batch.bytes() && batch.bytes() == batch.unsent_bytes());
-        batch.finish(b"ck", b"v", true);
+        batch.checkpoint(b"ck", b"v", true);
+        batch.finish();
         let all =
             "MULTI MSET a 1 b 2 SELECT 3 SET c 3 INCR c MSET a 4 a 5 d 6 SELECT 0 SET ck v EXEC ";
         assert_eq!(text(&batch), all);
@@ -542,7 +562,8 @@ mod tests {
         let mut batch = Batch::new(2);
         batch.command(2, DATA, ["DEL", "a"]);
         batch.mark_sent();
-        batch.finish(b"ck", b"v", true);
+        batch.checkpoint(b"ck", b"v", true);
+        batch.finish();
         assert_eq!(text(&batch), "SET ck v EXEC ");
         batch.reset();
         assert!(!batch.has_work() && text(&batch) == "MULTI ");
@@ -560,7 +581,8 @@ mod tests {
         shared.begin(&record);
         shared.command(1, DATA, args);
         for batch in [&mut copied, &mut shared] {
-            batch.finish(b"ck", b"v", true);
+            batch.checkpoint(b"ck", b"v", true);
+            batch.finish();
         }
         assert!(text(&copied) == text(&shared) && copied.bytes() == shared.bytes());
         assert!(shared.unsent().any(|segment| segment.as_ptr() == one.as_ptr()));
@@ -622,7 +644,8 @@ mod tests {
                 assert_eq!(batch.bytes(), batch.unsent_bytes());
                 let replies = vec![(); batch.commands()];
                 assert_eq!(batch.answered(&replies).count(), set + 1);
-                batch.finish(b"ck", b"v", true);
+                batch.checkpoint(b"ck", b"v", true);
+                batch.finish();
                 let found = text(&batch);
                 assert!(found.contains(all) && found.contains(" z 9 "), "{found}");
                 assert!(!found.contains("gone"), "{found}");

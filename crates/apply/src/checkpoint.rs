@@ -1,22 +1,26 @@
-//! The checkpoint at a destination: what it says, and whether it fits the journal.
+//! The checkpoints at a destination, one for each track: what they say, and whether they fit the journal.
 
 use bytes::{Bytes, BytesMut};
 use event::checkpoint::{Applied, Checkpoint};
-use event::codec;
-use event::{Position, Shard};
+use event::{Position, codec};
 use redis_io::Connection;
 use wire::resp::reply::Reply;
 
 use crate::config::{Config, Existing};
 use crate::error::Error;
-use crate::lane::Scope;
 use crate::names::Names;
 use crate::progress::Progress;
+use crate::scope::{Line, Point, Scope};
 
 /// What is said of a checkpoint that cannot be used.
 type Unfit = String;
 
-/// Reads the checkpoint of a lane: its own, or one of the stream that covers all of it.
+/// The checkpoints of a lane: of each track the one it has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Checkpoints(Vec<Option<Checkpoint>>);
+
+/// Reads the checkpoints of a lane. One of another history counts as none where the settings say that it does not
+/// matter.
 ///
 /// # Errors
 /// What the destination refused; [`Error::Foreign`] when there is one that does not fit the journal.
@@ -24,91 +28,69 @@ pub(crate) async fn read(
     connection: &mut Connection,
     scope: &Scope,
     names: &Names,
-) -> Result<Option<Checkpoint>, Error> {
-    let whole = Names::new(&scope.stream, (0, 0), scope.partitions);
-    let mut keys = vec![&names.checkpoint];
-    if whole.checkpoint != names.checkpoint {
-        keys.push(&whole.checkpoint);
-    }
-    for (number, key) in keys.into_iter().enumerate() {
-        let Some(bytes) = get(connection, key).await? else { continue };
-        match fit(&bytes, scope) {
-            Ok(checkpoint) => return Ok(Some(checkpoint)),
-            // The key of partition 0 may be that of another lane.
-            Err(_) if number > 0 => {}
+    config: &Config,
+) -> Result<Checkpoints, Error> {
+    let mut found = Vec::with_capacity(scope.tracks());
+    for (track, names) in names.tracks().iter().enumerate() {
+        let bytes = get(connection, &names.checkpoint).await?;
+        found.push(match bytes.map(|bytes| fit(&bytes, scope, track)).transpose() {
+            Ok(checkpoint) => checkpoint,
+            Err(_) if config.existing != Existing::Fail => None,
             Err(what) => {
                 return Err(Error::Foreign { endpoint: connection.endpoint().to_string(), what });
             }
-        }
+        });
     }
-    Ok(None)
+    Ok(Checkpoints(found))
 }
 
-/// The same, unless the settings say that one of another history does not matter.
+/// A checkpoint as it is stored, written at `position`.
 ///
 /// # Errors
-/// As [`read`].
-pub(crate) async fn usable(
-    connection: &mut Connection,
-    scope: &Scope,
-    names: &Names,
-    config: &Config,
-) -> Result<Option<Checkpoint>, Error> {
-    match read(connection, scope, names).await {
-        Err(Error::Foreign { .. }) if config.existing != Existing::Fail => Ok(None),
-        other => other,
-    }
+/// When it cannot be written.
+pub(crate) fn encode(checkpoint: &Checkpoint, position: Position) -> Result<BytesMut, Error> {
+    let mut out = BytesMut::new();
+    codec::checkpoint::encode(checkpoint, &mut out).map_err(|error| Error::Contradiction {
+        position,
+        what: format!("its checkpoint cannot be written: {error}"),
+    })?;
+    Ok(out)
 }
 
-/// How far a lane has come, by its checkpoint.
-pub(crate) fn progress(checkpoint: &Checkpoint, scope: &Scope) -> Progress {
-    let skipped = usize::from(scope.first.saturating_sub(checkpoint.first_partition));
-    let covered = usize::from(scope.last - scope.first) + 1;
-    let needed: Vec<u64> =
-        checkpoint.read_from.iter().skip(skipped).take(covered).copied().collect();
-    let marks_needed = checkpoint.resync.is_some_and(|resync| resync.sweep);
-    Progress {
-        applied: checkpoint.applied.iter().map(|applied| applied.position).collect(),
-        snapshot_from: marks_needed.then(|| needed.clone()),
-        needed,
-        resync: checkpoint.resync,
-    }
-}
-
-/// The checkpoint of a lane that stands at `progress`.
-pub(crate) fn encode(
-    scope: &Scope,
+/// What the checkpoint of a track says.
+fn of_track(
+    (scope, track): (&Scope, usize),
     progress: &Progress,
     written: &Written<'_>,
-    out: &mut BytesMut,
-) -> Result<(), codec::EncodeError> {
-    let judged = |shard: Shard| {
-        let judged = written.judged.iter().find(|position| position.shard == shard);
-        judged.copied().unwrap_or(Position { shard, ..Position::default() })
+) -> Checkpoint {
+    let judged = |line: Line| {
+        let judged = written.judged.iter().find(|point| point.line() == line);
+        let none = Position { shard: line.shard, ..Position::default() };
+        judged.map_or(none, |point| point.position)
     };
-    let applied = progress.applied.iter();
-    let checkpoint = Checkpoint {
+    let applied = progress.applied.iter().filter(|point| point.track == track);
+    let applied =
+        applied.map(|point| Applied { position: point.position, judged: judged(point.line()) });
+    let (first_partition, last_partition) = scope.span(track);
+    Checkpoint {
         stream: scope.stream.clone(),
         incarnation: scope.incarnation,
-        first_partition: scope.first,
-        last_partition: scope.last,
-        applied: applied
-            .map(|position| Applied { position: *position, judged: judged(position.shard) })
-            .collect(),
-        read_from: written.read_from.to_vec(),
+        first_partition,
+        last_partition,
+        applied: applied.collect(),
+        read_from: written.read_from.get(scope.lane_indexes(track)).unwrap_or_default().to_vec(),
         owner_epoch: written.owner,
         written_ms: written.now_ms,
-        resync: progress.resync,
+        resync: progress.resyncs.get(&track).copied(),
         marker: None,
-    };
-    codec::checkpoint::encode(&checkpoint, out)
+    }
 }
 
 /// What a checkpoint says besides the progress.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Written<'a> {
-    /// Per shard, up to where replies have been read.
-    pub(crate) judged: &'a [Position],
+    /// Per line, up to where replies have been read.
+    pub(crate) judged: &'a [Point],
     /// Per partition, where to read from.
     pub(crate) read_from: &'a [u64],
     /// The worker's number.
@@ -124,69 +106,162 @@ async fn get(connection: &mut Connection, key: &Bytes) -> Result<Option<Bytes>, 
     }
 }
 
-fn fit(bytes: &[u8], scope: &Scope) -> Result<Checkpoint, Unfit> {
+fn fit(bytes: &[u8], scope: &Scope, track: usize) -> Result<Checkpoint, Unfit> {
     let checkpoint =
         codec::checkpoint::decode(bytes).map_err(|error| format!("it cannot be read: {error}"))?;
-    let (first, last) = (checkpoint.first_partition, checkpoint.last_partition);
+    let covered = (checkpoint.first_partition, checkpoint.last_partition);
+    let expected = scope.span(track);
     if checkpoint.stream != scope.stream {
         return Err(format!("it is of stream {}", checkpoint.stream));
     }
     if checkpoint.incarnation != scope.incarnation {
         return Err("the stream has been made anew since".to_owned());
     }
-    if first > scope.first || last < scope.last {
-        return Err(format!(
-            "it covers partitions {first} to {last}, not {} to {}",
-            scope.first, scope.last
-        ));
+    if covered != expected {
+        let ((first, last), (from, to)) = (covered, expected);
+        return Err(format!("it covers partitions {first} to {last}, not {from} to {to}"));
     }
-    if checkpoint.read_from.len() != usize::from(last - first) + 1 {
+    if checkpoint.read_from.len() != scope.lane_indexes(track).len() {
         return Err("it does not say where to read from".to_owned());
     }
     Ok(checkpoint)
 }
 
+// === impl Checkpoints ===
+
+impl Checkpoints {
+    /// Whether a track has one.
+    pub(crate) fn has(&self, track: usize) -> bool {
+        self.0.get(track).is_some_and(Option::is_some)
+    }
+
+    /// Those that there are, with their tracks.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Checkpoint)> {
+        self.0.iter().enumerate().filter_map(|(track, known)| Some((track, known.as_ref()?)))
+    }
+
+    /// How far the lane has come. Partitions of tracks without a checkpoint begin at `begin`.
+    pub(crate) fn progress(&self, scope: &Scope, begin: &[u64]) -> Progress {
+        let mut progress = Progress::from(begin.to_vec());
+        progress.needed.resize(scope.numbers.len(), 0);
+        for (track, checkpoint) in self.iter() {
+            let sweeps = checkpoint.resync.is_some_and(|resync| resync.sweep);
+            for (index, from) in scope.lane_indexes(track).zip(&checkpoint.read_from) {
+                if let Some(needed) = progress.needed.get_mut(index) {
+                    *needed = *from;
+                }
+                if sweeps {
+                    progress.snapshot_from.insert(index, *from);
+                }
+            }
+            let applied = checkpoint.applied.iter();
+            progress.applied.extend(applied.map(|of| Point { track, position: of.position }));
+            progress.resyncs.extend(checkpoint.resync.map(|resync| (track, resync)));
+        }
+        progress
+    }
+
+    /// Those of a lane that stands at `progress` which say something new, with their tracks; at least one; or all.
+    pub(crate) fn news(
+        &self,
+        (scope, progress): (&Scope, &Progress),
+        written: &Written<'_>,
+        all: bool,
+    ) -> Vec<(usize, Checkpoint)> {
+        let of_track = |track: usize| (track, of_track((scope, track), progress, written));
+        let is_new = |(track, checkpoint): &(usize, Checkpoint)| {
+            let known = self.0.get(*track).and_then(Option::as_ref);
+            let same = known.is_some_and(|known| {
+                Checkpoint { written_ms: checkpoint.written_ms, ..known.clone() } == *checkpoint
+            });
+            // What has not begun has nothing to say.
+            !checkpoint.applied.is_empty() && (all || !same)
+        };
+        let mut news: Vec<_> = (0..scope.tracks()).map(of_track).filter(is_new).collect();
+        if news.is_empty() {
+            news.push(of_track(0));
+        }
+        news
+    }
+
+    /// Takes note of what has been written.
+    pub(crate) fn take(&mut self, written: Vec<(usize, Checkpoint)>) {
+        for (track, checkpoint) in written {
+            if let Some(known) = self.0.get_mut(track) {
+                *known = Some(checkpoint);
+            }
+        }
+    }
+
+    /// Per line, up to where replies have been read.
+    pub(crate) fn judged(&self) -> Vec<Point> {
+        let judged = |(track, checkpoint): (usize, &Checkpoint)| {
+            let applied = checkpoint.applied.clone().into_iter();
+            applied.map(move |applied| Point { track, position: applied.judged })
+        };
+        self.iter().flat_map(judged).collect()
+    }
+
+    /// When the oldest of them was written.
+    pub(crate) fn written_ms(&self) -> Option<i64> {
+        self.iter().map(|(_, checkpoint)| checkpoint.written_ms).min()
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use event::Shard;
+
     use super::*;
 
-    fn scope(first: u16, last: u16) -> Scope {
-        Scope { stream: "shop".into(), incarnation: 7, first, last, partitions: 4, one_order: true }
+    fn scope(numbers: &[u16], one_order: bool) -> Scope {
+        let numbers = numbers.into();
+        Scope { stream: "shop".into(), incarnation: 7, numbers, partitions: 4, one_order }
     }
 
-    fn encoded(scope: &Scope) -> Vec<u8> {
-        let position = Position::new(Shard(0), 2, 50);
-        let progress = Progress { applied: vec![position], ..Progress::default() };
-        let read_from: Vec<u64> = (scope.first..=scope.last).map(u64::from).collect();
+    fn encoded(scope: &Scope, track: usize) -> Vec<u8> {
+        let mut progress = Progress::default();
+        for track in 0..scope.tracks() {
+            progress.advance(track, Position::new(Shard(0), 2, 50 + track as u64));
+        }
+        let read_from: Vec<u64> = scope.numbers.iter().map(|number| u64::from(*number)).collect();
         let written = Written { judged: &[], read_from: &read_from, owner: 3, now_ms: 9 };
-        let mut out = BytesMut::new();
-        encode(scope, &progress, &written, &mut out).unwrap();
-        out.to_vec()
+        encode(&of_track((scope, track), &progress, &written), Position::default())
+            .unwrap()
+            .to_vec()
     }
 
     #[test]
-    fn a_lane_reads_back_its_own_checkpoint() {
-        let checkpoint = fit(&encoded(&scope(0, 3)), &scope(0, 3)).unwrap();
-        let progress = progress(&checkpoint, &scope(0, 3));
-        assert_eq!(progress.applied, [Position::new(Shard(0), 2, 50)]);
-        assert_eq!(progress.needed, [0, 1, 2, 3]);
+    fn a_lane_of_one_order_reads_back_its_own_checkpoint() {
+        let scope = scope(&[0, 1, 2, 3], true);
+        let checkpoint = fit(&encoded(&scope, 0), &scope, 0).unwrap();
         assert_eq!(checkpoint.applied[0].judged, Position::default());
+        let progress = Checkpoints(vec![Some(checkpoint)]).progress(&scope, &[]);
+        assert_eq!(progress.applied, [Point::from(Position::new(Shard(0), 2, 50))]);
+        assert_eq!(progress.needed, [0, 1, 2, 3]);
     }
 
     #[test]
-    fn a_narrower_lane_takes_its_part_of_a_wider_one() {
-        let checkpoint = fit(&encoded(&scope(0, 3)), &scope(2, 3)).unwrap();
-        assert_eq!(progress(&checkpoint, &scope(2, 3)).needed, [2, 3]);
+    fn each_track_goes_on_by_itself() {
+        let scope = scope(&[1, 3], false);
+        let checkpoint = fit(&encoded(&scope, 1), &scope, 1).unwrap();
+        let known = Checkpoints(vec![None, Some(checkpoint)]);
+        let progress = known.progress(&scope, &[70, 80]);
+        assert_eq!(progress.needed, [70, 3]);
+        let position = Position::new(Shard(0), 2, 51);
+        assert_eq!(progress.applied, [Point { track: 1, position }]);
+        assert!(known.has(1) && !known.has(0));
     }
 
     #[test]
     fn refuses_what_is_of_another_history() {
-        let bytes = encoded(&scope(0, 1));
-        assert!(fit(&bytes, &scope(0, 3)).unwrap_err().contains("partitions 0 to 1"));
-        let other = Scope { incarnation: 8, ..scope(0, 1) };
-        assert!(fit(&bytes, &other).unwrap_err().contains("made anew"));
-        let other = Scope { stream: "else".into(), ..scope(0, 1) };
-        assert!(fit(&bytes, &other).unwrap_err().contains("stream shop"));
-        assert!(fit(b"nonsense", &scope(0, 1)).is_err());
+        let bytes = encoded(&scope(&[0, 1], true), 0);
+        assert!(fit(&bytes, &scope(&[0, 1, 2, 3], true), 0).unwrap_err().contains("0 to 1"));
+        assert!(fit(&bytes, &scope(&[0, 1], false), 0).unwrap_err().contains("0 to 1"));
+        let other = Scope { incarnation: 8, ..scope(&[0, 1], true) };
+        assert!(fit(&bytes, &other, 0).unwrap_err().contains("made anew"));
+        let other = Scope { stream: "else".into(), ..scope(&[0, 1], true) };
+        assert!(fit(&bytes, &other, 0).unwrap_err().contains("stream shop"));
+        assert!(fit(b"nonsense", &other, 0).is_err());
     }
 }

@@ -17,11 +17,12 @@ use bytes::Bytes;
 use event::codec::DecodeError;
 use event::control::Control;
 use event::fragment::{Assembler, Fragment, FragmentError};
-use event::{Body, Change, Command, Event, Position, Shard};
+use event::{Body, Change, Command, Event, Position};
 
 use self::evidence::{Evidence, Left};
 use crate::limits;
 use crate::plan::{Roles, Rules};
+use crate::scope::{Line, Point};
 use crate::swap::Swap;
 
 /// What is in doubt at the start of a lane.
@@ -29,15 +30,16 @@ use crate::swap::Swap;
 pub(crate) struct Doubt {
     ranges: Vec<Range>,
     last: HashMap<Spot, Last>,
-    /// Large changes of which not all has come, by shard and the partition's index in the lane.
-    open: HashMap<(Shard, usize), Assembler>,
+    /// Large changes of which not all has come, by line and the partition's index in the lane.
+    open: HashMap<(Line, usize), Assembler>,
     /// Per partition, where reading begins so that all of it is met.
     from: Vec<u64>,
 }
 
-/// The changes of one shard that are in doubt.
+/// The changes of one line that are in doubt.
 #[derive(Clone, Copy, Debug)]
 struct Range {
+    line: Line,
     /// What is not after it has been judged, or noted: records may come twice.
     noted: Option<Position>,
     /// The last that was executed.
@@ -46,13 +48,13 @@ struct Range {
     blind: Option<Order>,
 }
 
-/// Where a change stands in its shard: epoch, offset, index, number in its group.
+/// Where a change stands in its line: epoch, offset, index, number in its group.
 type Order = (u64, u64, u64, u32);
 
-/// A key of the destination, and the shard that it comes from.
+/// A key of the destination, and the line that it comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Spot {
-    shard: Shard,
+    line: Line,
     db: u32,
     key: Bytes,
 }
@@ -90,7 +92,7 @@ pub(crate) struct Again {
     pub(crate) record: Bytes,
 }
 
-/// What becomes of the doubt about one shard.
+/// What becomes of the doubt about one line.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Settled {
     /// To be applied once more, in order.
@@ -113,28 +115,26 @@ pub(crate) enum Unseen {
 // === impl Doubt ===
 
 impl Doubt {
-    /// The doubt of a checkpoint: pairs of judged and applied. Reading begins at `from`.
-    pub(crate) fn new(
-        pairs: impl IntoIterator<Item = (Position, Position)>,
-        from: Vec<u64>,
-    ) -> Self {
-        let doubtful = pairs.into_iter().filter(|(judged, applied)| judged != applied);
+    /// The doubt of checkpoints: pairs of judged and applied. Reading begins at `from`.
+    pub(crate) fn new(pairs: impl IntoIterator<Item = (Position, Point)>, from: Vec<u64>) -> Self {
+        let doubtful = pairs.into_iter().filter(|(judged, applied)| *judged != applied.position);
         let ranges = doubtful.map(|(judged, applied)| Range {
-            noted: Some(judged).filter(|judged| judged.shard == applied.shard),
-            applied,
+            line: applied.line(),
+            noted: Some(judged).filter(|judged| judged.shard == applied.position.shard),
+            applied: applied.position,
             blind: None,
         });
         Self { ranges: ranges.collect(), from, ..Self::default() }
     }
 
-    /// Whether changes of a shard are in doubt.
-    pub(crate) fn concerns(&self, shard: Shard) -> bool {
-        self.ranges.iter().any(|range| range.applied.shard == shard)
+    /// Whether changes of a line are in doubt.
+    pub(crate) fn concerns(&self, line: Line) -> bool {
+        self.ranges.iter().any(|range| range.line == line)
     }
 
-    /// The shards of which changes are in doubt.
-    pub(crate) fn shards(&self) -> Vec<Shard> {
-        self.ranges.iter().map(|range| range.applied.shard).collect()
+    /// The lines of which changes are in doubt.
+    pub(crate) fn lines(&self) -> Vec<Line> {
+        self.ranges.iter().map(|range| range.line).collect()
     }
 
     /// Where reading has to begin for as long as there is doubt.
@@ -142,7 +142,7 @@ impl Doubt {
         (!self.ranges.is_empty()).then_some(&self.from)
     }
 
-    /// Takes note of an event that has been applied, of the partition with that index in the lane.
+    /// Takes note of an event that has been applied, of the partition with that index in the lane, and its track.
     ///
     /// # Errors
     /// When it is a large change that cannot be put together: then nothing before it is applied again.
@@ -150,40 +150,40 @@ impl Doubt {
         &mut self,
         event: &Event,
         record: &Bytes,
-        (lane_index, rules): (usize, &Rules),
+        ((track, lane_index), rules): ((usize, usize), &Rules),
     ) -> Result<(), Unseen> {
-        let position = event.position;
-        if !self.ranges.iter().any(|range| range.has(position)) {
+        let point = Point { track, position: event.position };
+        if !self.ranges.iter().any(|range| range.has(point)) {
             return Ok(());
         }
         let Body::Fragment(fragment) = &event.body else {
-            self.take(event, record, rules);
+            self.take(event, record, (track, rules));
             return Ok(());
         };
-        match self.assemble(fragment, position, lane_index) {
+        match self.assemble(fragment, point, lane_index) {
             Ok(None) => Ok(()),
             Ok(Some((whole, record))) => {
-                self.take(&whole, &record, rules);
+                self.take(&whole, &record, (track, rules));
                 Ok(())
             }
             Err(unseen) => {
-                self.lose_sight(position, u32::MAX);
-                self.pass(position);
+                self.lose_sight(point, u32::MAX);
+                self.pass(point);
                 Err(unseen)
             }
         }
     }
 
-    /// Ends the doubt about a shard.
-    pub(crate) fn settle(&mut self, shard: Shard) -> Settled {
-        let mine = self.ranges.extract_if(.., |range| range.applied.shard == shard);
+    /// Ends the doubt about a line.
+    pub(crate) fn settle(&mut self, line: Line) -> Settled {
+        let mine = self.ranges.extract_if(.., |range| range.line == line);
         let blind = mine.filter_map(|range| range.blind).max();
         let unfinished: Vec<Assembler> =
-            self.open.extract_if(|(of, _), _| *of == shard).map(|(_, open)| open).collect();
+            self.open.extract_if(|(of, _), _| *of == line).map(|(_, open)| open).collect();
         let unfinished = unfinished.iter().any(Assembler::is_open);
         let in_sight = !unfinished && blind.is_none();
         let mut settled = Settled::default();
-        for (spot, last) in self.last.extract_if(|spot, _| spot.shard == shard) {
+        for (spot, last) in self.last.extract_if(|spot, _| spot.line == line) {
             let seen = |again: &Again| !unfinished && Some(again.order()) > blind;
             match last.again.filter(seen) {
                 Some(again) => settled.again.push(again),
@@ -202,81 +202,81 @@ impl Doubt {
     fn assemble(
         &mut self,
         fragment: &Fragment,
-        position: Position,
+        point: Point,
         lane_index: usize,
     ) -> Result<Option<(Event, Bytes)>, Unseen> {
-        let open = self.open.entry((position.shard, lane_index));
+        let open = self.open.entry((point.line(), lane_index));
         let open = open.or_insert_with(|| Assembler::lean(limits::EVENT_BYTES));
-        let Some(record) = open.push(fragment.clone(), position)? else { return Ok(None) };
+        let Some(record) = open.push(fragment.clone(), point.position)? else { return Ok(None) };
         Ok(Some((event::codec::decode_lean(record.clone())?, record)))
     }
 
-    fn take(&mut self, event: &Event, record: &Bytes, rules: &Rules) {
+    fn take(&mut self, event: &Event, record: &Bytes, (track, rules): (usize, &Rules)) {
         let position = event.position;
-        self.pass(position);
+        let point = Point { track, position };
+        let line = point.line();
+        self.pass(point);
         let again = Again { position, change: 0, record: record.clone() };
         match &event.body {
-            Body::Command(command) => self.command(again, command, event.db, rules),
+            Body::Command(command) => self.command((line, again), command, event.db, rules),
             Body::Image(image) if image.head.snapshot_id == 0 => {
-                self.put(rules, event.db, &event.key, (position.shard, Effect::Again(again, None)));
+                self.put(rules, event.db, &event.key, (line, Effect::Again(again, None)));
             }
             Body::ImagePart(part) if part.head.snapshot_id == 0 => {
-                self.put(rules, event.db, &event.key, (position.shard, Effect::Change(None)));
+                self.put(rules, event.db, &event.key, (line, Effect::Change(None)));
             }
             Body::Group(group) => {
                 for (change, grouped) in (0u32..).zip(&group.changes) {
                     let again = Again { change, ..again.clone() };
-                    let shard = position.shard;
                     match &grouped.change {
-                        Change::Command(command) => self.command(again, command, grouped.db, rules),
-                        Change::Flush { all } => self.flush(shard, grouped.db, *all, rules),
+                        Change::Command(command) => {
+                            self.command((line, again), command, grouped.db, rules);
+                        }
+                        Change::Flush { all } => self.flush(line, grouped.db, *all, rules),
                         Change::SwapDb { first, second } => {
-                            self.swap(shard, (*first, *second), rules);
+                            self.swap(line, (*first, *second), rules);
                         }
                         Change::Function(_) => {}
                     }
                 }
             }
-            Body::Control(Control::Flush { all }) => {
-                self.flush(position.shard, event.db, *all, rules);
-            }
+            Body::Control(Control::Flush { all }) => self.flush(line, event.db, *all, rules),
             Body::Control(Control::SwapDb { first, second }) => {
-                self.swap(position.shard, (*first, *second), rules);
+                self.swap(line, (*first, *second), rules);
             }
             // A capture that died while it wrote a large change writes it again.
-            Body::Control(Control::EpochBegin(_)) => {
-                self.open.retain(|(shard, _), _| *shard != position.shard);
-            }
+            Body::Control(Control::EpochBegin(_)) => self.open.retain(|(of, _), _| *of != line),
             Body::Image(_) | Body::ImagePart(_) | Body::Fragment(_) | Body::Control(_) => {}
         }
     }
 
-    fn command(&mut self, again: Again, command: &Command, db: u32, rules: &Rules) {
+    fn command(&mut self, (line, again): (Line, Again), command: &Command, db: u32, rules: &Rules) {
+        let point = Point { track: line.track, position: again.position };
         if command.is_script() {
-            self.lose_sight(again.position, again.change);
+            self.lose_sight(point, again.change);
         }
         let roles = Roles::of(command, db);
-        let shard = again.position.shard;
-        // One key only: of several, another may have changed again since.
-        let alone = roles.keys.len() == 1;
         let left = Left::of(&command.args);
         let sets_many = roles.spec.is_some_and(|spec| spec.name == "MSET");
         for role in roles.written() {
+            // One key only: of several, another may have changed again since. And of its own track: another track may
+            // have changed it since.
+            let alone = roles.keys.len() == 1 && rules.names.is_of(line.track, role.key);
             let effect = match alone {
                 true if roles.whole_state() => Effect::Again(again.clone(), left),
                 true => Effect::Change(Evidence::of(&command.args)),
                 false if sets_many => text_of(&command.args, role.key),
                 false => Effect::Change(None),
             };
-            self.put(rules, role.db, role.key, (shard, effect));
+            self.put(rules, role.db, role.key, (line, effect));
         }
     }
 
-    fn put(&mut self, rules: &Rules, db: u32, key: &Bytes, (shard, effect): (Shard, Effect)) {
+    fn put(&mut self, rules: &Rules, db: u32, key: &Bytes, (line, effect): (Line, Effect)) {
         if !rules.takes(db, key) || rules.is_own(key) {
             return;
         }
-        let spot = Spot { shard, db: rules.mapping.target(db), key: key.clone() };
+        let spot = Spot { line, db: rules.mapping.target(db), key: key.clone() };
         let last = match effect {
             Effect::Again(again, left) => Last { db, again: Some(again), left, evidence: None },
             Effect::Text(text) => {
@@ -298,12 +298,12 @@ impl Doubt {
     }
 
     /// One database has been emptied, or all.
-    fn flush(&mut self, shard: Shard, db: u32, all: bool, rules: &Rules) {
+    fn flush(&mut self, line: Line, db: u32, all: bool, rules: &Rules) {
         if !all && !rules.filters.db(db) {
             return;
         }
         let target = rules.mapping.target(db);
-        let emptied = |spot: &Spot| spot.shard == shard && (all || spot.db == target);
+        let emptied = |spot: &Spot| spot.line == line && (all || spot.db == target);
         if rules.skips_inexact {
             // Nobody knows any more whether it was done here.
             let kept = self.last.iter_mut().filter(|(spot, _)| emptied(spot));
@@ -314,12 +314,12 @@ impl Doubt {
     }
 
     /// Two databases have been exchanged. What was written before names the database where it is no longer.
-    fn swap(&mut self, shard: Shard, (first, second): (u32, u32), rules: &Rules) {
+    fn swap(&mut self, line: Line, (first, second): (u32, u32), rules: &Rules) {
         let target = |db| rules.mapping.target(db);
         let swap = Swap::between(target(first), target(second));
         let moved: Vec<(Spot, Last)> = self
             .last
-            .extract_if(|spot, _| spot.shard == shard && swap.moves(spot.db))
+            .extract_if(|spot, _| spot.line == line && swap.moves(spot.db))
             .map(|(spot, last)| (spot, Last::of(last.db)))
             .collect();
         for (spot, last) in moved {
@@ -333,15 +333,15 @@ impl Doubt {
     }
 
     /// Nothing up to here is applied again: a change that is not seen follows.
-    fn lose_sight(&mut self, position: Position, change: u32) {
-        let here = order(position, change);
-        let mine = self.ranges.iter_mut().filter(|range| range.applied.shard == position.shard);
+    fn lose_sight(&mut self, point: Point, change: u32) {
+        let here = order(point.position, change);
+        let mine = self.ranges.iter_mut().filter(|range| range.line == point.line());
         mine.for_each(|range| range.blind = Some(here).max(range.blind));
     }
 
-    fn pass(&mut self, position: Position) {
-        let mine = self.ranges.iter_mut().filter(|range| range.applied.shard == position.shard);
-        mine.for_each(|range| range.noted = Some(position));
+    fn pass(&mut self, point: Point) {
+        let mine = self.ranges.iter_mut().filter(|range| range.line == point.line());
+        mine.for_each(|range| range.noted = Some(point.position));
     }
 }
 
@@ -349,8 +349,8 @@ impl Doubt {
 
 impl Range {
     /// Whether a record is in doubt, and has not been noted.
-    fn has(&self, position: Position) -> bool {
-        self.applied.shard == position.shard
+    fn has(&self, Point { track, position }: Point) -> bool {
+        self.line == Line { track, shard: position.shard }
             && !position.is_after(&self.applied)
             && self.noted.is_none_or(|noted| position.is_after(&noted))
     }

@@ -19,17 +19,18 @@ mod retry;
 mod rewind;
 mod session;
 mod settle;
+mod stash;
 mod status;
 mod throttle;
 mod ties;
 mod watch;
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use event::Position;
-use journal::{Description, Journal, ReadError};
+use journal::{Journal, ReadError};
 use redis_io::Connector;
 use runtime::{Classified, Clock, Random, StatusNode};
 use tokio::sync::watch::Sender;
@@ -42,28 +43,12 @@ use crate::deadlines::{Before, Deadlines};
 use crate::error::Error;
 use crate::marks::Marks;
 use crate::names::Names;
-use crate::plan::Aftermath;
+use crate::plan::{Aftermath, Refused};
 use crate::policy;
 use crate::progress::Progress;
 use crate::quarantine::notices::{LeftOut, Notices};
 use crate::quarantine::store::Letters;
-
-/// What a lane is of its stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Scope {
-    /// The stream's name.
-    pub(crate) stream: String,
-    /// The number drawn when the stream was made.
-    pub(crate) incarnation: u64,
-    /// Its first partition.
-    pub(crate) first: u16,
-    /// Its last partition.
-    pub(crate) last: u16,
-    /// Partitions of the stream.
-    pub(crate) partitions: u32,
-    /// Whether records of all partitions of the stream come in one order.
-    pub(crate) one_order: bool,
-}
+use crate::scope::Scope;
 
 /// What a lane works with, shared by all of an apply service.
 #[derive(Clone)]
@@ -102,7 +87,7 @@ pub(crate) struct Memory {
     /// Per partition, up to where records were known to survive a crash of the journal.
     durable: Vec<u64>,
     /// Marks of the snapshot under way.
-    marks: Option<Marks>,
+    marks: Vec<Marks>,
     /// Deadlines that were put off, as of the last batch that may have been executed.
     deadlines: Deadlines,
     /// What to take back of them if it was not.
@@ -110,15 +95,15 @@ pub(crate) struct Memory {
     /// What is to be done about failures of the last executed batch, until that has been executed.
     aftermath: Option<Aftermath>,
     /// Changes that the destination refused to queue.
-    refused: HashMap<(Position, u32), String>,
+    refused: Refused,
     /// Where it stands and where the source's history branched off before that: only a snapshot leads on.
     beyond: Option<(Position, u64)>,
     /// How far the journal has been searched for it.
     search: begin::Search,
     /// Whether such a snapshot has been asked for.
     has_asked: bool,
-    /// Whether there was a checkpoint before.
-    had_checkpoint: bool,
+    /// Tracks that had a checkpoint before.
+    had_checkpoint: BTreeSet<usize>,
     /// What the log has said lately of keys that were set aside.
     notices: Notices,
     /// Whether it was said why keys are set one by one.
@@ -131,38 +116,12 @@ pub(crate) struct Memory {
 /// Where a lane stood when it stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stopped {
-    /// First and last partition.
-    pub partitions: (u16, u16),
+    /// Its partitions.
+    pub partitions: Vec<u16>,
     /// Per shard, the last event applied.
     pub applied: Vec<Position>,
     /// Per partition, the offset of the next record to apply; empty when it had not begun.
     pub next: Vec<u64>,
-}
-
-// === impl Scope ===
-
-impl Scope {
-    /// The lanes of a stream: one, where one reader sees all partitions in one order, else one per partition.
-    pub(crate) fn lanes(description: &Description) -> Vec<Self> {
-        let count = u16::try_from(description.partitions.len()).unwrap_or(u16::MAX).max(1);
-        let lane = |first, last| Self {
-            stream: description.stream.clone(),
-            incarnation: description.incarnation,
-            first,
-            last,
-            partitions: u32::from(count),
-            one_order: description.totally_ordered,
-        };
-        match description.totally_ordered {
-            true => vec![lane(0, count - 1)],
-            false => (0..count).map(|number| lane(number, number)).collect(),
-        }
-    }
-
-    /// The names of its keys.
-    pub(crate) fn names(&self) -> Names {
-        Names::new(&self.stream, (self.first, self.last), self.partitions)
-    }
 }
 
 // === impl Lane ===
@@ -170,7 +129,7 @@ impl Scope {
 impl Lane {
     /// A lane that has not begun.
     pub(crate) fn new(scope: Scope, tools: Tools, random: Random, status: &StatusNode) -> Self {
-        let names = scope.names();
+        let names = Names::new(&scope);
         let endpoint = tools.connector.endpoint().to_string();
         let status = LaneStatus::new(status, &scope, (Arc::clone(&tools.clock), endpoint));
         Self { scope, names, tools, random, status, memory: Memory::default() }
@@ -178,7 +137,7 @@ impl Lane {
 
     /// What its task is called.
     pub(crate) fn name(&self) -> String {
-        format!("apply {}-{}", self.scope.first, self.scope.last)
+        format!("apply {}", self.scope.shown())
     }
 
     /// Applies until `stop` is cancelled, then finishes what is under way.
@@ -190,7 +149,7 @@ impl Lane {
         loop {
             let started = self.tools.clock.monotonic();
             self.memory.opened = false;
-            let ended = self.session(&stop).await;
+            let ended = Box::pin(self.session(&stop)).await;
             let error = match ended {
                 Ok(progress) => return Ok(self.stopped(&progress)),
                 Err(error) if stop.is_cancelled() && policy::may_pass(&error, self.begun()) => {
@@ -252,8 +211,8 @@ impl Lane {
     fn stopped(&self, progress: &Progress) -> Stopped {
         self.status.stopped(progress);
         Stopped {
-            partitions: (self.scope.first, self.scope.last),
-            applied: progress.applied.clone(),
+            partitions: self.scope.numbers.to_vec(),
+            applied: progress.applied.iter().map(|point| point.position).collect(),
             next: progress.needed.clone(),
         }
     }

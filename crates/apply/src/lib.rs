@@ -25,6 +25,7 @@ mod policy;
 mod progress;
 pub mod quarantine;
 mod rights;
+mod scope;
 mod swap;
 mod target;
 

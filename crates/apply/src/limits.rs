@@ -136,6 +136,12 @@ const _: () = assert!(BATCH_BYTES <= GROUP_BYTES && GROUP_BYTES <= EVENT_BYTES);
 const _: () = assert!(EVENT_BYTES <= event::limits::MAX_ENCODED_BYTES);
 const _: () = assert!(event::limits::MAX_EVENT_BYTES <= READ_BYTES);
 
+/// What has been read of tracks that wait for others may take so much memory; beyond that it is read again: a few
+/// fetches of a broker, so that tracks which are read unevenly still meet without that.
+pub(crate) const STASH_BYTES: usize = 32 << 20;
+/// What a record takes there besides its bytes.
+pub(crate) const STASHED_RECORD_BYTES: usize = 96;
+
 #[cfg(test)]
 mod tests {
     use wire::resp::scan::ScanLimits;

@@ -4,13 +4,14 @@
 //! files by hash, and the sweep then compares file by file: so memory stays small however many keys there are, and the
 //! disk holds 16 bytes a key. The files are gone with the value.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use event::Shard;
+use event::checkpoint::Resync;
 use tempfile::TempDir;
 
 use crate::limits;
@@ -23,8 +24,9 @@ pub(crate) type Mark = u128;
 pub(crate) struct Marks {
     /// Which snapshot.
     pub(crate) of: Snapshot,
-    /// Whether records that were applied before are being read again for them: until that is done, they are not all.
-    pub(crate) rebuilding: bool,
+    /// Tracks whose records that were applied before are being read again for them: until that is done, they are not
+    /// all.
+    pub(crate) rebuilding: BTreeSet<usize>,
     memory: HashSet<Mark>,
     files: Option<Buckets>,
     dir: PathBuf,
@@ -52,8 +54,8 @@ struct Buckets {
 
 /// The marks of the keys that a destination holds, to be compared with those of the snapshot.
 #[derive(Debug)]
-pub(crate) struct Census {
-    marks: Buckets,
+pub(crate) struct Census<'a> {
+    marks: &'a Buckets,
     found: Buckets,
     bucket: usize,
     most: usize,
@@ -69,13 +71,22 @@ pub(crate) fn mark(db: u32, key: &[u8]) -> Mark {
     (half(0) << 64) | half(1)
 }
 
+// === impl Snapshot ===
+
+impl Snapshot {
+    /// The snapshot that is being applied.
+    pub(crate) fn of(resync: &Resync) -> Self {
+        Self { shard: resync.shard, epoch: resync.epoch }
+    }
+}
+
 // === impl Marks ===
 
 impl Marks {
     /// No marks; those beyond `most` go to a directory of their own in `dir`.
     pub(crate) fn new(of: Snapshot, dir: &Path, most: usize) -> Self {
         let (memory, dir) = (HashSet::new(), dir.to_owned());
-        Self { of, rebuilding: false, memory, files: None, dir, most }
+        Self { of, rebuilding: BTreeSet::new(), memory, files: None, dir, most }
     }
 
     /// Where they spill to.
@@ -110,8 +121,8 @@ impl Marks {
     }
 
     /// Begins a comparison with what is at the destination; none when all marks are in memory.
-    pub(crate) fn census(self) -> io::Result<Option<Census>> {
-        let Some(marks) = self.files else { return Ok(None) };
+    pub(crate) fn census(&self) -> io::Result<Option<Census<'_>>> {
+        let Some(marks) = &self.files else { return Ok(None) };
         let found = Buckets::new(tempfile::tempdir_in(&self.dir)?, "found");
         Ok(Some(Census { marks, found, bucket: 0, most: self.most }))
     }
@@ -119,7 +130,7 @@ impl Marks {
 
 // === impl Census ===
 
-impl Census {
+impl Census<'_> {
     /// Notes a key that is at the destination.
     pub(crate) fn add(&mut self, mark: Mark) -> io::Result<()> {
         self.found.add(mark)
@@ -130,8 +141,8 @@ impl Census {
     pub(crate) fn strangers(&mut self) -> io::Result<Option<HashSet<Mark>>> {
         let mut strangers = HashSet::new();
         while self.bucket < limits::MARK_FILES && strangers.len() < self.most {
-            let named: HashSet<Mark> = self.marks.take(self.bucket)?.into_iter().collect();
-            let found = self.found.take(self.bucket)?;
+            let named: HashSet<Mark> = self.marks.all(self.bucket)?.into_iter().collect();
+            let found = self.found.all(self.bucket)?;
             strangers.extend(found.into_iter().filter(|mark| !named.contains(mark)));
             self.bucket += 1;
         }
@@ -174,8 +185,8 @@ impl Buckets {
     }
 
     /// All marks of one bucket.
-    fn take(&mut self, bucket: usize) -> io::Result<Vec<Mark>> {
-        let mut marks = self.open.get_mut(bucket).map(std::mem::take).unwrap_or_default();
+    fn all(&self, bucket: usize) -> io::Result<Vec<Mark>> {
+        let mut marks = self.open.get(bucket).cloned().unwrap_or_default();
         let path = self.dir.path().join(format!("{}-{bucket:03}", self.name));
         let mut bytes = Vec::new();
         match File::open(path) {
@@ -226,6 +237,7 @@ mod tests {
         assert_eq!(strangers, keys(200_000..203_000).collect());
         assert!(rounds > 1);
         drop(census);
+        drop(marks);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

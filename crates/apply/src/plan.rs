@@ -14,6 +14,7 @@ mod function;
 mod image;
 mod keys;
 mod lower;
+mod meet;
 mod part;
 mod quick;
 mod rebuild;
@@ -25,28 +26,29 @@ mod sizes;
 mod tests;
 mod unfit;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use event::control::{Control, EpochCause};
-use event::{Body, Change, Event, Position, Shard};
+use event::{Body, Change, Event, Position};
 use journal::{Entry, Offset, Partition};
 
 use self::assemble::{Assembly, Gathered, Origin};
 use self::expiry::Lags;
 pub(crate) use self::fault::{Aftermath, Failure, Part};
 pub(crate) use self::keys::Roles;
-pub(crate) use self::refused::name_of_change;
+use self::meet::Gate;
+pub(crate) use self::refused::{Refused, name_of_change};
 pub(crate) use self::rules::Rules;
 use crate::batch::{Batch, Sent};
 use crate::deadlines::Deadlines;
 use crate::doubt::Doubt;
 use crate::error::Error;
-use crate::lane::Scope;
 use crate::marks::Marks;
 use crate::progress::Progress;
 use crate::quarantine::set::Held;
 use crate::quarantine::suspects::Suspected;
+use crate::scope::{Line, Scope};
 
 /// Plans the events of one lane.
 #[derive(Debug)]
@@ -58,9 +60,9 @@ pub(crate) struct Planner {
     /// The keys that are set aside.
     pub(crate) held: Held,
     /// Changes that the destination refused to queue, and why: they become letters when they are planned again.
-    pub(crate) refused: HashMap<(Position, u32), String>,
-    /// What the snapshot under way has named, while that is needed.
-    pub(crate) marks: Option<Marks>,
+    pub(crate) refused: Refused,
+    /// What the snapshots under way have named, while that is needed.
+    pub(crate) marks: Vec<Marks>,
     /// Changes that were executed and not judged before a crash.
     pub(crate) doubt: Doubt,
     /// Keys that such a change may have left wrong.
@@ -71,25 +73,32 @@ pub(crate) struct Planner {
     pub(crate) deadlines: Deadlines,
     lags: Lags,
     assembly: Assembly,
-    /// Lane and offset of the record that waits for a look at the destination.
-    parked: Option<(usize, u64)>,
-    /// First partition of the lane.
-    first_partition: u16,
-    /// Whether records of all partitions come in one order.
-    one_order: bool,
+    /// What waits: for a look at the destination, or for other tracks.
+    parked: Vec<Parked>,
+    gates: BTreeMap<usize, Gate>,
+    scope: Scope,
+    /// The track of the record at hand.
+    track: usize,
     /// The next offset per partition.
     next: Vec<u64>,
     /// The partition's index and the offset of the record at hand.
     at: (usize, u64),
-    /// Per shard that nothing has been applied of: where its newest snapshot begins.
-    pub(crate) floor: HashMap<Shard, Position>,
+    /// Per line that nothing has been applied of: where its newest snapshot begins.
+    pub(crate) floor: HashMap<Line, Position>,
     /// Whether databases may be emptied and exchanged.
     exact: bool,
     /// Whether the first snapshot ends with a sweep.
     sweeps_first: bool,
     /// Whether data that is not the stream's may live in its databases.
     spares_others: bool,
-    stream: String,
+}
+
+/// The record at which a track stands until something has been done.
+#[derive(Clone, Copy, Debug)]
+struct Parked {
+    track: usize,
+    lane_index: usize,
+    offset: u64,
 }
 
 /// What happened to events, for the status.
@@ -114,13 +123,17 @@ pub(crate) struct Counts {
 pub(crate) enum Planned {
     /// It is in the batch, as far as it does anything.
     Done,
-    /// The lane has to finish everything before it first.
+    /// The lane has to finish everything before it first: of its track, and of those that wait with it.
     Barrier(Box<Barrier>),
+    /// Its track waits for others.
+    Waits,
 }
 
 /// An event that needs a look at the destination.
 #[derive(Debug)]
 pub(crate) struct Barrier {
+    /// The track that it stands in.
+    pub(crate) track: usize,
     /// The event.
     pub(crate) event: Event,
     /// Its encoding.
@@ -138,6 +151,8 @@ pub(crate) enum Need {
     Alone,
     /// A script, in whose way something is.
     Script,
+    /// Nothing but that it is executed by itself: it is of several tracks.
+    Together,
 }
 
 /// One change and where it stands.
@@ -200,12 +215,7 @@ impl Barrier {
 impl Planner {
     /// A planner that goes on from `progress`, with the marks that are known. Reading begins where its progress then
     /// says.
-    pub(crate) fn new(
-        rules: Rules,
-        lane: &Scope,
-        progress: Progress,
-        marks: Option<Marks>,
-    ) -> Self {
+    pub(crate) fn new(rules: Rules, scope: &Scope, progress: Progress, marks: Vec<Marks>) -> Self {
         let group_bytes = rules.sizes.group;
         let mut planner = Self {
             rules,
@@ -224,11 +234,11 @@ impl Planner {
             counts: Counts::default(),
             deadlines: Deadlines::default(),
             lags: Lags::default(),
-            assembly: Assembly::new(group_bytes),
-            parked: None,
-            first_partition: lane.first,
-            one_order: lane.one_order,
-            stream: lane.stream.clone(),
+            assembly: Assembly::new(group_bytes, scope.one_order),
+            parked: Vec::new(),
+            gates: BTreeMap::new(),
+            scope: scope.clone(),
+            track: 0,
         };
         planner.require_marks();
         planner
@@ -238,8 +248,9 @@ impl Planner {
     pub(crate) fn rewind(&mut self, progress: Progress) {
         self.next.clone_from(&progress.needed);
         self.progress = progress;
-        self.assembly = Assembly::new(self.rules.sizes.group);
-        self.parked = None;
+        self.assembly = Assembly::new(self.rules.sizes.group, self.scope.one_order);
+        self.parked.clear();
+        self.gates.clear();
         self.require_marks();
     }
 
@@ -249,23 +260,28 @@ impl Planner {
     /// # Errors
     /// When the record is no event, contradicts those before, or needs what cannot be done here.
     pub(crate) fn plan(&mut self, entry: Entry, batch: &mut Batch) -> Result<Planned, Error> {
-        let lane_index = usize::from(entry.partition.0.saturating_sub(self.first_partition));
+        let Entry { partition: Partition(partition), offset: Offset(offset), payload, .. } = entry;
+        let lane_index = self.scope.index_of(partition).unwrap_or_default();
         let open = self.assembly.open().filter(|(index, _)| *index == lane_index);
-        let began = open.map(|(_, offset)| offset).min().unwrap_or(entry.offset.0);
-        let planned = self.plan_record(entry, batch)?;
-        if matches!(planned, Planned::Barrier(_)) {
-            self.parked = Some((lane_index, began));
+        let began = open.map(|(_, offset)| offset).min().unwrap_or(offset);
+        (self.at, self.track) = ((lane_index, offset), self.scope.track(lane_index));
+        if let Some(next) = self.next.get_mut(lane_index) {
+            *next = offset.saturating_add(1);
+        }
+        let parked = Parked { track: self.track, lane_index, offset: began };
+        let planned = self.plan_record((partition, offset), payload, batch)?;
+        if !matches!(planned, Planned::Done) {
+            self.parked.push(parked);
         }
         Ok(planned)
     }
 
-    fn plan_record(&mut self, entry: Entry, batch: &mut Batch) -> Result<Planned, Error> {
-        let Entry { partition: Partition(partition), offset: Offset(offset), payload, .. } = entry;
-        let lane_index = usize::from(partition.saturating_sub(self.first_partition));
-        self.at = (lane_index, offset);
-        if let Some(next) = self.next.get_mut(lane_index) {
-            *next = offset.saturating_add(1);
-        }
+    fn plan_record(
+        &mut self,
+        (partition, offset): (u16, u64),
+        payload: Bytes,
+        batch: &mut Batch,
+    ) -> Result<Planned, Error> {
         if self.quick(&payload, batch) {
             batch.keep(payload);
             return Ok(Planned::Done);
@@ -275,21 +291,20 @@ impl Planner {
             decoded.map_err(|source| Error::Record { partition, offset, source })
         };
         let event = decode(&payload)?;
-        self.note_lag(event.position.shard);
+        let line = self.line(event.position);
+        self.note_lag(line);
         if self.settled(&event) {
             return self.passed(&event, &payload);
         }
-        if let Some(marks) = &mut self.marks {
-            marks.rebuilding = false;
-        }
-        if self.doubt.concerns(event.position.shard) {
-            self.settle_doubt(event.position.shard, batch)?;
+        self.note_new(line);
+        if self.doubt.concerns(line) {
+            self.settle_doubt(line, batch)?;
         }
         if self.assembly.is_idle() && !Assembly::gathers(&event.body) {
             return self.event(event, payload, batch);
         }
-        let origin = Origin::of(&event, lane_index, offset);
-        let applied = self.progress.of(event.position.shard).copied();
+        let origin = Origin::of(&event, self.at.0, offset);
+        let applied = self.progress.of(line).copied();
         match self.assembly.take(event, &payload, origin, applied)? {
             Gathered::Encoding(record, origin) => {
                 let event = decode(&record)?;
@@ -318,7 +333,8 @@ impl Planner {
     pub(crate) fn now(&self) -> Progress {
         let mut progress = self.progress.clone();
         progress.needed.clone_from(&self.next);
-        for (lane_index, offset) in self.assembly.open().chain(self.parked) {
+        let parked = self.parked.iter().map(|parked| (parked.lane_index, parked.offset));
+        for (lane_index, offset) in self.assembly.open().chain(parked) {
             if let Some(needed) = progress.needed.get_mut(lane_index) {
                 *needed = offset.min(*needed);
             }
@@ -338,7 +354,7 @@ impl Planner {
     ) -> Result<(), Error> {
         let decoded = event::codec::decode_lean(record.clone());
         let event = decoded.map_err(|error| Error::Contradiction {
-            position: self.progress.applied.first().copied().unwrap_or_default(),
+            position: self.progress.somewhere(),
             what: format!("an event that was read before cannot be read again: {error}"),
         })?;
         let index = batch.begin(record);
@@ -369,6 +385,9 @@ impl Planner {
     /// Plans an event that is whole.
     fn event(&mut self, event: Event, record: Bytes, batch: &mut Batch) -> Result<Planned, Error> {
         self.check_order(&event)?;
+        if let Some(planned) = self.wait_for_others(&event, &record)? {
+            return Ok(planned);
+        }
         batch.lend(&record);
         let place = Place {
             position: event.position,
@@ -389,7 +408,8 @@ impl Planner {
             Body::Fragment(_) => return Err(Self::contradiction(&event, "a piece of a piece")),
         };
         if let Some(need) = need {
-            return Ok(Planned::Barrier(Box::new(Barrier { event, record, need })));
+            let track = self.track;
+            return Ok(Planned::Barrier(Box::new(Barrier { track, event, record, need })));
         }
         self.done(event.position, batch);
         batch.keep(record);
@@ -407,9 +427,9 @@ impl Planner {
         exact: bool,
         batch: &mut Batch,
     ) -> Result<(), Error> {
-        self.exact = exact;
-        self.parked = None;
-        let Barrier { event, record, need } = barrier;
+        let Barrier { track, event, record, need } = barrier;
+        (self.exact, self.track) = (exact, *track);
+        self.parked.retain(|parked| parked.track != *track);
         let index = batch.begin(record);
         let place = Place {
             position: event.position,
@@ -420,43 +440,45 @@ impl Planner {
             index,
         };
         match (&event.body, need) {
-            (Body::Group(group), Need::Alone | Need::Script) => self.group(&place, group, batch)?,
+            (Body::Group(group), _) => self.group(&place, group, batch)?,
             (Body::Control(Control::Flush { all }), Need::Alone) => {
                 self.flush(&place, *all, batch)?;
             }
             (Body::Control(Control::SwapDb { first, second }), Need::Alone) => {
                 self.swap(&place, (*first, *second), batch)?;
             }
-            (_, Need::Sweep) => self.end_resync(),
-            (_, Need::Alone | Need::Script) => {}
+            (_, Need::Sweep) => self.end_resync(self.track),
+            (_, Need::Alone | Need::Script | Need::Together) => {}
         }
         batch.urgent = true;
         self.done(event.position, batch);
+        self.go_on(barrier, batch);
         Ok(())
     }
 
     /// Notes that an event is in the batch.
     pub(crate) fn done(&mut self, position: Position, batch: &mut Batch) {
-        self.progress.advance(position);
+        self.progress.advance(self.track, position);
         batch.events += 1;
     }
 
     /// Whether an event needs nothing any more: it has been applied, or only concerns others.
     fn settled(&self, event: &Event) -> bool {
-        if matches!(event.body, Body::Control(Control::Barrier(_))) && self.one_order {
+        if matches!(event.body, Body::Control(Control::Barrier(_))) && self.scope.one_order {
             return true;
         }
         let position = &event.position;
-        match self.progress.of(position.shard) {
+        let line = self.line(*position);
+        match self.progress.of(line) {
             Some(applied) => !position.is_after(applied),
-            None => self.floor.get(&position.shard).is_some_and(|first| first.is_after(position)),
+            None => self.floor.get(&line).is_some_and(|first| first.is_after(position)),
         }
     }
 
     /// An event that has been applied may still have to be looked at: after a crash, and for marks.
     fn passed(&mut self, event: &Event, record: &Bytes) -> Result<Planned, Error> {
         self.counts.repeated += 1;
-        if let Err(error) = self.doubt.note(event, record, (self.at.0, &self.rules)) {
+        if let Err(error) = self.doubt.note(event, record, ((self.track, self.at.0), &self.rules)) {
             tracing::warn!(
                 position = %event.position, error = %error,
                 "a change whose reply nobody has read cannot be read again: its key may be wrong, \
@@ -464,7 +486,7 @@ impl Planner {
             );
         }
         if let (Some(resync), Body::Image(_) | Body::ImagePart(_)) =
-            (&self.progress.resync, &event.body)
+            (self.progress.resyncs.get(&self.track), &event.body)
             && (event.position.shard, event.position.epoch) == (resync.shard, resync.epoch)
         {
             let takes = self.rules.takes(event.db, &event.key);
@@ -482,12 +504,17 @@ impl Planner {
             Body::Control(Control::EpochBegin(begin)) => Some(begin.cause),
             _ => None,
         };
-        match (self.progress.of(shard), begins) {
+        match (self.progress.of(self.line(event.position)), begins) {
             (None, Some(EpochCause::FullResync)) | (Some(_), Some(_)) => Ok(()),
             (None, _) => Err(self.no_snapshot(shard)),
             (Some(applied), None) if applied.epoch == event.position.epoch => Ok(()),
             (Some(_), None) => Err(Self::contradiction(event, "its epoch has not begun")),
         }
+    }
+
+    /// The line of a place in the track at hand.
+    fn line(&self, position: Position) -> Line {
+        Line { track: self.track, shard: position.shard }
     }
 
     fn sent(place: &Place<'_>) -> Sent {

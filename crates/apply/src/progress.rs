@@ -1,28 +1,43 @@
-//! How far a lane has come: the part of a checkpoint that planning moves. Pure data.
+//! How far a lane has come: the part of its checkpoints that planning moves. Pure data.
 
+use std::collections::BTreeMap;
+
+use event::Position;
 use event::checkpoint::Resync;
-use event::{Position, Shard};
+
+use crate::scope::{Line, Point};
 
 /// How far a lane has come, at one point between two events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
-    /// Per shard, the last event that has been dealt with.
-    pub(crate) applied: Vec<Position>,
+    /// Per line, in order, the last event that has been dealt with.
+    pub(crate) applied: Vec<Point>,
     /// Per partition of the lane, the first record that is still needed: the next one, or the first of an event
     /// that has not come completely.
     pub(crate) needed: Vec<u64>,
-    /// The snapshot that is being applied.
-    pub(crate) resync: Option<Resync>,
-    /// While a resync needs marks: per partition, where its snapshot begins.
-    pub(crate) snapshot_from: Option<Vec<u64>>,
+    /// Per track, the snapshot that is being applied.
+    pub(crate) resyncs: BTreeMap<usize, Resync>,
+    /// Where a resync needs marks: per partition, by its index in the lane, where the snapshot begins.
+    pub(crate) snapshot_from: BTreeMap<usize, u64>,
 }
 
 // === impl Progress ===
 
 impl Progress {
-    /// The last event of a shard that has been dealt with.
-    pub(crate) fn of(&self, shard: Shard) -> Option<&Position> {
-        self.applied.iter().find(|position| position.shard == shard)
+    /// Nothing has been dealt with; reading begins at `needed`.
+    pub(crate) fn from(needed: Vec<u64>) -> Self {
+        Self { needed, ..Self::default() }
+    }
+
+    /// The last event of a line that has been dealt with.
+    pub(crate) fn of(&self, line: Line) -> Option<&Position> {
+        let known = self.applied.binary_search_by_key(&line, Point::line).ok()?;
+        self.applied.get(known).map(|point| &point.position)
+    }
+
+    /// Any place that it has reached, for messages.
+    pub(crate) fn somewhere(&self) -> Position {
+        self.applied.first().map(|point| point.position).unwrap_or_default()
     }
 
     /// Reads again what a crash of the journal may have taken: behind it come other records at the same offsets.
@@ -32,28 +47,34 @@ impl Progress {
         }
     }
 
-    /// Notes that an event has been dealt with.
-    pub(crate) fn advance(&mut self, position: Position) {
-        match self.applied.iter_mut().find(|known| known.shard == position.shard) {
-            Some(known) => *known = position,
-            None => self.applied.push(position),
+    /// Notes that an event of a track has been dealt with.
+    pub(crate) fn advance(&mut self, track: usize, position: Position) {
+        let point = Point { track, position };
+        match self.applied.binary_search_by_key(&point.line(), Point::line) {
+            Ok(known) => self.applied.iter_mut().skip(known).take(1).for_each(|of| *of = point),
+            Err(at) => self.applied.insert(at, point),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use event::Shard;
+
     use super::*;
 
     #[test]
-    fn keeps_one_position_per_shard() {
+    fn keeps_one_position_per_line() {
         let mut progress = Progress::default();
         let position = Position::new(Shard(0), 1, 100);
-        progress.advance(position);
-        progress.advance(Position::new(Shard(1), 7, 3));
-        progress.advance(position.at_index(2));
-        assert_eq!(progress.of(Shard(0)), Some(&position.at_index(2)));
-        assert_eq!(progress.of(Shard(2)), None);
-        assert_eq!(progress.applied.len(), 2);
+        progress.advance(0, position);
+        progress.advance(0, Position::new(Shard(1), 7, 3));
+        progress.advance(1, Position::new(Shard(0), 1, 90));
+        progress.advance(0, position.at_index(2));
+        let of = |track, shard| progress.of(Line { track, shard: Shard(shard) }).copied();
+        assert_eq!(of(0, 0), Some(position.at_index(2)));
+        assert_eq!(of(1, 0), Some(Position::new(Shard(0), 1, 90)));
+        assert_eq!((of(0, 2), of(1, 1)), (None, None));
+        assert_eq!(progress.applied.len(), 3);
     }
 }

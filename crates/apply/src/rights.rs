@@ -9,7 +9,7 @@ use redis_io::{Code, Connection, Refusal};
 use wire::resp::reply::Reply;
 
 use crate::error::Error;
-use crate::names::Names;
+use crate::names::{Names, TrackNames};
 
 /// A command that is asked about: its right, and its arguments with the key that is ours in the place of [`KEY`].
 type Probe = (&'static str, &'static [&'static str]);
@@ -60,9 +60,9 @@ const WANTED_READS: usize = 5;
 /// [`Error::LacksRights`] with all of them that nothing goes without; others are warned of. [`Error::NoTransactions`]
 /// where a command in `MULTI` is not queued.
 pub(crate) async fn check(connection: &mut Connection, names: &Names) -> Result<(), Error> {
-    let mut lacking = of_transactions(connection, &names.checkpoint).await?;
+    let Some(TrackNames { checkpoint: key, .. }) = names.track(0) else { return Ok(()) };
+    let mut lacking = of_transactions(connection, key).await?;
     if lacking.is_empty() {
-        let key = &names.checkpoint;
         lacking = queued(connection, NEEDED.split_at(NEEDED_READS), key).await?;
         let wanted = queued(connection, WANTED.split_at(WANTED_READS), key).await?;
         if !lacking.is_empty() {

@@ -13,10 +13,12 @@ pub const PREFIX: &str = "keyferry:";
 
 const HEARTBEAT: &str = "keyferry:heartbeat:";
 
-/// What stands behind a checkpoint's name in names beside it.
-const OWNER: &str = ":owner";
-const QUARANTINE: &str = ":quarantine";
-const STAGE: &str = ":stage:";
+/// What stands behind a checkpoint's name in that of its owner.
+pub const OWNER: &str = ":owner";
+/// The same for the keys that are set aside.
+pub const QUARANTINE: &str = ":quarantine";
+/// The same for large values that are put together.
+pub const STAGE: &str = ":stage:";
 
 /// The key that capture writes at its source once a second.
 #[must_use]

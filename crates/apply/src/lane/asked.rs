@@ -36,12 +36,17 @@ impl Pump<'_> {
         (self.asked, self.unsettled) = (false, false);
         let began = self.tools.clock.monotonic();
         // An operator may have taken keys off the list.
-        let listed = self.connection.call([b"HGETALL".as_slice(), &self.names.suspects]).await?;
-        self.suspects = Suspects::read(pairs(&listed));
+        let (mut listed, mut requests) = (Vec::new(), Vec::new());
+        for names in self.names.tracks() {
+            let suspects = self.connection.call([b"HGETALL".as_slice(), &names.suspects]).await?;
+            listed.extend(pairs(&suspects));
+            let asked = self.connection.call([b"HGETALL".as_slice(), &names.requests]).await?;
+            requests.extend(pairs(&asked));
+        }
+        self.suspects = Suspects::read(listed);
         self.status.suspects(&self.suspects);
-        let reply = self.connection.call([b"HGETALL".as_slice(), &self.names.requests]).await?;
         let mut retries = Vec::new();
-        for (field, word) in pairs(&reply) {
+        for (field, word) in requests {
             match (Spot::parse(&field), Word::parse(&word)) {
                 (_, Word::Refused(_)) => {}
                 (Some(spot), Word::Tried) => self.lost_sight_of(spot),
@@ -75,11 +80,22 @@ impl Pump<'_> {
 
     /// Puts an answer in the place of a request that cannot be done.
     async fn refuse(&mut self, field: &Bytes, why: &str) -> Result<(), Error> {
-        let key = Spot::parse(field).map(|spot| spot.to_string());
+        let spot = Spot::parse(field);
+        let key = spot.as_ref().map(ToString::to_string);
         tracing::warn!(key, why, "a request about a key in quarantine cannot be done");
         let answer = Word::Refused(why.to_owned()).text();
-        let put: [&[u8]; 4] = [b"HSET", &self.names.requests, field, answer.as_bytes()];
-        self.connection.call(put).await?;
+        // What names no key stands where it was found, in any track.
+        let own = spot.as_ref().and_then(|spot| self.names.of(spot));
+        for names in self.names.tracks() {
+            if own.is_some_and(|own| own != names) {
+                continue;
+            }
+            let asked: [&[u8]; 3] = [b"HEXISTS", &names.requests, field];
+            if self.connection.call(asked).await?.as_int() == Some(1) {
+                let put: [&[u8]; 4] = [b"HSET", &names.requests, field, answer.as_bytes()];
+                self.connection.call(put).await?;
+            }
+        }
         Ok(())
     }
 
@@ -91,16 +107,20 @@ impl Pump<'_> {
 
     /// Takes note that the replies to what was tried again have been read.
     pub(super) fn settle(&mut self, tried: HashSet<Spot>) {
-        for spot in tried {
-            self.open.own([b"HDEL".as_slice(), &self.names.requests, &spot.field()]);
-            self.open.urgent = true;
-        }
+        tried.iter().for_each(|spot| self.take_off(spot));
     }
 
     /// The letters of a key were executed, and the process ended before it knew what became of them.
     fn lost_sight_of(&mut self, spot: Spot) {
-        self.open.own([b"HDEL".as_slice(), &self.names.requests, &spot.field()]);
-        self.open.urgent = true;
+        self.take_off(&spot);
         self.planner.suspects.push(Suspected { spot, evidence: None });
+    }
+
+    /// Takes a request off the list.
+    fn take_off(&mut self, spot: &Spot) {
+        if let Some(names) = self.names.of(spot) {
+            self.open.own([b"HDEL".as_slice(), &names.requests, &spot.field()]);
+            self.open.urgent = true;
+        }
     }
 }

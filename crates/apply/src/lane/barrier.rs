@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use event::names;
-use wire::slot::{Slot, partition_of};
 
 use super::pump::Pump;
 use super::status::Phase;
@@ -14,6 +13,7 @@ use crate::existing::{Scan, select};
 use crate::limits;
 use crate::marks::{Mark, Marks, mark};
 use crate::plan::{Barrier, Need};
+use crate::quarantine::set::Spot;
 
 // === impl Pump ===
 
@@ -30,8 +30,9 @@ impl Pump<'_> {
                     exact = self.leave_out(error)?;
                 }
             }
+            Need::Together => {}
             Need::Sweep => {
-                if self.planner.begin_sweep() {
+                if self.planner.begin_sweep(barrier.track) {
                     // Said at the destination before anything goes.
                     self.open.urgent = true;
                     self.barrier = Some(barrier);
@@ -65,22 +66,16 @@ impl Pump<'_> {
     async fn sweep(&mut self, barrier: &Barrier) -> Result<bool, Error> {
         self.status.phase(Phase::Sweep);
         let position = barrier.event.position;
-        let Some(marks) = self.planner.marks.take() else {
+        let Some(marks) = self.planner.take_marks(barrier.track) else {
             let what = "a snapshot ends whose keys nobody has counted".to_owned();
             return Err(Error::Contradiction { position, what });
         };
-        let dir = marks.dir().to_owned();
-        let failed = |source| Error::Marks { dir: dir.clone(), source };
-        let removed = if marks.in_memory() {
-            self.planner
-                .held
-                .release_where(|spot| !spot.is_library() && !marks.has(mark(spot.db, &spot.key)));
-            let removed = self.remove(position.epoch, |mark| !marks.has(mark)).await;
-            self.planner.marks = Some(marks);
-            removed?
-        } else {
-            self.sweep_by_file(position.epoch, marks, failed).await?
+        let swept = match marks.in_memory() {
+            true => self.sweep_by_memory((barrier.track, position.epoch), &marks).await,
+            false => self.sweep_by_file((barrier.track, position.epoch), &marks).await,
         };
+        self.planner.marks.push(marks);
+        let removed = swept?;
         self.status.removed(removed);
         if self.stop.is_cancelled() {
             tracing::info!(keys = removed, "stopped removing keys: a restart goes on with it");
@@ -90,14 +85,24 @@ impl Pump<'_> {
         Ok(true)
     }
 
+    /// Removes what has none of the marks. Says how many keys that were.
+    async fn sweep_by_memory(
+        &mut self,
+        (track, epoch): (usize, u64),
+        marks: &Marks,
+    ) -> Result<u64, Error> {
+        self.release_held(track, |mark| !marks.has(mark));
+        self.remove((track, epoch), |mark| !marks.has(mark)).await
+    }
+
     /// The same with more marks than memory holds: first find out which keys have to go, then remove them.
     async fn sweep_by_file(
         &mut self,
-        epoch: u64,
-        marks: Marks,
-        failed: impl Fn(std::io::Error) -> Error,
+        (track, epoch): (usize, u64),
+        marks: &Marks,
     ) -> Result<u64, Error> {
-        let Some(mut census) = marks.census().map_err(&failed)? else { return Ok(0) };
+        let failed = |source| Error::Marks { dir: marks.dir().to_owned(), source };
+        let Some(mut census) = marks.census().map_err(failed)? else { return Ok(0) };
         for db in 0..self.planner.rules.databases {
             if !self.planner.is_target(db) {
                 continue;
@@ -106,7 +111,7 @@ impl Pump<'_> {
             let mut scan = Scan::default();
             while let Some(keys) = self.scanned(&mut scan).await? {
                 for key in keys {
-                    census.add(mark(db, &key)).map_err(&failed)?;
+                    census.add(mark(db, &key)).map_err(failed)?;
                 }
             }
         }
@@ -114,23 +119,34 @@ impl Pump<'_> {
         let keys = self.planner.held.iter().filter(|(spot, _)| !spot.is_library());
         let held: Vec<Mark> = keys.map(|(spot, _)| mark(spot.db, &spot.key)).collect();
         for mark in held {
-            census.add(mark).map_err(&failed)?;
+            census.add(mark).map_err(failed)?;
         }
         let mut removed = 0;
-        while let Some(strangers) = census.strangers().map_err(&failed)? {
+        while let Some(strangers) = census.strangers().map_err(failed)? {
             if self.stop.is_cancelled() {
                 break;
             }
-            self.planner.held.release_where(|spot| {
-                !spot.is_library() && strangers.contains(&mark(spot.db, &spot.key))
-            });
-            removed += self.remove(epoch, |mark| strangers.contains(&mark)).await?;
+            self.release_held(track, |mark| strangers.contains(&mark));
+            removed += self.remove((track, epoch), |mark| strangers.contains(&mark)).await?;
         }
         Ok(removed)
     }
 
-    /// Removes the keys of the lane's scope whose marks `goes` names, and temporary keys of earlier epochs.
-    async fn remove(&mut self, epoch: u64, goes: impl Fn(Mark) -> bool) -> Result<u64, Error> {
+    /// Keys of a track that are set aside and whose marks `goes` names are gone.
+    fn release_held(&mut self, track: usize, goes: impl Fn(Mark) -> bool) {
+        let names = self.names;
+        let is_gone = |spot: &Spot| {
+            !spot.is_library() && names.track_of(spot) == track && goes(mark(spot.db, &spot.key))
+        };
+        self.planner.held.release_where(is_gone);
+    }
+
+    /// Removes the keys of a track whose marks `goes` names, and temporary keys of earlier epochs.
+    async fn remove(
+        &mut self,
+        (track, epoch): (usize, u64),
+        goes: impl Fn(Mark) -> bool,
+    ) -> Result<u64, Error> {
         let mut removed = 0;
         for db in 0..self.planner.rules.databases {
             if !self.planner.is_target(db) {
@@ -141,6 +157,9 @@ impl Pump<'_> {
             while let Some(keys) = self.scanned(&mut scan).await? {
                 let mut gone: HashSet<Bytes> = HashSet::new();
                 for key in keys {
+                    if !self.names.is_of(track, &key) {
+                        continue;
+                    }
                     let staged = self.names.stage_epoch(&key);
                     let leftover = staged.is_some_and(|of| of < epoch);
                     let stranger =
@@ -171,13 +190,10 @@ impl Pump<'_> {
         scan.next(&mut self.connection).await
     }
 
-    /// Whether a key of the destination can come from this lane: its partition, and a database and a name that are taken.
+    /// Whether a key of the destination can come from the stream: a database and a name that are taken.
     fn covers(&self, db: u32, key: &[u8]) -> bool {
-        let partition = partition_of(Slot::of_key(key), self.scope.partitions);
         let rules = &self.planner.rules;
-        let lane = u32::from(self.scope.first)..=u32::from(self.scope.last);
-        lane.contains(&partition)
-            && rules.filters.key(key)
+        rules.filters.key(key)
             && rules.mapping.sources(db, |source| rules.filters.db(source)).next().is_some()
     }
 

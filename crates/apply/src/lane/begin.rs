@@ -6,17 +6,17 @@ use event::control::{Control, EpochCause};
 use event::{Body, Position, Shard};
 use journal::{Description, Entry, Journal, Offset, Partition, PartitionRange, ReadLimit};
 
-use super::Scope;
 use crate::error::Error;
 use crate::limits;
+use crate::scope::{Line, Scope};
 
 /// Where to begin.
 #[derive(Debug, Default)]
 pub(crate) struct Begin {
     /// Per partition of the lane, the first record to read.
     pub(crate) offsets: Vec<u64>,
-    /// Per shard, the beginning of its newest snapshot: what is before it is not for this destination.
-    pub(crate) snapshots: HashMap<Shard, Position>,
+    /// Per line, the beginning of its shard's newest snapshot: what is before it is not for this destination.
+    pub(crate) snapshots: HashMap<Line, Position>,
 }
 
 /// How far the journal has been searched for snapshots, so that a lane that waits for one reads each record once.
@@ -41,20 +41,26 @@ impl Search {
         description: &Description,
         scope: &Scope,
     ) -> Result<Begin, Error> {
-        let ranges: Vec<_> = (scope.first..=scope.last)
-            .map(|number| {
-                let range = description.partitions.get(usize::from(number)).copied();
-                (Partition(number), range.unwrap_or_default())
-            })
-            .collect();
+        let range = |number: &u16| {
+            let range = description.partitions.get(usize::from(*number)).copied();
+            (Partition(*number), range.unwrap_or_default())
+        };
+        let ranges: Vec<_> = scope.numbers.iter().map(range).collect();
         self.read_on(journal, &ranges).await?;
         let mut begin = Begin::default();
+        let mut newest: HashMap<Shard, Position> = HashMap::new();
         for ((_, shard), (_, position)) in &self.found {
-            let newest = begin.snapshots.entry(*shard).or_insert(*position);
+            let newest = newest.entry(*shard).or_insert(*position);
             if position.is_after(newest) {
                 *newest = *position;
             }
         }
+        begin.snapshots = (0..scope.tracks())
+            .flat_map(|track| {
+                newest.iter().map(move |(shard, position)| (track, *shard, *position))
+            })
+            .map(|(track, shard, position)| (Line { track, shard }, position))
+            .collect();
         let is_empty = ranges.iter().all(|(_, range)| range.start == range.end);
         if begin.snapshots.is_empty() && !is_empty {
             return Err(Error::NoSnapshot { stream: scope.stream.clone(), shard: Shard(0) });
@@ -176,8 +182,7 @@ mod tests {
         let scope = Scope {
             stream: "shop".into(),
             incarnation: 1,
-            first: 0,
-            last: 0,
+            numbers: [0].into(),
             partitions: 1,
             one_order: true,
         };
@@ -185,7 +190,9 @@ mod tests {
         let found = async |search: &mut Search| {
             let description = journal.describe().await.unwrap();
             let begin = search.find(&journal, &description, &scope).await.ok();
-            begin.map(|begin| (begin.offsets, begin.snapshots.get(&Shard(0)).map(|at| at.epoch)))
+            begin.map(|begin| {
+                (begin.offsets, begin.snapshots.get(&Line::default()).map(|at| at.epoch))
+            })
         };
         assert_eq!(found(&mut search).await, Some((vec![0], None)));
         append(&mut *appender, 1, heartbeat()).await;

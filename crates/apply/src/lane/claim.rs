@@ -12,6 +12,7 @@ use wire::resp::reply::Reply;
 
 use crate::error::Error;
 use crate::names::Names;
+use crate::scope::Scope;
 
 /// Attempts to raise the owner while others do the same.
 const ATTEMPTS: usize = 16;
@@ -35,19 +36,19 @@ pub(crate) struct Claim {
 /// [`Error::Fenced`] when another process has taken over since; what the destination refused.
 pub(crate) async fn claim(
     connection: &mut Connection,
-    names: &Names,
-    stream: &str,
+    (scope, names): (&Scope, &Names),
     claim: &mut Claim,
     random: &mut Random,
 ) -> Result<u64, Error> {
-    let number = raise(connection, names, stream, claim, random).await?;
-    let name = format!("{}{number}", names.connection);
+    let number = raise(connection, (scope, names), claim, random).await?;
+    let name = format!("{}{}:{number}", names.connection, scope.shown());
     connection.call(["CLIENT", "SETNAME", &name]).await?;
-    if owner(connection, names).await? != Some(number) {
-        return Err(fenced(connection, stream));
+    if owners(connection, names).await?.iter().any(|owner| *owner != Some(number)) {
+        return Err(fenced(connection, scope));
     }
     let list = connection.call(["CLIENT", "LIST"]).await?;
-    for id in predecessors(list.as_str().unwrap_or_default(), &names.connection, number) {
+    let list = list.as_str().unwrap_or_default();
+    for id in predecessors(list, &names.connection, (scope, number)) {
         // It may have gone by itself meanwhile, which is as good.
         if let Reply::Error(text) = connection.ask(["CLIENT", "KILL", "ID", &id]).await?
             && !text.starts_with(b"ERR No such client")
@@ -60,35 +61,42 @@ pub(crate) async fn claim(
     Ok(number)
 }
 
-/// The number of the latest worker.
-async fn owner(connection: &mut Connection, names: &Names) -> Result<Option<u64>, Error> {
-    let reply = connection.call([b"GET".as_slice(), &names.owner]).await?;
-    Ok(reply.as_int().and_then(|number| u64::try_from(number).ok()))
+/// Per track, the number of the latest worker.
+async fn owners(connection: &mut Connection, names: &Names) -> Result<Vec<Option<u64>>, Error> {
+    let mut owners = Vec::with_capacity(names.tracks().len());
+    for track in names.tracks() {
+        let reply = connection.call([b"GET".as_slice(), &track.owner]).await?;
+        owners.push(reply.as_int().and_then(|number| u64::try_from(number).ok()));
+    }
+    Ok(owners)
 }
 
 async fn raise(
     connection: &mut Connection,
-    names: &Names,
-    stream: &str,
+    (scope, names): (&Scope, &Names),
     claim: &mut Claim,
     random: &mut Random,
 ) -> Result<u64, Error> {
     for _ in 0..ATTEMPTS {
-        connection.call([b"WATCH".as_slice(), &names.owner]).await?;
-        let current = owner(connection, names).await?;
+        let mut watch = vec![b"WATCH".as_slice()];
+        watch.extend(names.tracks().iter().map(|track| &track.owner[..]));
+        connection.call(watch).await?;
+        let current = owners(connection, names).await?.into_iter().flatten().max();
         if claim.is_overtaken(current) {
-            return Err(fenced(connection, stream));
+            return Err(fenced(connection, scope));
         }
         let next = current.max(claim.mine).unwrap_or(0) + 1 + random.below(SPREAD);
         claim.tried = Some(next);
         connection.call(["MULTI"]).await?;
         let number = Decimal::from(next);
-        connection.call([b"SET".as_slice(), &names.owner, number.as_ref()]).await?;
+        for track in names.tracks() {
+            connection.call([b"SET".as_slice(), &track.owner, number.as_ref()]).await?;
+        }
         if connection.call(["EXEC"]).await? != Reply::Null {
             return Ok(next);
         }
     }
-    Err(fenced(connection, stream))
+    Err(fenced(connection, scope))
 }
 
 // === impl Claim ===
@@ -100,22 +108,25 @@ impl Claim {
     }
 }
 
-/// The ids of the connections of a lane with a lower number, from the text of CLIENT LIST.
-fn predecessors(list: &str, name: &str, number: u64) -> Vec<String> {
+/// The ids of the connections with a lower number that have a partition in common with the lane, from the text of CLIENT
+/// LIST.
+fn predecessors(list: &str, prefix: &str, (scope, number): (&Scope, u64)) -> Vec<String> {
     let field = |line: &str, field: &str| {
         let found = line.split(' ').find_map(|part| part.strip_prefix(field)?.strip_prefix('='));
         found.map(str::to_owned)
     };
     let earlier = |line: &&str| {
-        let of_lane =
-            field(line, "name").and_then(|shown| shown.strip_prefix(name)?.parse::<u64>().ok());
-        of_lane.is_some_and(|other| other < number)
+        let name = field(line, "name");
+        let of_lane = name.as_deref().and_then(|name| name.strip_prefix(prefix)?.split_once(':'));
+        of_lane.is_some_and(|(partitions, other)| {
+            other.parse::<u64>().is_ok_and(|other| other < number) && scope.overlaps(partitions)
+        })
     };
     list.lines().filter(earlier).filter_map(|line| field(line, "id")).collect()
 }
 
-fn fenced(connection: &Connection, stream: &str) -> Error {
-    Error::Fenced { endpoint: connection.endpoint().to_string(), stream: stream.to_owned() }
+fn fenced(connection: &Connection, scope: &Scope) -> Error {
+    Error::Fenced { endpoint: connection.endpoint().to_string(), stream: scope.stream.clone() }
 }
 
 fn refused_kill(connection: &Connection, text: &[u8]) -> Error {
@@ -140,13 +151,18 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_lower_numbers_of_its_own_lane_only() {
-        let list = "id=3 addr=127.0.0.1:1 name=keyferry:shop:0-15:4 db=0\n\
-                    id=4 addr=127.0.0.1:2 name=keyferry:shop:0-15:7 db=0\n\
-                    id=5 addr=127.0.0.1:3 name=keyferry:shop:0-15:12 db=0\n\
+    fn finds_the_lower_numbers_of_its_own_partitions_only() {
+        let list = "id=3 addr=127.0.0.1:1 name=keyferry:shop:0-3:4 db=0\n\
+                    id=4 addr=127.0.0.1:2 name=keyferry:shop:1,7:7 db=0\n\
+                    id=5 addr=127.0.0.1:3 name=keyferry:shop:3-15:12 db=0\n\
                     id=6 addr=127.0.0.1:4 name=keyferry:other:0-15:1 db=0\n\
-                    id=7 addr=127.0.0.1:5 name= db=0\n";
-        assert_eq!(predecessors(list, "keyferry:shop:0-15:", 7), ["3"]);
-        assert_eq!(predecessors(list, "keyferry:shop:0-15:", 13), ["3", "4", "5"]);
+                    id=7 addr=127.0.0.1:5 name= db=0\n\
+                    id=8 addr=127.0.0.1:5 name=keyferry:shop:8-9:1 db=0\n";
+        let numbers = [2, 3, 7].into();
+        let (stream, incarnation) = ("shop".into(), 1);
+        let scope = Scope { stream, incarnation, numbers, partitions: 16, one_order: false };
+        let found = |number| predecessors(list, "keyferry:shop:", (&scope, number));
+        assert_eq!(found(7), ["3"]);
+        assert_eq!(found(13), ["3", "4", "5"]);
     }
 }

@@ -49,7 +49,8 @@ fn executed(batch: &Batch, items: &[Reply]) -> Verdict {
             false => Verdict::Torn(refusal.text),
         };
     }
-    if matches!(last, Reply::Null) {
+    let checkpoints = items.get(commands - batch.checkpoints()..).unwrap_or_default();
+    if checkpoints.iter().any(|reply| matches!(reply, Reply::Null)) {
         return Verdict::Gone;
     }
     let whole = batch
@@ -165,7 +166,8 @@ mod tests {
         batch.command(0, DATA, ["INCR", "a"]);
         batch.command(0, TAKES, ["RENAME", "a", "b"]);
         batch.command(0, POPS, ["LMOVE", "a", "b", "LEFT", "LEFT"]);
-        batch.finish(b"ck", b"v", true);
+        batch.checkpoint(b"ck", b"v", true);
+        batch.finish();
         batch
     }
 
@@ -213,7 +215,8 @@ mod tests {
         let whole = Sent { judge: Judge::Wholesale, ..DATA };
         let mut batch = Batch::new(0);
         batch.flush(3, DATA);
-        batch.finish(b"ck", b"v", true);
+        batch.checkpoint(b"ck", b"v", true);
+        batch.finish();
         let items = vec![ok(), error("NOPERM no"), ok(), ok()];
         let expected = Failure { sent: whole, said: Some("NOPERM no".into()) };
         assert_eq!(judge(&batch, &[], &Reply::Array(items)), Verdict::Unpassed(expected));
@@ -237,7 +240,8 @@ mod tests {
         let judged = |judge, reply| {
             let mut batch = Batch::new(0);
             batch.command(0, Sent { judge, ..DATA }, ["PEXPIREAT", "a", "9"]);
-            batch.finish(b"ck", b"v", true);
+            batch.checkpoint(b"ck", b"v", true);
+            batch.finish();
             match super::judge(&batch, &[], &Reply::Array(vec![reply, ok()])) {
                 Verdict::Executed(failures) => failures.len(),
                 verdict => panic!("{verdict:?}"),

@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 
-use event::Position;
 use redis_io::Refusal;
 use wire::resp::reply::Reply;
 
@@ -14,6 +13,8 @@ use super::pump::{Flight, Pump};
 use super::status::Executed;
 use crate::error::Error;
 use crate::plan::{Failure, name_of_change};
+use crate::progress::Progress;
+use crate::scope::{Line, Point};
 
 // === impl Pump ===
 
@@ -58,20 +59,24 @@ impl Pump<'_> {
 
     /// A batch has been executed: notes how far that is, and deals with what failed in it.
     async fn executed(&mut self, flight: Flight, failures: &[Failure]) -> Result<(), Error> {
-        let Flight { batch, works, read_from, .. } = flight;
+        let Flight { batch, works, read_from, written, .. } = flight;
         self.stored_from = read_from;
-        for position in &batch.after.applied {
-            if !batch.in_doubt.contains(&position.shard) {
-                self.judge_up_to(*position);
+        self.stored.take(written);
+        for point in &batch.after.applied {
+            if !batch.in_doubt.contains(&point.line()) {
+                self.judge_up_to(*point);
             }
         }
         if batch.in_doubt.is_empty() {
             self.doubt_from = None;
         }
-        let phase_changed = self.executed.resync != batch.after.resync;
+        let ended = self.ended_resyncs(&batch.after);
+        let phase_changed = self.executed.resyncs != batch.after.resyncs;
         self.executed.clone_from(&batch.after);
         self.memory.stood = vec![self.executed.clone()];
-        (self.memory.had_checkpoint, self.anew, self.lags) = (true, false, works);
+        self.memory.had_checkpoint.extend(self.stored.iter().map(|(track, _)| track));
+        self.anew.clear();
+        self.lags = works;
         self.tell_left_out(&batch);
         self.status.executed(Executed {
             events: batch.events,
@@ -85,8 +90,9 @@ impl Pump<'_> {
         }
         // What had been refused is in a letter now that is durable.
         let applied = &self.executed;
-        self.planner.refused.retain(|(position, _), _| {
-            applied.of(position.shard).is_none_or(|applied| position.is_after(applied))
+        self.planner.refused.retain(|(position, _), (track, _)| {
+            let line = Line { track: *track, shard: position.shard };
+            applied.of(line).is_none_or(|applied| position.is_after(applied))
         });
         let late = failures.iter().filter(|failure| failure.is_late_renewal());
         let late: HashSet<(u32, u32)> = late.map(|failure| failure.sent.place()).collect();
@@ -101,10 +107,14 @@ impl Pump<'_> {
             self.deal_with(aftermath)?;
         }
         self.settle(tried);
-        if phase_changed && self.executed.resync.is_none() {
-            self.clear_suspects();
-        }
+        self.clear_suspects(&ended);
         Ok(())
+    }
+
+    /// The tracks whose snapshot has been applied whole with what was executed now.
+    fn ended_resyncs(&self, after: &Progress) -> Vec<usize> {
+        let before = self.executed.resyncs.keys().copied();
+        before.filter(|track| !after.resyncs.contains_key(track)).collect()
     }
 
     /// The error about a batch that was refused; where keys are the reason, it names the change that has them.
@@ -146,10 +156,10 @@ impl Pump<'_> {
         }
     }
 
-    fn judge_up_to(&mut self, position: Position) {
-        match self.judged.iter_mut().find(|judged| judged.shard == position.shard) {
-            Some(judged) => *judged = position,
-            None => self.judged.push(position),
+    fn judge_up_to(&mut self, point: Point) {
+        match self.judged.iter_mut().find(|judged| judged.line() == point.line()) {
+            Some(judged) => *judged = point,
+            None => self.judged.push(point),
         }
     }
 }

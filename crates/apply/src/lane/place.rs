@@ -8,19 +8,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use event::Position;
 use journal::{Description, Entry, Journal, Offset, Partition, ReadLimit};
 use runtime::Clock;
 use runtime::clock::{Elapsed, timeout};
 
-use super::Scope;
 use crate::error::Error;
 use crate::limits;
+use crate::scope::{Line, Point, Scope};
 
-/// A journal, and up to where each shard has been judged.
+/// A journal, and up to where each line has been judged.
 pub(super) struct Places<'a> {
     pub(super) journal: &'a dyn Journal,
-    pub(super) judged: &'a [Position],
+    pub(super) judged: &'a [Point],
+    pub(super) scope: &'a Scope,
     pub(super) clock: &'a dyn Clock,
 }
 
@@ -32,19 +32,18 @@ impl Places<'_> {
     pub(super) async fn find(
         &self,
         description: &Description,
-        scope: &Scope,
         needed: &[u64],
     ) -> Result<Option<Vec<u64>>, Error> {
         let mut found = needed.to_vec();
         let mut last = BTreeMap::new();
-        for ((number, place), needed) in (scope.first..=scope.last).zip(&mut found).zip(needed) {
-            let range = description.partitions.get(usize::from(number)).copied();
+        for ((number, place), needed) in self.scope.numbers.iter().zip(&mut found).zip(needed) {
+            let range = description.partitions.get(usize::from(*number)).copied();
             let range = range.unwrap_or_default();
             // What has left the journal is for the reader to tell.
             if *needed > range.start.0 {
                 *place = (*needed).min(range.end.0);
                 if *place > range.start.0 {
-                    last.insert(Partition(number), Offset(*place - 1));
+                    last.insert(Partition(*number), Offset(*place - 1));
                 }
             }
         }
@@ -52,7 +51,8 @@ impl Places<'_> {
         for (partition, Offset(last)) in self.new_of(last).await? {
             let range = description.partitions.get(usize::from(partition.0)).copied();
             let begin = range.unwrap_or_default().start.0;
-            if let Some(place) = found.get_mut(usize::from(partition.0 - scope.first)) {
+            let index = self.scope.index_of(partition.0);
+            if let Some(place) = index.and_then(|index| found.get_mut(index)) {
                 *place = self.find_in(partition, begin, last).await?;
             }
         }
@@ -110,8 +110,10 @@ impl Places<'_> {
         let event = event::codec::decode(entry.payload.clone());
         let (Partition(partition), Offset(offset)) = (entry.partition, entry.offset);
         let event = event.map_err(|source| Error::Record { partition, offset, source })?;
-        let judged = self.judged.iter().find(|judged| judged.shard == event.position.shard);
-        Ok(judged.is_some_and(|judged| event.position.is_after(judged)))
+        let index = self.scope.index_of(partition).unwrap_or_default();
+        let line = Line { track: self.scope.track(index), shard: event.position.shard };
+        let judged = self.judged.iter().find(|judged| judged.line() == line);
+        Ok(judged.is_some_and(|judged| event.position.is_after(&judged.position)))
     }
 }
 

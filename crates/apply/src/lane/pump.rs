@@ -4,22 +4,23 @@
 //! MULTI, one that is being planned. EXEC of the second is sent only after every reply to the first has been judged, so
 //! a checkpoint never passes a batch that failed. An idle destination gets a batch at once; a busy one lets it grow.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::time::Duration;
 
-use event::Position;
+use event::checkpoint::Checkpoint;
 use journal::{Entry, ReadLimit, Reader};
 use redis_io::{Connection, Refusal};
 use runtime::clock::{Sleep, over};
 use tokio_util::sync::CancellationToken;
 use wire::resp::reply::Reply;
 
+use super::stash::Stash;
 use super::status::Phase;
 use super::throttle::Inflow;
 use super::ties::Ties;
-use super::{LaneStatus, Memory, Scope, Tools};
+use super::{LaneStatus, Memory, Tools};
 use crate::batch::{Batch, Sent};
-use crate::checkpoint::{self, Written};
+use crate::checkpoint::{self, Checkpoints, Written};
 use crate::error::Error;
 use crate::limits;
 use crate::names::Names;
@@ -27,6 +28,7 @@ use crate::plan::{Barrier, Planned, Planner};
 use crate::progress::Progress;
 use crate::quarantine::set::Spot;
 use crate::quarantine::suspects::Suspects;
+use crate::scope::{Point, Scope};
 
 /// Where a session stands when it begins to pump.
 pub(super) struct Standing {
@@ -40,14 +42,16 @@ pub(super) struct Standing {
     pub(crate) reader: Box<dyn Reader>,
     /// What the checkpoint says.
     pub(crate) executed: Progress,
-    /// Per shard, up to where replies have been read.
-    pub(crate) judged: Vec<Position>,
-    /// Whether the destination has no checkpoint of this history: what another left beside it goes.
-    pub(crate) anew: bool,
+    /// Per line, up to where replies have been read.
+    pub(crate) judged: Vec<Point>,
+    /// Tracks that have no checkpoint of this history: what another left beside it goes.
+    pub(crate) anew: BTreeSet<usize>,
     /// Per partition, up to where records survive a crash.
     pub(crate) durable: Vec<u64>,
-    /// Where the checkpoint at the destination says to read from; where there is none, where reading begins.
+    /// Where the checkpoints at the destination say to read from; where there is none, where reading begins.
     pub(crate) stored_from: Vec<u64>,
+    /// The checkpoints at the destination.
+    pub(crate) stored: Checkpoints,
 }
 
 /// One session at work.
@@ -71,13 +75,17 @@ pub(super) struct Pump<'a> {
     pub(super) barrier: Option<Box<Barrier>>,
     /// After the last batch that was executed and judged.
     pub(super) executed: Progress,
-    pub(super) judged: Vec<Position>,
+    pub(super) judged: Vec<Point>,
     /// Where reading has to begin while something is in doubt.
     pub(super) doubt_from: Option<Vec<u64>>,
-    pub(super) anew: bool,
+    pub(super) anew: BTreeSet<usize>,
     pub(super) durable: Vec<u64>,
-    /// Where the checkpoint at the destination says to read from.
+    /// Where the checkpoints at the destination say to read from.
     pub(super) stored_from: Vec<u64>,
+    /// The checkpoints at the destination.
+    pub(super) stored: Checkpoints,
+    /// What has been read of tracks that wait for others.
+    pub(super) stash: Stash,
     /// Whether the checkpoint at the destination says less than what is known.
     pub(super) lags: bool,
     pub(super) tick: Sleep,
@@ -111,8 +119,10 @@ pub(super) struct Flight {
     pub(super) answered: usize,
     /// Where the command stands whose reply comes next.
     cursor: usize,
-    /// Where its checkpoint says to read from.
+    /// Where its checkpoints say to read from.
     pub(super) read_from: Vec<u64>,
+    /// The checkpoints that it writes, by track.
+    pub(super) written: Vec<(usize, Checkpoint)>,
     /// Commands that were not queued; none: MULTI.
     pub(super) refused: Vec<(Option<Sent>, Refusal)>,
 }
@@ -152,6 +162,8 @@ impl<'a> Pump<'a> {
             spare: Vec::new(),
             barrier: None,
             stored_from: standing.stored_from,
+            stored: standing.stored,
+            stash: Stash::default(),
             executed: standing.executed,
             judged: standing.judged,
             doubt_from,
@@ -180,7 +192,7 @@ impl<'a> Pump<'a> {
     pub(crate) async fn run(mut self) -> Result<Progress, Error> {
         self.show_phase();
         let result = self.begin().await;
-        self.memory.marks = self.planner.marks.take();
+        self.memory.marks = std::mem::take(&mut self.planner.marks);
         self.memory.refused = std::mem::take(&mut self.planner.refused);
         self.keep_deadlines();
         result
@@ -211,6 +223,7 @@ impl<'a> Pump<'a> {
                     self.ties = None;
                     self.pass(barrier).await?;
                     self.execute_alone().await?;
+                    self.take_stash().await?;
                     continue;
                 }
                 if self.stopping {
@@ -287,6 +300,10 @@ impl<'a> Pump<'a> {
                 self.settle_deadlines(now_ms);
                 return Ok(());
             };
+            if self.planner.any_waits() && self.is_kept_back(&entry) {
+                self.stash.keep(entry);
+                continue;
+            }
             self.count_taken(&entry);
             self.status.stamp(entry.timestamp_ms);
             self.planner.rules.hold_expiry(now_ms, entry.timestamp_ms);
@@ -342,7 +359,7 @@ impl<'a> Pump<'a> {
         let suspects = std::mem::take(&mut self.planner.suspects);
         batch.suspects = suspects.into_iter().map(|suspected| suspected.spot).collect();
         batch.after = self.planner.now();
-        batch.in_doubt = self.planner.doubt.shards();
+        batch.in_doubt = self.planner.doubt.lines();
         batch
     }
 
@@ -360,7 +377,6 @@ impl<'a> Pump<'a> {
             self.tools.letters.store(self.scope, &batch.letters, now_ms).await?;
         }
         self.write_held(batch);
-        let mut bytes = bytes::BytesMut::new();
         // Where nothing was done there is nothing to judge.
         let nothing_to_judge = !flight.works && batch.in_doubt.is_empty();
         let judged = if nothing_to_judge { &batch.after.applied } else { &self.judged };
@@ -371,14 +387,14 @@ impl<'a> Pump<'a> {
             owner: self.owner,
             now_ms: self.tools.clock.now_ms(),
         };
-        checkpoint::encode(self.scope, &batch.after, &written, &mut bytes).map_err(|error| {
-            let position = batch.after.applied.first().copied().unwrap_or_default();
-            Error::Contradiction {
-                position,
-                what: format!("its checkpoint cannot be written: {error}"),
-            }
-        })?;
-        batch.finish(&self.names.checkpoint, &bytes, batch.loses_own || self.anew);
+        flight.written = self.stored.news((self.scope, &batch.after), &written, batch.loses_own);
+        for (track, checkpoint) in &flight.written {
+            let Some(names) = self.names.track(*track) else { continue };
+            let bytes = checkpoint::encode(checkpoint, batch.after.somewhere())?;
+            let is_first = batch.loses_own || !self.stored.has(*track);
+            batch.checkpoint(&names.checkpoint, &bytes, is_first);
+        }
+        batch.finish();
         self.memory.stood = vec![self.executed.clone(), batch.after.clone()];
         self.send(batch).await
     }
@@ -395,7 +411,7 @@ impl<'a> Pump<'a> {
     /// Takes the next reply.
     async fn reply(&mut self, reply: Reply) -> Result<(), Error> {
         let Some(flight) = self.running.as_mut().or(self.waiting.as_mut()) else {
-            let position = self.executed.applied.first().copied().unwrap_or_default();
+            let position = self.executed.somewhere();
             let what = format!("a reply that nobody asked for: {reply:?}");
             return Err(Error::Contradiction { position, what });
         };
@@ -424,9 +440,9 @@ impl<'a> Pump<'a> {
     }
 
     pub(super) fn show_phase(&self) {
-        let phase = match self.executed.resync {
-            Some(_) => Phase::Snapshot,
-            None => Phase::Stream,
+        let phase = match self.executed.resyncs.is_empty() {
+            false => Phase::Snapshot,
+            true => Phase::Stream,
         };
         self.status.phase(phase);
     }
@@ -448,6 +464,7 @@ impl Flight {
             answered: 0,
             cursor: 0,
             read_from: Vec::new(),
+            written: Vec::new(),
             refused: Vec::new(),
         }
     }

@@ -68,7 +68,7 @@ impl Pump<'_> {
             .flat_map(|change| self.planner.concerned(record, change))
             .collect();
         let position = event.position;
-        let barrier = Barrier { event, record: record.clone(), need: Need::Alone };
+        let barrier = Barrier { track: 0, event, record: record.clone(), need: Need::Alone };
         Error::NotAllowed { command: barrier.command(), position, said }
     }
 }

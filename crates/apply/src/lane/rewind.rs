@@ -1,15 +1,17 @@
 //! After a failure: what was planned behind it is taken back, read again and planned anew.
 
-use event::{Position, Shard};
+use event::Position;
 
 use super::pump::Pump;
-use super::session::{durable, offsets};
+use super::session::durable;
+use super::stash::Stash;
 use crate::batch::{Batch, Judge, Sent};
 use crate::doubt::Doubt;
 use crate::error::Error;
 use crate::plan::{Aftermath, Part};
 use crate::quarantine;
 use crate::quarantine::set::Spot;
+use crate::scope::{Line, Point};
 
 /// What a key that is removed should have got.
 const EXPIRED_EARLY: &str = "the value of one that had expired early";
@@ -99,6 +101,7 @@ impl Pump<'_> {
         self.unsettled = true;
         self.barrier = None;
         self.input.clear();
+        self.stash = Stash::default();
         let mut progress = self.executed.clone();
         if let Some(from) = &self.doubt_from {
             progress.needed.clone_from(from);
@@ -108,17 +111,17 @@ impl Pump<'_> {
         self.durable = durable(&description, self.scope);
         progress.stay_before(&self.durable);
         self.planner.rewind(progress);
-        let from = offsets(self.scope, &self.planner.progress.needed);
+        let from = self.scope.offsets(&self.planner.progress.needed);
         self.reader = self.tools.journal.reader(from).await?;
         Ok(())
     }
 
-    /// Per shard, up to where it is judged and executed.
-    fn doubtful(&self) -> Vec<(Position, Position)> {
-        let judged = |shard: Shard| {
-            let judged = self.judged.iter().find(|position| position.shard == shard);
-            judged.copied().unwrap_or_default()
+    /// Per line, up to where it is judged and executed.
+    fn doubtful(&self) -> Vec<(Position, Point)> {
+        let judged = |line: Line| {
+            let judged = self.judged.iter().find(|point| point.line() == line);
+            judged.map(|point| point.position).unwrap_or_default()
         };
-        self.executed.applied.iter().map(|applied| (judged(applied.shard), *applied)).collect()
+        self.executed.applied.iter().map(|applied| (judged(applied.line()), *applied)).collect()
     }
 }

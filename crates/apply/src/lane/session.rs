@@ -1,21 +1,20 @@
 //! The beginning of a session: connect, look who is there, take over, find out where to go on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use event::{Position, Shard};
-use journal::{Description, Offset, Partition, ReadError, Reader};
+use event::Position;
+use journal::{Description, ReadError, Reader};
 use redis_io::facts::Role;
 use redis_io::{Connection, ServerFacts};
 use tokio_util::sync::CancellationToken;
 use wire::resp::encode::Decimal;
 
-use super::Tools;
 use super::place::Places;
 use super::pump::{Pump, Standing};
 use super::status::Phase;
-use super::{Lane, Memory, Scope, begin, claim};
-use crate::checkpoint;
+use super::{Lane, Memory, Tools, begin, claim};
+use crate::checkpoint::{self, Checkpoints};
 use crate::config::Config;
 use crate::deadlines::Deadlines;
 use crate::doubt::Doubt;
@@ -26,6 +25,7 @@ use crate::plan::{Planner, Rules};
 use crate::progress::Progress;
 use crate::quarantine::set::Spot;
 use crate::quarantine::shelf::pairs;
+use crate::scope::{Line, Point, Scope};
 use crate::target::{self, Target};
 
 /// A connection that may be written, and who is at the other end.
@@ -40,11 +40,11 @@ pub(crate) struct Link {
 /// Where a session begins.
 struct Start {
     progress: Progress,
-    judged: Vec<Position>,
+    judged: Vec<Point>,
     doubt: Doubt,
-    floor: HashMap<Shard, Position>,
-    /// Whether there is no checkpoint of this history.
-    fresh: bool,
+    floor: HashMap<Line, Position>,
+    /// Tracks that have no checkpoint of this history.
+    fresh: BTreeSet<usize>,
 }
 
 // === impl Link ===
@@ -99,54 +99,36 @@ impl Lane {
         };
         let Self { scope, names, tools, status, memory, .. } = self;
         memory.opened = true;
-        Pump::new(scope, names, tools, status, (memory, opened, stop.clone())).run().await
+        let pump = Pump::new(scope, names, tools, status, (memory, opened, stop.clone()));
+        Box::pin(pump.run()).await
     }
 
     async fn open(&mut self) -> Result<Standing, Error> {
         let Self { scope, names, tools, memory, random, .. } = self;
         let mut link = Link::open(&tools.connector, &tools.config).await?;
-        let before = checkpoint::usable(&mut link.connection, scope, names, &tools.config).await?;
-        if before.is_none() && memory.had_checkpoint {
+        let config = &tools.config;
+        let before = checkpoint::read(&mut link.connection, scope, names, config).await?;
+        if memory.had_checkpoint.iter().any(|track| !before.has(*track)) {
             let endpoint = link.connection.endpoint().to_string();
             return Err(Error::CheckpointGone { endpoint });
         }
         let owner =
-            claim::claim(&mut link.connection, names, &scope.stream, &mut memory.claim, random)
-                .await?;
-        let checkpoint =
-            checkpoint::usable(&mut link.connection, scope, names, &tools.config).await?;
+            claim::claim(&mut link.connection, (scope, names), &mut memory.claim, random).await?;
+        let known = checkpoint::read(&mut link.connection, scope, names, config).await?;
         let description = tools.journal.describe().await?;
-        let mut start = match &checkpoint {
-            Some(checkpoint) => {
-                if !memory.had_checkpoint {
-                    let age_ms = tools.clock.now_ms().saturating_sub(checkpoint.written_ms);
-                    warn_of_expiry(&tools.config, age_ms);
-                }
-                let start = resume(checkpoint, scope, memory);
-                start.in_journal(tools, &description, scope).await?
-            }
-            None => {
-                memory.deadlines = Deadlines::default();
-                memory.aftermath = None;
-                fresh(&*tools.journal, &description, scope).await?
-            }
-        };
+        let mut start = start(tools, &description, (scope, &known), memory).await?;
         let imports = import::begin(&mut link.connection, &tools.config, &link.facts).await?;
         self.status.imports(imports);
         let mut planner = self.planner(&link, &mut start);
         if imports {
             planner.rules.trust_import_mode();
         }
-        if checkpoint.is_some() {
-            planner.held.load(load_held(&mut link.connection, &self.names).await?);
-        }
+        planner.held.load(load_held(&mut link.connection, (&self.names, &known)).await?);
         let reader = self.reader(&mut planner, &description).await?;
-        self.memory.had_checkpoint |= checkpoint.is_some();
+        self.memory.had_checkpoint.extend(known.iter().map(|(track, _)| track));
         let mut stored_from = planner.progress.needed.clone();
-        if let Some(checkpoint) = &checkpoint {
-            let stored = checkpoint::progress(checkpoint, &self.scope).needed;
-            stored_from.iter_mut().zip(stored).for_each(|(from, stored)| *from = stored.min(*from));
-        }
+        let stored = known.progress(&self.scope, &stored_from).needed;
+        stored_from.iter_mut().zip(stored).for_each(|(from, stored)| *from = stored.min(*from));
         Ok(Standing {
             connection: link.connection,
             owner,
@@ -157,19 +139,20 @@ impl Lane {
             anew: start.fresh,
             durable: durable(&description, &self.scope),
             stored_from,
+            stored: known,
         })
     }
 
     fn planner(&mut self, link: &Link, start: &mut Start) -> Planner {
         let config = &self.tools.config;
         let rules = Rules::new(config, self.names.clone(), &link.facts);
-        let marks = self.memory.marks.take();
+        let marks = std::mem::take(&mut self.memory.marks);
         let mut planner = Planner::new(rules, &self.scope, start.progress.clone(), marks);
         planner.floor.clone_from(&start.floor);
         planner.doubt = std::mem::take(&mut start.doubt);
         planner.deadlines = std::mem::take(&mut self.memory.deadlines);
         planner.refused = std::mem::take(&mut self.memory.refused);
-        planner.expect_existing(config.existing, start.fresh);
+        planner.expect_existing(config.existing);
         planner
     }
 
@@ -181,7 +164,7 @@ impl Lane {
         description: &Description,
     ) -> Result<Box<dyn Reader>, Error> {
         let journal = Arc::clone(&self.tools.journal);
-        let opened = journal.reader(offsets(&self.scope, &planner.progress.needed)).await;
+        let opened = journal.reader(self.scope.offsets(&planner.progress.needed)).await;
         let why = match (opened, self.memory.beyond.take()) {
             (Ok(reader), None) => return Ok(reader),
             (Err(lost @ ReadError::OutOfRetention { .. }), _)
@@ -197,8 +180,8 @@ impl Lane {
         let begin = self.memory.search.find(&*journal, description, &self.scope).await.ok();
         let newer = |begin: &begin::Begin| {
             planner.progress.applied.iter().all(|applied| {
-                let snapshot = begin.snapshots.get(&applied.shard);
-                snapshot.is_some_and(|snapshot| snapshot.is_after(applied))
+                let snapshot = begin.snapshots.get(&applied.line());
+                snapshot.is_some_and(|snapshot| snapshot.is_after(&applied.position))
             })
         };
         let Some(begin) = begin.filter(newer) else { return Err(why) };
@@ -206,15 +189,49 @@ impl Lane {
         self.memory.has_asked = false;
         self.memory.search = begin::Search::default();
         planner.skip_to(begin.offsets);
-        Ok(journal.reader(offsets(&self.scope, &planner.progress.needed)).await?)
+        Ok(journal.reader(self.scope.offsets(&planner.progress.needed)).await?)
     }
 }
 
-/// Goes on where a checkpoint ends, or where this process knows it to be.
-fn resume(checkpoint: &event::checkpoint::Checkpoint, scope: &Scope, memory: &mut Memory) -> Start {
-    let stored = checkpoint::progress(checkpoint, scope);
+/// Finds out where to begin.
+async fn start(
+    tools: &Tools,
+    description: &Description,
+    (scope, known): (&Scope, &Checkpoints),
+    memory: &mut Memory,
+) -> Result<Start, Error> {
+    let journal = &*tools.journal;
+    let fresh: BTreeSet<usize> = (0..scope.tracks()).filter(|track| !known.has(*track)).collect();
+    let begin = match fresh.is_empty() {
+        true => begin::Begin::default(),
+        false => begin::Search::default().find(journal, description, scope).await?,
+    };
+    let stored = known.progress(scope, &begin.offsets);
+    let mut start = match known.written_ms() {
+        Some(written_ms) => {
+            if memory.had_checkpoint.is_empty() {
+                let age_ms = tools.clock.now_ms().saturating_sub(written_ms);
+                warn_of_expiry(&tools.config, age_ms);
+            }
+            let start = resume(stored, known.judged(), memory);
+            start.in_journal(tools, description, scope).await?
+        }
+        None => {
+            memory.deadlines = Deadlines::default();
+            memory.aftermath = None;
+            Start::at(stored, Vec::new())
+        }
+    };
+    start.floor =
+        begin.snapshots.into_iter().filter(|(line, _)| fresh.contains(&line.track)).collect();
+    start.fresh = fresh;
+    Ok(start)
+}
+
+/// Goes on where checkpoints end, or where this process knows it to be.
+fn resume(stored: Progress, judged: Vec<Point>, memory: &mut Memory) -> Start {
     let same =
-        |known: &Progress| (&known.applied, known.resync) == (&stored.applied, stored.resync);
+        |known: &Progress| (&known.applied, &known.resyncs) == (&stored.applied, &stored.resyncs);
     let known = memory.stood.iter().position(same);
     let mut stood = std::mem::take(&mut memory.stood).into_iter().map(|mut progress| {
         progress.stay_before(&memory.durable);
@@ -235,10 +252,9 @@ fn resume(checkpoint: &event::checkpoint::Checkpoint, scope: &Scope, memory: &mu
             Start::at(progress, judged.applied)
         }
         _ => {
-            memory.marks = None;
+            memory.marks = Vec::new();
             memory.aftermath = None;
             memory.deadlines = Deadlines::default();
-            let judged = checkpoint.applied.iter().map(|applied| applied.judged).collect();
             Start::at(stored, judged)
         }
     }
@@ -256,43 +272,27 @@ fn warn_of_expiry(config: &Config, age_ms: i64) {
     }
 }
 
-async fn fresh(
-    journal: &dyn journal::Journal,
-    description: &Description,
-    scope: &Scope,
-) -> Result<Start, Error> {
-    let begin = begin::Search::default().find(journal, description, scope).await?;
-    let progress = Progress { needed: begin.offsets, ..Progress::default() };
-    let mut start = Start::at(progress, Vec::new());
-    (start.floor, start.fresh) = (begin.snapshots, true);
-    Ok(start)
-}
-
 async fn load_held(
     connection: &mut Connection,
-    names: &Names,
+    (names, known): (&Names, &Checkpoints),
 ) -> Result<Vec<(Spot, bytes::Bytes)>, Error> {
-    let reply = connection.call([b"HGETALL".as_slice(), &names.quarantine]).await?;
-    let held = pairs(&reply).into_iter();
-    Ok(held.filter_map(|(field, why)| Some((Spot::parse(&field)?, why))).collect())
+    let mut held = Vec::new();
+    for (track, names) in names.tracks().iter().enumerate() {
+        if !known.has(track) {
+            continue;
+        }
+        let reply = connection.call([b"HGETALL".as_slice(), &names.quarantine]).await?;
+        let found = pairs(&reply).into_iter();
+        held.extend(found.filter_map(|(field, why)| Some((Spot::parse(&field)?, why))));
+    }
+    Ok(held)
 }
 
 /// Per partition of the lane, up to where records survive a crash.
 pub(super) fn durable(description: &Description, scope: &Scope) -> Vec<u64> {
     let range = |number: u16| description.partitions.get(usize::from(number));
-    (scope.first..=scope.last)
-        .map(|number| range(number).map_or(0, |range| range.durable.0))
-        .collect()
-}
-
-/// The offsets to open a reader with.
-pub(super) fn offsets(scope: &Scope, needed: &[u64]) -> Vec<(Partition, Offset)> {
-    (scope.first..=scope.last)
-        .enumerate()
-        .map(|(index, number)| {
-            (Partition(number), Offset(needed.get(index).copied().unwrap_or_default()))
-        })
-        .collect()
+    let durable = scope.numbers.iter().map(|number| range(*number));
+    durable.map(|range| range.map_or(0, |range| range.durable.0)).collect()
 }
 
 // === impl Start ===
@@ -306,8 +306,8 @@ impl Start {
         scope: &Scope,
     ) -> Result<Self, Error> {
         let (journal, clock) = (&*tools.journal, &*tools.clock);
-        let places = Places { journal, judged: &self.judged, clock };
-        let found = places.find(description, scope, &self.progress.needed).await?;
+        let places = Places { journal, judged: &self.judged, scope, clock };
+        let found = places.find(description, &self.progress.needed).await?;
         let Some(found) = found else { return Ok(self) };
         tracing::warn!(
             checkpoint = ?self.progress.needed,
@@ -315,20 +315,20 @@ impl Start {
             "the journal is not as the checkpoint knows it (was it put back from a copy?): reading on from \
              before that, by the source's positions"
         );
-        let snapshot_from =
-            self.progress.snapshot_from.clone().map(|from| {
-                from.iter().zip(&found).map(|(from, found)| *from.min(found)).collect()
-            });
+        let mut snapshot_from = self.progress.snapshot_from.clone();
+        for (index, from) in &mut snapshot_from {
+            *from = found.get(*index).map_or(*from, |found| *found.min(from));
+        }
         let progress = Progress { needed: found, snapshot_from, ..self.progress };
-        Ok(Self { floor: self.floor, fresh: self.fresh, ..Self::at(progress, self.judged) })
+        Ok(Self::at(progress, self.judged))
     }
 
-    fn at(progress: Progress, judged: Vec<Position>) -> Self {
+    fn at(progress: Progress, judged: Vec<Point>) -> Self {
         let pairs = progress.applied.iter().map(|applied| {
-            let judged = judged.iter().find(|judged| judged.shard == applied.shard);
-            (judged.copied().unwrap_or_default(), *applied)
+            let judged = judged.iter().find(|judged| judged.line() == applied.line());
+            (judged.map(|judged| judged.position).unwrap_or_default(), *applied)
         });
         let doubt = Doubt::new(pairs, progress.needed.clone());
-        Self { progress, judged, doubt, floor: HashMap::new(), fresh: false }
+        Self { progress, judged, doubt, floor: HashMap::new(), fresh: BTreeSet::new() }
     }
 }

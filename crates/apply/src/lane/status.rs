@@ -8,11 +8,11 @@ use parking_lot::Mutex;
 use runtime::status::{Counter, Gauge, Value};
 use runtime::{Classified, Clock, Hold, RateMeter, StatusNode, Trouble};
 
-use super::Scope;
 use crate::error::Error;
 use crate::plan::Counts;
 use crate::progress::Progress;
 use crate::quarantine::suspects::Suspects;
+use crate::scope::Scope;
 
 /// What a lane does at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +71,9 @@ impl LaneStatus {
         scope: &Scope,
         (clock, endpoint): (Arc<dyn Clock>, String),
     ) -> Self {
-        let name = match scope.first == scope.last {
-            true => format!("partition-{}", scope.first),
-            false => format!("partitions-{}-{}", scope.first, scope.last),
+        let name = match scope.numbers.len() {
+            1 => format!("partition-{}", scope.shown()),
+            _ => format!("partitions-{}", scope.shown()),
         };
         let node = parent.child(name);
         let events = Arc::new(RateMeter::new(Arc::clone(&clock), RATE_MEMORY));
@@ -187,7 +187,8 @@ impl LaneStatus {
 
     /// Shows how far the lane has come.
     pub(crate) fn applied(&self, progress: &Progress) {
-        let shown: Vec<String> = progress.applied.iter().map(ToString::to_string).collect();
+        let positions = progress.applied.iter().map(|point| point.position.to_string());
+        let shown: Vec<String> = positions.collect();
         self.node.set("applied", shown.join(" "));
     }
 

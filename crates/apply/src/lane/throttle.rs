@@ -51,7 +51,7 @@ impl Pump<'_> {
     /// What is taken from the journal now. Every history begins with a snapshot.
     pub(super) fn flow(&self) -> Flow {
         let progress = &self.planner.progress;
-        match progress.resync.is_some() || progress.applied.is_empty() {
+        match !progress.resyncs.is_empty() || progress.applied.is_empty() {
             true => Flow::Full,
             false => Flow::Incremental,
         }

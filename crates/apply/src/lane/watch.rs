@@ -1,18 +1,20 @@
 //! What a session writes about itself: our own keys beside the checkpoint, where to read from, its lag.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use wire::resp::encode::Decimal;
 
 use super::pump::Pump;
-use super::session::{durable, offsets};
+use super::session::durable;
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::limits;
+use crate::names::TrackNames;
 use crate::progress::Progress;
 use crate::quarantine::left_out;
 use crate::quarantine::set::{Change, Spot};
 use crate::quarantine::shelf::Word;
-use crate::quarantine::suspects::Suspects;
 
 // === impl Pump ===
 
@@ -21,27 +23,43 @@ impl Pump<'_> {
     pub(super) fn write_held(&mut self, batch: &mut Batch) {
         self.write_suspects(batch);
         self.tell_set_aside(batch);
-        let key = &self.names.quarantine;
-        if batch.loses_own || self.anew {
-            let owner = Decimal::from(self.owner);
-            batch.own([b"SET".as_slice(), &self.names.owner, owner.as_ref()]);
-            batch.own([b"DEL".as_slice(), key, &self.names.requests]);
-            for (spot, why) in self.planner.held.iter() {
-                batch.own([b"HSET".as_slice(), key, &spot.field(), why]);
-            }
-            return;
-        }
+        let anew = self.write_anew(batch);
         for change in std::mem::take(&mut batch.changes) {
-            let field = change.spot.field();
-            match change.held {
-                true => batch.own([b"HSET".as_slice(), key, &field, &change.why]),
-                false => {
+            let names = self.names.of(&change.spot);
+            if let Some(names) = names.filter(|_| !self.is_anew(&change.spot, &anew)) {
+                let (key, field) = (&names.quarantine, change.spot.field());
+                if change.held {
+                    batch.own([b"HSET".as_slice(), key, &field, &change.why]);
+                } else {
                     batch.own([b"HDEL".as_slice(), key, &field]);
                     self.write_request(batch, &change.spot, &field);
                 }
             }
             batch.changes.push(change);
         }
+    }
+
+    /// Writes our own keys of tracks that have none, or where the batch removes them. Gives these tracks.
+    fn write_anew(&self, batch: &mut Batch) -> BTreeSet<usize> {
+        let anew = match batch.loses_own {
+            true => (0..self.scope.tracks()).collect(),
+            false => self.anew.clone(),
+        };
+        let owner = Decimal::from(self.owner);
+        for names in anew.iter().filter_map(|track| self.names.track(*track)) {
+            batch.own([b"SET".as_slice(), &names.owner, owner.as_ref()]);
+            batch.own([b"DEL".as_slice(), &names.quarantine, &names.requests]);
+        }
+        for (spot, why) in self.planner.held.iter().filter(|_| !anew.is_empty()) {
+            if let Some(names) = self.names.of(spot).filter(|_| self.is_anew(spot, &anew)) {
+                batch.own([b"HSET".as_slice(), &names.quarantine, &spot.field(), why]);
+            }
+        }
+        anew
+    }
+
+    fn is_anew(&self, spot: &Spot, anew: &BTreeSet<usize>) -> bool {
+        !anew.is_empty() && anew.contains(&self.names.track_of(spot))
     }
 
     /// Says what the batch sets aside: each key, and each change that has none.
@@ -68,7 +86,7 @@ impl Pump<'_> {
         for why in &batch.left_out {
             self.status.dropped(why);
             if self.memory.left_out.count(why) {
-                let until = batch.after.applied.first().map(ToString::to_string);
+                let until = batch.after.somewhere().to_string();
                 tracing::warn!(
                     why,
                     until,
@@ -95,14 +113,16 @@ impl Pump<'_> {
 
     /// The suspects that the batch has found, or all of them where it removes the list.
     fn write_suspects(&mut self, batch: &mut Batch) {
-        let key = &self.names.suspects;
-        if self.anew {
-            batch.own([b"DEL".as_slice(), key]);
-            self.suspects = Suspects::default();
+        for names in self.anew.iter().filter_map(|track| self.names.track(*track)) {
+            batch.own([b"DEL".as_slice(), &names.suspects]);
+        }
+        if !self.anew.is_empty() {
+            let (names, anew) = (self.names, &self.anew);
+            self.suspects.retain(|spot| !anew.contains(&names.track_of(spot)));
         }
         self.exchange_suspects(batch);
         let found = std::mem::take(&mut batch.suspects);
-        let position = batch.after.applied.first().copied().unwrap_or_default();
+        let position = batch.after.somewhere();
         let why = Bytes::from(format!("nobody has read what became of a change before {position}"));
         let found_now = found.len();
         found.iter().for_each(|spot| tracing::debug!(key = %spot, "suspect"));
@@ -112,13 +132,23 @@ impl Pump<'_> {
             self.tell_suspects(found_now);
         }
         if batch.loses_own {
-            batch.own([b"DEL".as_slice(), key]);
+            self.names.tracks().iter().for_each(|names| {
+                batch.own([b"DEL".as_slice(), &names.suspects]);
+            });
         }
         let all = batch.loses_own.then(|| self.suspects.fields());
         for (field, why) in all.into_iter().flatten().chain(news) {
-            batch.own([b"HSET".as_slice(), key, &field, &why]);
+            self.write_suspect(batch, (&field, &why));
         }
         self.status.suspects(&self.suspects);
+    }
+
+    /// A field of the list: in the track of its key; what is counted only, in the first.
+    fn write_suspect(&self, batch: &mut Batch, (field, why): (&Bytes, &Bytes)) {
+        let track = Spot::parse(field).map_or(0, |spot| self.names.track_of(&spot));
+        if let Some(names) = self.names.track(track) {
+            batch.own([b"HSET".as_slice(), &names.suspects, field, why]);
+        }
     }
 
     /// Those of databases that the batch exchanges go along.
@@ -130,12 +160,13 @@ impl Pump<'_> {
         if moved.is_empty() {
             return;
         }
-        let key = &self.names.suspects;
         for spot in moved {
-            batch.own([b"HDEL".as_slice(), key, &spot.field()]);
+            if let Some(names) = self.names.of(&spot) {
+                batch.own([b"HDEL".as_slice(), &names.suspects, &spot.field()]);
+            }
         }
         for (field, why) in self.suspects.fields() {
-            batch.own([b"HSET".as_slice(), key, &field, &why]);
+            self.write_suspect(batch, (&field, &why));
         }
     }
 
@@ -149,19 +180,23 @@ impl Pump<'_> {
         );
     }
 
-    /// Every key has been written anew.
-    pub(super) fn clear_suspects(&mut self) {
-        if !self.suspects.is_empty() {
-            self.suspects = Suspects::default();
-            self.status.suspects(&self.suspects);
-            self.open.own([b"DEL".as_slice(), &self.names.suspects]);
-            self.open.urgent = true;
+    /// Every key of these tracks has been written anew.
+    pub(super) fn clear_suspects(&mut self, tracks: &[usize]) {
+        if tracks.is_empty() || self.suspects.is_empty() {
+            return;
         }
+        let names = self.names;
+        self.suspects.retain(|spot| !tracks.contains(&names.track_of(spot)));
+        self.status.suspects(&self.suspects);
+        for names in tracks.iter().filter_map(|track| self.names.track(*track)) {
+            self.open.own([b"DEL".as_slice(), &names.suspects]);
+        }
+        self.open.urgent = true;
     }
 
     /// A key that is released needs nothing more; one that is tried again is not out of sight before that is judged.
     fn write_request(&self, batch: &mut Batch, spot: &Spot, field: &[u8]) {
-        let requests = &self.names.requests;
+        let Some(TrackNames { requests, .. }) = self.names.of(spot) else { return };
         match self.tried.contains(spot) {
             true => {
                 let word = Word::Tried.text();
@@ -173,14 +208,11 @@ impl Pump<'_> {
 
     /// Per partition, the offset from which a later session has to read.
     pub(super) fn read_from(&self, after: &Progress) -> Vec<u64> {
-        let sources = [
-            Some(&self.executed.needed),
-            after.snapshot_from.as_ref(),
-            self.doubt_from.as_ref(),
-            Some(&self.durable),
-        ];
+        let sources = [Some(&self.executed.needed), self.doubt_from.as_ref(), Some(&self.durable)];
         let least = |index: usize| {
-            sources.iter().flatten().filter_map(|offsets| offsets.get(index)).copied().min()
+            let snapshot = after.snapshot_from.get(&index);
+            let places = sources.iter().flatten().filter_map(|offsets| offsets.get(index));
+            places.chain(snapshot).copied().min()
         };
         (0..self.executed.needed.len()).map(|index| least(index).unwrap_or_default()).collect()
     }
@@ -192,11 +224,12 @@ impl Pump<'_> {
         let description = self.tools.journal.describe().await?;
         self.durable = durable(&description, self.scope);
         self.memory.durable.clone_from(&self.durable);
-        let ends = description.partitions.iter().skip(usize::from(self.scope.first));
+        let range = |number: &u16| description.partitions.get(usize::from(*number));
+        let ends = self.scope.numbers.iter().map(|number| range(number).map_or(0, |of| of.end.0));
         // What was read and needs nothing done is no lag, although no checkpoint says so yet.
         let idle = self.running.is_none() && self.waiting.is_none() && !self.open.has_work();
         let done = if idle { self.planner.now() } else { self.executed.clone() };
-        let lag = ends.zip(&done.needed).map(|(range, next)| range.end.0.saturating_sub(*next));
+        let lag = ends.zip(&done.needed).map(|(end, next)| end.saturating_sub(*next));
         self.status.observed(lag.sum(), self.planner.held.len());
         self.look_at_deadlines();
         self.tell_of_more();
@@ -206,7 +239,7 @@ impl Pump<'_> {
             self.open.urgent |= self.lags || self.planner.now() != self.executed;
         }
         // Not what is known meanwhile: after a crash the checkpoint decides.
-        let released = offsets(self.scope, &self.stored_from);
+        let released = self.scope.offsets(&self.stored_from);
         if let Err(error) = self.tools.journal.release(&self.tools.config.name, released).await {
             tracing::warn!(error = %error, "the journal did not take note of what it may forget");
         }

@@ -18,6 +18,8 @@ use crate::limits;
 pub(super) struct Assembly {
     /// A group of more bytes than that is given out in pieces.
     group_bytes: usize,
+    /// Whether all is in one track.
+    one_order: bool,
     fragments: Vec<Fragments>,
     groups: Vec<OpenGroup>,
     values: Vec<OpenValue>,
@@ -47,6 +49,8 @@ pub(super) struct GroupRecord {
     last: bool,
     /// Whether it empties or exchanges databases.
     pub(super) empties_databases: bool,
+    /// Whether several tracks may meet at it.
+    pub(super) is_met: bool,
 }
 
 #[derive(Debug)]
@@ -86,8 +90,14 @@ pub(super) struct Origin {
 
 impl Assembly {
     /// Nothing is open. A group of more than `group_bytes` will be given out in pieces.
-    pub(super) fn new(group_bytes: usize) -> Self {
-        Self { group_bytes, fragments: Vec::new(), groups: Vec::new(), values: Vec::new() }
+    pub(super) fn new(group_bytes: usize, one_order: bool) -> Self {
+        Self {
+            group_bytes,
+            one_order,
+            fragments: Vec::new(),
+            groups: Vec::new(),
+            values: Vec::new(),
+        }
     }
 
     /// Whether nothing is open.
@@ -124,6 +134,7 @@ impl Assembly {
                     number: group.number,
                     last: group.last,
                     empties_databases: Planner::empties_databases(group),
+                    is_met: !group.partitions.is_empty() && !self.one_order,
                 };
                 self.group_record(record, origin, applied)
             }
@@ -324,6 +335,7 @@ impl GroupRecord {
     /// One event that says what all of them say, at the place of the last, and its encoding.
     pub(super) fn join(records: Vec<Self>) -> Result<Option<(Event, Bytes)>, Error> {
         let mut records = records.into_iter();
+        let is_last = records.as_slice().last().is_some_and(Self::is_last);
         let Some((mut event, _)) = records.next().map(Self::decode).transpose()? else {
             return Ok(None);
         };
@@ -335,7 +347,7 @@ impl GroupRecord {
             event.position = next.position;
         }
         if let Body::Group(group) = &mut event.body {
-            (group.number, group.last) = (0, true);
+            (group.number, group.last) = (0, is_last);
         }
         let record = encoded(&event)?;
         Ok(Some((event, record)))

@@ -100,12 +100,6 @@ impl Planner {
         group: &Group,
         batch: &mut Batch,
     ) -> Result<(), Error> {
-        if !self.one_order && !group.partitions.is_empty() {
-            return Err(Error::Unsupported {
-                what: "a transaction over several partitions of a journal without one order",
-                position: place.position,
-            });
-        }
         for (number, change) in (0u32..).zip(&group.changes) {
             let place = Place { change: number, db: change.db, key: &change.key, ..*place };
             match &change.change {
@@ -130,7 +124,7 @@ impl Planner {
         if is_end && !records.first().is_some_and(GroupRecord::is_first) {
             self.counts.cut_groups += 1;
         }
-        if records.iter().any(|record| record.empties_databases) {
+        if records.iter().any(|record| record.is_met || record.empties_databases) {
             let joined = GroupRecord::join(records)?;
             return joined
                 .map_or(Ok(Planned::Done), |(event, record)| self.event(event, record, batch));

@@ -1,17 +1,17 @@
 //! Events that are not about one key: epochs, snapshots, flushes. Pure.
 
-use bytes::Bytes;
-use event::Shard;
 use event::checkpoint::Resync;
 use event::control::{Control, EpochBegin, EpochCause};
+use event::{Position, Shard};
 
 use super::{Need, Place, Planner};
 use crate::batch::Batch;
 use crate::config::Existing;
 use crate::doubt::Doubt;
 use crate::error::Error;
-use crate::marks::Snapshot;
+use crate::marks::{Marks, Snapshot};
 use crate::quarantine;
+use crate::scope::{Line, Point};
 use crate::swap::Swap;
 
 // === impl Planner ===
@@ -29,14 +29,13 @@ impl Planner {
             Control::SnapshotEnd(end) if end.snapshot_id == 0 => {
                 return Ok(self.snapshot_end(place));
             }
-            Control::Flush { .. } | Control::SwapDb { .. } => {
-                self.require_one_order(place)?;
+            // Of several tracks one does it, and this one has met that.
+            Control::Flush { .. } | Control::SwapDb { .. } if self.scope.tracks() == 1 => {
                 return Ok(Some(Need::Alone));
             }
-            Control::Function(change) if self.first_partition == 0 => {
+            Control::Function(change) if self.has_functions() => {
                 self.function(place, change, batch)?;
             }
-            Control::Barrier(_) => self.require_one_order(place)?,
             Control::SlotHandover(_) => {
                 let what = "a slot that moves between shards";
                 return Err(Error::Unsupported { what, position: place.position });
@@ -47,6 +46,9 @@ impl Planner {
             Control::SnapshotBegin(_)
             | Control::SnapshotEnd(_)
             | Control::Function(_)
+            | Control::Barrier(_)
+            | Control::Flush { .. }
+            | Control::SwapDb { .. }
             | Control::Heartbeat(_) => {}
         }
         Ok(None)
@@ -107,7 +109,7 @@ impl Planner {
             return Ok(());
         }
         self.require_allowed(place, "SWAPDB")?;
-        batch.swap((first, second), self.rules.names.all().map(Bytes::as_ref), Self::sent(place));
+        batch.swap((first, second), self.rules.names.all(), Self::sent(place));
         let swap = Swap::between(first, second);
         for (spot, why) in self.held.release_where(|spot| swap.moves(spot.db)) {
             self.held.hold(swap.follow(spot.db), &spot.key, &quarantine::moved(&why))?;
@@ -121,15 +123,15 @@ impl Planner {
         self.rules.mapping.sources(db, |source| self.rules.filters.db(source)).next().is_some()
     }
 
-    /// What a resync does to data that is not the stream's; the first one is to come if the lane is `fresh`.
-    pub(crate) fn expect_existing(&mut self, existing: Existing, fresh: bool) {
-        self.sweeps_first = fresh && existing == Existing::Sweep;
+    /// What a resync does to data that is not the stream's.
+    pub(crate) fn expect_existing(&mut self, existing: Existing) {
+        self.sweeps_first = existing == Existing::Sweep;
         self.spares_others = existing == Existing::Overwrite;
     }
 
     fn epoch(&mut self, place: &Place<'_>, begin: &EpochBegin) -> Result<(), Error> {
         let position = place.position;
-        let applied = self.progress.of(position.shard).copied();
+        let applied = self.progress.of(self.line(position)).copied();
         match begin.cause {
             EpochCause::FullResync => {
                 let sweep = (applied.is_some() && !self.spares_others) || self.sweeps_first;
@@ -139,8 +141,10 @@ impl Planner {
                          nothing tells it from what was there before (existing = overwrite)"
                     );
                 }
-                if sweep && self.progress.applied.iter().any(|other| other.shard != position.shard)
-                {
+                let other_shard = |point: &Point| {
+                    point.track == self.track && point.position.shard != position.shard
+                };
+                if sweep && self.progress.applied.iter().any(other_shard) {
                     let what = "a new snapshot of one of several shards";
                     return Err(Error::Unsupported { what, position });
                 }
@@ -161,14 +165,18 @@ impl Planner {
     }
 
     fn begin_resync(&mut self, place: &Place<'_>, sweep: bool) {
-        let position = place.position;
+        let Position { shard, epoch, .. } = place.position;
         // Every key of the source comes again; others are not its.
         self.deadlines.clear();
-        self.progress.resync =
-            Some(Resync { shard: position.shard, epoch: position.epoch, sweep, sweeping: false });
-        self.progress.snapshot_from = sweep.then(|| self.here());
-        let of = Snapshot { shard: position.shard, epoch: position.epoch };
-        self.marks = sweep.then(|| self.rules.marks(of));
+        let (track, here) = (self.track, self.here());
+        self.end_resync(track);
+        self.progress.resyncs.insert(track, Resync { shard, epoch, sweep, sweeping: false });
+        if sweep {
+            let begins = here.into_iter().enumerate();
+            let mine = self.scope.lane_indexes(track);
+            self.progress.snapshot_from.extend(begins.filter(|(index, _)| mine.contains(index)));
+            self.marks_of(Snapshot { shard, epoch });
+        }
     }
 
     /// Where to read from in order to meet the record at hand again, and all after it.
@@ -181,31 +189,70 @@ impl Planner {
         needed
     }
 
-    /// Sees to it that the marks of a snapshot under way are all there, or that reading begins where it does.
-    pub(super) fn require_marks(&mut self) {
-        let (Some(resync), Some(from)) = (self.progress.resync, &self.progress.snapshot_from)
-        else {
-            self.marks = None;
-            return;
-        };
-        let of = Snapshot { shard: resync.shard, epoch: resync.epoch };
-        if self.marks.as_ref().is_some_and(|marks| marks.of == of && !marks.rebuilding) {
-            return;
+    /// The marks of a snapshot, which are begun if there are none.
+    fn marks_of(&mut self, of: Snapshot) -> &mut Marks {
+        let known = self.marks.iter().position(|marks| marks.of == of);
+        let index = known.unwrap_or_else(|| {
+            self.marks.push(self.rules.marks(of));
+            self.marks.len() - 1
+        });
+        self.marks.get_mut(index).expect("it was found or put there")
+    }
+
+    /// The marks of the snapshot that the track at hand applies.
+    pub(super) fn marks_at_hand(&mut self) -> Option<&mut Marks> {
+        let of = self.progress.resyncs.get(&self.track).map(Snapshot::of)?;
+        self.marks.iter_mut().find(|marks| marks.of == of)
+    }
+
+    /// Takes out the marks that the sweep of a track goes by.
+    pub(crate) fn take_marks(&mut self, track: usize) -> Option<Marks> {
+        let of = self.progress.resyncs.get(&track).map(Snapshot::of)?;
+        let index = self.marks.iter().position(|marks| marks.of == of)?;
+        Some(self.marks.swap_remove(index))
+    }
+
+    /// Notes that a line has come to what was not applied before: its marks are all there are up to here.
+    pub(super) fn note_new(&mut self, line: Line) {
+        for marks in &mut self.marks {
+            marks.rebuilding.remove(&line.track);
         }
-        let mut marks = self.rules.marks(of);
-        marks.rebuilding = true;
-        self.marks = Some(marks);
-        self.progress.needed.clone_from(from);
-        self.next.clone_from(from);
+    }
+
+    /// Sees to it that the marks of snapshots under way are all there, or that reading begins where they do.
+    pub(super) fn require_marks(&mut self) {
+        let sweeping = self.progress.resyncs.iter().filter(|(_, resync)| resync.sweep);
+        let sweeping: Vec<(usize, Snapshot)> =
+            sweeping.map(|(track, resync)| (*track, Snapshot::of(resync))).collect();
+        self.marks.retain(|marks| sweeping.iter().any(|(_, of)| *of == marks.of));
+        for (track, of) in sweeping {
+            let tracks = self.scope.tracks();
+            let is_new = !self.marks.iter().any(|marks| marks.of == of);
+            let marks = self.marks_of(of);
+            if is_new {
+                // Those of other tracks are not there either.
+                marks.rebuilding = (0..tracks).collect();
+            }
+            if !self.marks_of(of).rebuilding.contains(&track) {
+                continue;
+            }
+            for index in self.scope.lane_indexes(track) {
+                let from = self.progress.snapshot_from.get(&index).copied();
+                let places = [self.progress.needed.get_mut(index), self.next.get_mut(index)];
+                for (place, from) in places.into_iter().flatten().zip(from.into_iter().cycle()) {
+                    *place = from;
+                }
+            }
+        }
     }
 
     /// Why a history cannot be begun in its middle.
     pub(super) fn no_snapshot(&self, shard: Shard) -> Error {
-        Error::NoSnapshot { stream: self.stream.clone(), shard }
+        Error::NoSnapshot { stream: self.scope.stream.clone(), shard }
     }
 
     fn snapshot_end(&mut self, place: &Place<'_>) -> Option<Need> {
-        let resync = self.progress.resync?;
+        let resync = *self.progress.resyncs.get(&self.track)?;
         let position = place.position;
         if (resync.shard, resync.epoch) != (position.shard, position.epoch) {
             return None;
@@ -213,37 +260,33 @@ impl Planner {
         if resync.sweep {
             return Some(Need::Sweep);
         }
-        self.end_resync();
+        self.end_resync(self.track);
         None
     }
 
     /// Goes on at a later snapshot, since what is before it cannot be read any more.
     pub(crate) fn skip_to(&mut self, offsets: Vec<u64>) {
-        self.end_resync();
+        self.progress.resyncs.clear();
+        self.progress.snapshot_from.clear();
+        self.marks.clear();
         self.deadlines.clear();
         self.doubt = Doubt::default();
         self.next.clone_from(&offsets);
         self.progress.needed = offsets;
     }
 
-    /// Notes that the snapshot has ended and what it did not name is about to go. Says whether that is news.
-    pub(crate) fn begin_sweep(&mut self) -> bool {
-        let resync = self.progress.resync.as_mut().filter(|resync| !resync.sweeping);
+    /// Notes that the snapshot of a track has ended and what it did not name is about to go. Says whether that is news.
+    pub(crate) fn begin_sweep(&mut self, track: usize) -> bool {
+        let resync = self.progress.resyncs.get_mut(&track).filter(|resync| !resync.sweeping);
         resync.map(|resync| resync.sweeping = true).is_some()
     }
 
-    /// The snapshot is whole, and what it did not name is gone.
-    pub(crate) fn end_resync(&mut self) {
-        self.progress.resync = None;
-        self.progress.snapshot_from = None;
-        self.marks = None;
-    }
-
-    fn require_one_order(&self, place: &Place<'_>) -> Result<(), Error> {
-        if self.one_order {
-            return Ok(());
-        }
-        let what = "a change of all partitions of a journal without one order";
-        Err(Error::Unsupported { what, position: place.position })
+    /// The snapshot of a track is whole, and what it did not name is gone.
+    pub(crate) fn end_resync(&mut self, track: usize) {
+        self.progress.resyncs.remove(&track);
+        let mine = self.scope.lane_indexes(track);
+        self.progress.snapshot_from.retain(|index, _| !mine.contains(index));
+        let needed: Vec<Snapshot> = self.progress.resyncs.values().map(Snapshot::of).collect();
+        self.marks.retain(|marks| needed.contains(&marks.of));
     }
 }

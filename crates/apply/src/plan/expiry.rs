@@ -5,7 +5,6 @@
 //! would kill a key.
 
 use bytes::Bytes;
-use event::Shard;
 use wire::args::integer;
 use wire::resp::encode::Decimal;
 
@@ -15,6 +14,7 @@ use super::keys::{Role, Roles};
 use super::lower::find;
 use crate::batch::Batch;
 use crate::deadlines::PutOff;
+use crate::scope::Line;
 
 /// What a command leaves of the deadlines of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +40,9 @@ struct Named {
     step: usize,
 }
 
-/// How far the newest record of each shard lagged when it was planned.
+/// How far the newest record of each line lagged when it was planned.
 #[derive(Debug, Default)]
-pub(super) struct Lags(Vec<(Shard, i64)>);
+pub(super) struct Lags(Vec<(Line, i64)>);
 
 /// Commands after which the key is there, with the deadlines that it had. One that may leave nothing behind is not
 /// among them: the key that comes next under this name has no deadline.
@@ -80,18 +80,18 @@ const KEEPING: &[&str] = &[
 // === impl Planner ===
 
 impl Planner {
-    /// Notes that the record at hand is of that shard.
-    pub(super) fn note_lag(&mut self, shard: Shard) {
+    /// Notes that the record at hand is of that line.
+    pub(super) fn note_lag(&mut self, line: Line) {
         let lag_ms = self.rules.lag_ms();
-        match self.lags.0.iter_mut().find(|(of, _)| *of == shard) {
+        match self.lags.0.iter_mut().find(|(of, _)| *of == line) {
             Some(known) => known.1 = lag_ms,
-            None => self.lags.0.push((shard, lag_ms)),
+            None => self.lags.0.push((line, lag_ms)),
         }
     }
 
-    /// Whether nothing that was put off has to stay so: no shard lags, and no snapshot is under way.
+    /// Whether nothing that was put off has to stay so: no line lags, and no snapshot is under way.
     pub(crate) fn has_caught_up(&self) -> bool {
-        self.progress.resync.is_none()
+        self.progress.resyncs.is_empty()
             && self.doubt.from().is_none()
             && !self.lags.0.is_empty()
             && self.lags.0.iter().all(|(_, lag_ms)| *lag_ms <= self.rules.settling_lag_ms())

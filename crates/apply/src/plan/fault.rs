@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use event::control::Control;
 use event::quarantine::Letter;
-use event::{Body, Change, Command, Event, Shard};
+use event::{Body, Change, Command, Event};
 
 use super::Planner;
 use super::function::{self, function_of};
@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::quarantine::Draft;
 use crate::quarantine::set::Spot;
 use crate::quarantine::suspects::Suspected;
+use crate::scope::Line;
 use crate::swap::Swap;
 
 /// One command of an executed batch that did not do what it did at the source.
@@ -346,8 +347,8 @@ impl Planner {
     }
 
     /// Applies once more what was executed and not judged before a crash, where that is safe.
-    pub(super) fn settle_doubt(&mut self, shard: Shard, batch: &mut Batch) -> Result<(), Error> {
-        let settled = self.doubt.settle(shard);
+    pub(super) fn settle_doubt(&mut self, line: Line, batch: &mut Batch) -> Result<(), Error> {
+        let settled = self.doubt.settle(line);
         for (db, key, evidence) in settled.suspects {
             let spot = Spot { db: self.rules.mapping.target(db), key };
             // What was set aside has not been executed.

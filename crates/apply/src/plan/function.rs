@@ -206,14 +206,19 @@ impl Planner {
         }
     }
 
+    /// Whether the track at hand is the one that applies changes of functions.
+    pub(super) fn has_functions(&self) -> bool {
+        self.scope.span(self.track).0 == 0
+    }
+
     /// A snapshot that leaves nothing else behind leaves no other library either: its own follow.
     pub(super) fn forget_functions(
         &mut self,
         place: &Place<'_>,
         batch: &mut Batch,
     ) -> Result<(), Error> {
-        let sweeps = self.progress.resync.is_some_and(|resync| resync.sweep);
-        if !sweeps || self.first_partition != 0 {
+        let sweeps = self.progress.resyncs.get(&self.track).is_some_and(|resync| resync.sweep);
+        if !sweeps || !self.has_functions() {
             return Ok(());
         }
         if self.rules.target.can(target::SEVEN) {

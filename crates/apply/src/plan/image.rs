@@ -95,8 +95,9 @@ impl Planner {
 
     /// Notes that the snapshot under way has named a key of the source.
     pub(super) fn mark_key(&mut self, db: u32, key: &[u8]) -> Result<(), Error> {
-        let Some(marks) = &mut self.marks else { return Ok(()) };
-        let added = marks.add(mark(self.rules.mapping.target(db), key));
+        let mark = mark(self.rules.mapping.target(db), key);
+        let Some(marks) = self.marks_at_hand() else { return Ok(()) };
+        let added = marks.add(mark);
         added.map_err(|source| Error::Marks { dir: marks.dir().to_owned(), source })
     }
 }

@@ -10,6 +10,7 @@ use event::codec::{Glance, GlanceBody, SHARED_BYTES};
 use super::{Planner, lower};
 use crate::batch::{Batch, Sent};
 use crate::filter::ValueKind;
+use crate::scope::Line;
 
 // === impl Planner ===
 
@@ -20,12 +21,12 @@ impl Planner {
             return false;
         }
         let Some(event) = Glance::at(record) else { return false };
-        let shard = event.position.shard;
-        let follows = self.progress.of(shard).is_some_and(|applied| {
+        let line = Line { track: self.track, shard: event.position.shard };
+        let follows = self.progress.of(line).is_some_and(|applied| {
             applied.epoch == event.position.epoch && event.position.is_after(applied)
         });
         let db = self.rules.mapping.target(event.db);
-        let may = follows && db < self.rules.databases && !self.doubt.concerns(shard);
+        let may = follows && db < self.rules.databases && !self.doubt.concerns(line);
         if !may || !self.passes_on(&event) {
             return false;
         }
@@ -39,10 +40,8 @@ impl Planner {
                 words => batch.command(db, sent, words),
             },
         }
-        self.note_lag(shard);
-        if let Some(marks) = &mut self.marks {
-            marks.rebuilding = false;
-        }
+        self.note_lag(line);
+        self.note_new(line);
         self.done(event.position, batch);
         true
     }

@@ -3,6 +3,8 @@
 //! Guarantees: such a change is not sent again: it is set aside, or ends the lane. If what is planned in its place is
 //! refused as well, the lane ends, too: nothing is planned, refused and planned again for ever.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use event::{Body, Change, Event, Position};
 
@@ -12,6 +14,9 @@ use crate::error::Error;
 
 /// Where a change stands in the source's history, and its number in a group.
 type Identity = (Position, u32);
+
+/// Changes that the destination refused to queue: their tracks, and why.
+pub(crate) type Refused = HashMap<Identity, (usize, String)>;
 
 // === impl Planner ===
 
@@ -25,13 +30,13 @@ impl Planner {
         batch: &Batch,
         failures: &[Failure],
     ) -> Result<(), Error> {
-        let mut refused: Vec<(Identity, String)> = Vec::new();
+        let mut refused: Vec<(Identity, (usize, String))> = Vec::new();
         for failure in failures {
             let said = failure.said.clone().unwrap_or_default();
             let record = batch.record(failure.sent.record);
             let event = record.and_then(|record| event::codec::decode_lean(record.clone()).ok());
             let Some(event) = event else {
-                let position = self.progress.applied.first().copied().unwrap_or_default();
+                let position = self.progress.somewhere();
                 let what = format!("a command of no change was refused: {said}");
                 return Err(Error::Contradiction { position, what });
             };
@@ -40,7 +45,7 @@ impl Planner {
                 let command = name_of(&event, failure.sent.change);
                 return Err(Error::RefusedAgain { command, position: event.position, said });
             }
-            refused.push((identity, said));
+            refused.push((identity, (self.point_of(&event).track, said)));
         }
         // Of several commands of one change the first says why.
         self.refused.extend(refused.into_iter().rev());
@@ -56,7 +61,8 @@ impl Planner {
         if self.refused.is_empty() {
             return None;
         }
-        self.refused.get(&(place.position, place.change)).cloned()
+        let refused = self.refused.get(&(place.position, place.change));
+        refused.map(|(_, said)| said.clone())
     }
 }
 

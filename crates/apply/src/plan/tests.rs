@@ -5,6 +5,7 @@ mod doubt;
 mod expiry;
 mod functions;
 mod late;
+mod meet;
 mod once;
 mod quick;
 mod refused;
@@ -22,8 +23,9 @@ use wire::slot::Slot;
 use super::{Planner, Rules};
 use crate::batch::Batch;
 use crate::config::Config;
-use crate::lane::Scope;
+use crate::names::Names;
 use crate::progress::Progress;
+use crate::scope::Scope;
 
 /// A destination without a limit of expiry, so that deadlines stay what they are.
 fn config() -> Config {
@@ -41,13 +43,14 @@ fn facts(major: u32, minor: u32) -> ServerFacts {
 }
 
 fn scope(one_order: bool) -> Scope {
-    Scope { stream: "shop".into(), incarnation: 1, first: 0, last: 3, partitions: 4, one_order }
+    let (stream, numbers) = ("shop".into(), [0, 1, 2, 3].into());
+    Scope { stream, incarnation: 1, numbers, partitions: 4, one_order }
 }
 
 fn planner_of(config: &Config, facts: &ServerFacts, one_order: bool) -> Planner {
     let scope = scope(one_order);
-    let progress = Progress { needed: vec![0; 4], ..Progress::default() };
-    Planner::new(Rules::new(config, scope.names(), facts), &scope, progress, None)
+    let progress = Progress::from(vec![0; 4]);
+    Planner::new(Rules::new(config, Names::new(&scope), facts), &scope, progress, Vec::new())
 }
 
 fn planner() -> Planner {

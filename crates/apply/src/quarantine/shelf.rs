@@ -15,13 +15,13 @@ use super::suspects::Suspects;
 use crate::config::Config;
 use crate::error::Error;
 use crate::lane::Link;
-use crate::names::Names;
+use crate::names::TrackNames;
 
 /// The held keys of one destination.
 #[derive(Debug)]
 pub struct Shelf {
     link: Link,
-    lanes: Vec<Names>,
+    lanes: Vec<TrackNames>,
 }
 
 /// How many lanes apply a stream, each with a set of held keys of its own.
@@ -104,10 +104,10 @@ impl Shelf {
         let connector = crate::apply::connector(config, clock)?;
         let link = Link::open(&connector, config).await?;
         let lanes = match lanes {
-            Lanes::One => vec![Names::new(stream, (0, 0), 1)],
-            Lanes::PerPartition(count) => (0..count)
-                .map(|number| Names::new(stream, (number, number), u32::from(count)))
-                .collect(),
+            Lanes::One => vec![TrackNames::new(stream, 0, 1)],
+            Lanes::PerPartition(count) => {
+                (0..count).map(|number| TrackNames::new(stream, number, u32::from(count))).collect()
+            }
         };
         Ok(Self { link, lanes })
     }

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 
 use super::Draft;
 use crate::error::Error;
-use crate::lane::Scope;
+use crate::scope::Scope;
 
 /// Where dead letters go. All lanes share it.
 pub(crate) struct Letters {

@@ -46,7 +46,7 @@ impl Suspects {
                 suspects.keys.insert(spot, value);
             } else if field == MORE {
                 let count = std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok());
-                suspects.more = count.unwrap_or_default();
+                suspects.more += count.unwrap_or(0u64);
             }
         }
         suspects
@@ -81,6 +81,14 @@ impl Suspects {
             self.keys.insert(spot, why.clone());
         }
         moved.into_iter().map(|(spot, _)| spot).collect()
+    }
+
+    /// Keeps only these; with the last key those go, too, that are only counted.
+    pub(crate) fn retain(&mut self, keeps: impl Fn(&Spot) -> bool) {
+        self.keys.retain(|spot, _| keeps(spot));
+        if self.keys.is_empty() {
+            self.more = 0;
+        }
     }
 
     /// Whether there are none.

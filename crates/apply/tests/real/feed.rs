@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 use bytes::{Bytes, BytesMut};
-use event::control::{Control, EpochBegin, EpochCause, Heartbeat, SnapshotBegin, SnapshotEnd};
+use event::control::{
+    Barrier, Control, EpochBegin, EpochCause, Heartbeat, SnapshotBegin, SnapshotEnd,
+};
 use event::fragment;
 use event::image::{Flavour, Image, ImageHead, ImagePart, ImageValue};
 use event::{
@@ -163,10 +165,17 @@ impl Feed {
             })
             .collect();
         let key = changes.iter().map(|change| change.key.clone()).find(|key| !key.is_empty());
-        let group =
-            Group { changes, partitions: Vec::new(), number: 0, last: true, transaction: true };
+        let key = key.unwrap_or_default();
+        let partitions = self.partitions_of(&key, &changes);
+        let group = Group {
+            changes,
+            partitions: partitions.clone(),
+            number: 0,
+            last: true,
+            transaction: true,
+        };
         let position = self.step();
-        let event = self.event(position, &key.unwrap_or_default(), Body::Group(group));
+        let event = self.event(position, &key, Body::Group(group));
         let head = event::codec::Head {
             position,
             stamp: &event.stamp,
@@ -179,7 +188,28 @@ impl Feed {
         for record in event::group::cut(&head, group) {
             self.push(&record).await?;
         }
+        for other in partitions.iter().skip(1) {
+            let partitions = partitions.clone();
+            let barrier =
+                Barrier { home_partition: *partitions.first().unwrap_or(other), partitions };
+            let event = self.event(position, b"", Body::Control(Control::Barrier(barrier)));
+            self.push_to(Partition(*other), &event).await?;
+        }
         Ok(())
+    }
+
+    /// The partitions that meet at a transaction, the home first; none if there is just that one.
+    fn partitions_of(&self, home: &Bytes, changes: &[GroupedChange]) -> Vec<u16> {
+        let of = |slot| u16::try_from(partition_of(slot, u32::from(self.partitions))).expect("few");
+        let all = changes.iter().any(|change| !matches!(change.change, Change::Command(_)));
+        let touched = changes.iter().map(|change| of(change.slot));
+        let mut partitions = vec![of(Slot::of_key(home))];
+        for partition in touched.chain((0..self.partitions).filter(|_| all)) {
+            if !partitions.contains(&partition) {
+                partitions.push(partition);
+            }
+        }
+        if partitions.len() > 1 { partitions } else { Vec::new() }
     }
 
     /// Something that stands in every partition of the stream.

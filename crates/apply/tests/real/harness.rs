@@ -12,8 +12,8 @@ use event::checkpoint::Checkpoint;
 use event::quarantine::Letter;
 use futures::future::BoxFuture;
 use journal::{
-    AppendError, Appender, Description, Journal, MemoryJournal, Offset, OpenError, Partition,
-    ReadError, Reader,
+    AppendError, Appender, Description, Entry, Journal, MemoryJournal, Offset, OpenError,
+    Partition, ReadError, ReadLimit, Reader,
 };
 use parking_lot::Mutex;
 use redis_io::Endpoint;
@@ -47,6 +47,12 @@ enum Guise {
     Unordered,
     /// Every reader comes through a passage.
     Behind(Arc<Passage>),
+}
+
+/// Reads partitions as a broker gives them: each in its order, and no two in one.
+struct Unordered {
+    readers: Vec<Box<dyn Reader>>,
+    random: Random,
 }
 
 /// Counts the readers of a journal, and may let only so many through.
@@ -296,7 +302,7 @@ impl Journal for Shown {
     ) -> BoxFuture<'_, Result<Box<dyn Reader>, ReadError>> {
         Box::pin(async {
             match &self.1 {
-                Guise::Unordered => assert_eq!(from.len(), 1, "one reader per partition"),
+                Guise::Unordered => return Unordered::new(&self.0, from).await,
                 Guise::Behind(passage) => passage.pass().await,
             }
             self.0.reader(from).await
@@ -325,6 +331,33 @@ impl Journal for Shown {
 
     fn forget_reader(&self, name: &str) -> BoxFuture<'_, Result<(), AppendError>> {
         self.0.forget_reader(name)
+    }
+}
+
+// === impl Unordered ===
+
+impl Unordered {
+    async fn new(
+        journal: &MemoryJournal,
+        from: Vec<(Partition, Offset)>,
+    ) -> Result<Box<dyn Reader>, ReadError> {
+        let mut readers = Vec::new();
+        for place in from {
+            readers.push(journal.reader(vec![place]).await?);
+        }
+        Ok(Box::new(Self { readers, random: Random::from_seed(7) }))
+    }
+}
+
+impl Reader for Unordered {
+    fn next(&mut self, limit: ReadLimit) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>> {
+        // A few of one partition at a time, so that others stay behind.
+        let limit = ReadLimit { records: self.random.below(20).max(1) as usize, ..limit };
+        let first = self.random.below(self.readers.len() as u64) as usize;
+        let (before, after) = self.readers.split_at_mut(first);
+        let next = after.iter_mut().chain(before).map(|reader| reader.next(limit));
+        let next = futures::future::select_all(next.collect::<Vec<_>>());
+        Box::pin(async { next.await.0 })
     }
 }
 

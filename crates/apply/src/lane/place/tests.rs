@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 
 use bytes::{Bytes, BytesMut};
 use event::control::{Control, Heartbeat};
-use event::{Body, Event, Shard, Stamp};
+use event::{Body, Event, Position, Shard, Stamp};
 use futures::future::BoxFuture;
 use journal::{Append, AppendError, Appender, MemoryJournal, OpenError, ReadError, Reader};
 use runtime::SystemClock;
@@ -61,20 +61,13 @@ impl Counted {
 
     /// Where to read on after `judged`, and how many readers that took.
     async fn find(&self, judged: u64, needed: &[u64]) -> (Option<Vec<u64>>, usize) {
-        let judged = [Position::new(Shard(0), 1, judged)];
+        let judged = [Position::new(Shard(0), 1, judged).into()];
         let clock = SystemClock::new();
-        let places = Places { journal: self, judged: &judged, clock: &clock };
         let description = self.journal.describe().await.unwrap();
-        let partitions = u16::try_from(needed.len()).unwrap();
-        let scope = Scope {
-            stream: "shop".into(),
-            incarnation: description.incarnation,
-            first: 0,
-            last: partitions - 1,
-            partitions: partitions.into(),
-            one_order: true,
-        };
-        let found = places.find(&description, &scope, needed).await.unwrap();
+        let scope = Scope::all(&description);
+        assert_eq!(scope.numbers.len(), needed.len());
+        let places = Places { journal: self, judged: &judged, scope: &scope, clock: &clock };
+        let found = places.find(&description, needed).await.unwrap();
         (found, std::mem::take(&mut self.readers.lock()))
     }
 }

@@ -13,6 +13,7 @@ use crate::filter::{Filters, KeyPattern, Rule};
 use crate::mapping::DbMapping;
 use crate::plan::{Aftermath, Failure, Need, Planned};
 use crate::quarantine::set::Spot;
+use crate::scope::Point;
 
 fn refused(planner: &mut Planner, event: &Event) -> Error {
     planner.plan(entry(event, 0, 0), &mut Batch::new(0)).unwrap_err()
@@ -45,7 +46,7 @@ fn a_heartbeat_moves_the_position_and_does_nothing() {
     let batch =
         plan(&mut planner, &[event(position, b"", Body::Control(Control::Heartbeat(beat)))]);
     assert!(!batch.has_work());
-    assert_eq!(planner.now().applied, [position]);
+    assert_eq!(planner.now().applied, [Point::from(position)]);
 }
 
 #[test]
@@ -76,14 +77,14 @@ fn a_history_that_goes_on_before_what_was_applied_needs_a_resync() {
         begin.branch_offset = 100;
     }
     plan(&mut planner, &[goes_on]);
-    assert_eq!(planner.progress.applied[0].epoch, 2);
+    assert_eq!(planner.progress.applied[0].position.epoch, 2);
 }
 
 #[test]
 fn only_a_resync_over_data_ends_with_a_sweep() {
     let mut planner = begun();
     let ended = planner.plan(entry(&end(1), 0, 1), &mut Batch::new(0)).unwrap();
-    assert!(matches!(ended, Planned::Done) && planner.progress.resync.is_none());
+    assert!(matches!(ended, Planned::Done) && planner.progress.resyncs.is_empty());
     plan(&mut planner, &[begin(2, EpochCause::FullResync)]);
     let ended = planner.plan(entry(&end(2), 0, 1), &mut Batch::new(0)).unwrap();
     assert!(matches!(ended, Planned::Barrier(barrier) if barrier.need == Need::Sweep));
@@ -95,12 +96,13 @@ fn reading_begins_at_the_snapshot_again_while_its_marks_are_needed() {
     let mut batch = Batch::new(0);
     let again = begin(2, EpochCause::FullResync);
     planner.plan(entry(&again, 1, 70), &mut batch).unwrap();
-    assert_eq!(planner.now().snapshot_from, Some(vec![1, 70, 0, 0]));
+    assert_eq!(planner.now().snapshot_from, [1, 70, 0, 0].into_iter().enumerate().collect());
     // Another process has none of the marks: it reads what it has applied once more.
     let scope = scope(true);
-    let other = Planner::new(planner.rules.clone(), &scope, planner.now(), None);
+    let other = Planner::new(planner.rules.clone(), &scope, planner.now(), Vec::new());
     assert_eq!(other.progress.needed, [1, 70, 0, 0]);
-    assert!(other.marks.is_some_and(|marks| marks.rebuilding));
+    assert!(other.marks.iter().all(|marks| marks.rebuilding.contains(&0)));
+    assert_eq!(other.marks.len(), 1);
 }
 
 #[test]
@@ -180,7 +182,7 @@ fn a_held_key_keeps_its_later_changes_until_one_replaces_it() {
 #[test]
 fn a_refused_change_becomes_a_letter_also_if_it_replaces_its_key() {
     let mut planner = begun();
-    planner.refused.insert((at(1), 0), "ERR unknown command".into());
+    planner.refused.insert((at(1), 0), (0, "ERR unknown command".into()));
     let events =
         [written(1, "NEWSET a v", Effect::Overwrite), written(2, "SET b v", Effect::Overwrite)];
     let batch = plan(&mut planner, &events);
@@ -306,7 +308,7 @@ fn after_a_crash_whole_states_are_applied_again_and_the_rest_is_suspect() {
     ];
     plan(&mut planner, &events);
     // As it would be after a start from a checkpoint that says: judged 1, applied 6.
-    planner.doubt = Doubt::new([(at(1), at(6))], vec![0; 4]);
+    planner.doubt = Doubt::new([(at(1), at(6).into())], vec![0; 4]);
     let next = written(7, "SET f 1", Effect::Overwrite);
     let batch = plan(&mut planner, &[&events[..], &[next]].concat());
     assert_eq!(commands(&batch), ["SET a 1", "DEL e", "SET f 1"]);
@@ -424,29 +426,6 @@ fn several_keys_set_at_once_are_set_one_by_one_where_that_is_all_there_is() {
         [begin(1, EpochCause::FullResync), listed(1, words, Effect::Overwrite, &[2, 4], &[])];
     let batch = plan(&mut planner, &events);
     assert_eq!(commands(&batch), ["SET a 1 PXAT 99", "SET b 2 PXAT 99"]);
-}
-
-fn group_over(partitions: Vec<u16>) -> Event {
-    let command = command("SET a 1", Effect::Overwrite, KeyArgs::First);
-    let change = GroupedChange {
-        db: 0,
-        slot: Slot::of_key(b"a"),
-        key: Bytes::from_static(b"a"),
-        change: Change::Command(command),
-    };
-    let group =
-        Group { changes: vec![change], partitions, number: 0, last: true, transaction: true };
-    event(at(1), b"a", Body::Group(group))
-}
-
-#[test]
-fn a_group_over_partitions_needs_one_order() {
-    let mut planner = planner_of(&config(), &facts(7, 2), false);
-    plan(&mut planner, &[begin(1, EpochCause::FullResync)]);
-    let error = refused(&mut planner, &group_over(vec![0, 1]));
-    assert!(matches!(error, Error::Unsupported { .. }), "{error}");
-    assert_eq!(commands(&plan(&mut planner, &[group_over(Vec::new())])), ["SET a 1"]);
-    assert_eq!(commands(&plan(&mut begun(), &[group_over(vec![0, 1])])), ["SET a 1"]);
 }
 
 #[test]

@@ -241,8 +241,8 @@ impl World {
         let config = Config { mapping: self.mapping.clone(), ..config() };
         let mut planner = planner_of(&config, &facts(7, 2), true);
         let applied = self.events.last().map_or(judged, |event| event.position);
-        planner.progress.advance(applied);
-        planner.doubt = Doubt::new([(judged, applied)], vec![0; 4]);
+        planner.progress.advance(0, applied);
+        planner.doubt = Doubt::new([(judged, applied.into())], vec![0; 4]);
         planner
     }
 
@@ -350,7 +350,7 @@ fn a_flush_that_may_have_been_left_out_makes_suspects() {
     let mut world = world(&[&[Act::Set(0, 1), Act::FlushAll, Act::Set(0, 2)]], &[]);
     let mut planner = world.planner(at(0));
     let config = Config { inexact: Inexact::Skip, ..config() };
-    planner.rules = Rules::new(&config, scope(true).names(), &facts(7, 2));
+    planner.rules = Rules::new(&config, Names::new(&scope(true)), &facts(7, 2));
     let next = written(1_000, "SET next v", Effect::Overwrite);
     world.append(&next);
     let mut batch = Batch::new(0);

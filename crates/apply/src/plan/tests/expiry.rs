@@ -353,7 +353,7 @@ fn databases_that_are_emptied_or_exchanged_take_deadlines_along() {
         for changes in
             [vec![change(0, swap.clone())], vec![change(db, Change::Flush { all: false })]]
         {
-            let event = group(planner.now().applied[0].offset, changes);
+            let event = group(planner.now().applied[0].position.offset, changes);
             let planned = planner.plan(entry(&event, 0, 7), &mut Batch::new(0)).unwrap();
             let crate::plan::Planned::Barrier(barrier) = planned else { panic!("no barrier") };
             planner.plan_barrier(&barrier, true, &mut Batch::new(0)).unwrap();
@@ -367,7 +367,7 @@ fn a_key_that_is_set_aside_is_not_settled() {
     let mut planner = lagging(&holding());
     plan(&mut planner, &[step(0, 0, &format!("SET a v PXAT {}", soon(9)))]);
     let again = step(1, 0, "APPEND a x");
-    planner.refused.insert((again.position, 0), "no".into());
+    planner.refused.insert((again.position, 0), (0, "no".into()));
     plan(&mut planner, &[again]);
     assert!(settled(&mut planner).is_empty());
 }
@@ -375,7 +375,7 @@ fn a_key_that_is_set_aside_is_not_settled() {
 #[test]
 fn one_shard_that_lags_keeps_all_deadlines_put_off() {
     let mut planner = lagging(&holding());
-    planner.progress.advance(Position::new(Shard(1), 1, 0));
+    planner.progress.advance(0, Position::new(Shard(1), 1, 0));
     let on_shard = |shard, offset| {
         let mut event = step(offset, 0, "SET a v");
         event.position.shard = Shard(shard);

@@ -184,7 +184,7 @@ fn run(
                     assert_eq!(planner.now(), executed, "it says that it stands elsewhere");
                 }
                 let rules = planner.rules.clone();
-                planner = Planner::new(rules, &scope(true), executed.clone(), None);
+                planner = Planner::new(rules, &scope(true), executed.clone(), Vec::new());
                 planner.held.load(done.held.clone());
             }
         }
@@ -290,7 +290,7 @@ fn a_flush_that_waits_is_not_passed_by_a_stop_or_a_failure_beside_it() {
         let mut barrier = None;
         for record in stream.from(&[0; 4]) {
             match planner.plan(record.clone(), &mut batch).unwrap() {
-                Planned::Done => {}
+                Planned::Done | Planned::Waits => {}
                 Planned::Barrier(found) => {
                     barrier = Some((found, record.partition, record.offset));
                     break;
@@ -301,13 +301,15 @@ fn a_flush_that_waits_is_not_passed_by_a_stop_or_a_failure_beside_it() {
         // A stop, or the batch that is executed meanwhile, says that the lane stands before it.
         let stands = planner.now();
         assert_eq!(stands.needed[usize::from(partition.0)], offset.0);
-        assert!(stands.applied.iter().all(|applied| found.event.position.is_after(applied)));
+        assert!(
+            stands.applied.iter().all(|applied| found.event.position.is_after(&applied.position))
+        );
         // A failure beside it: it is met again.
         planner.rewind(stands.clone());
         let again = stream.from(&stands.needed).find_map(|record| {
             match planner.plan(record.clone(), &mut Batch::new(0)).unwrap() {
                 Planned::Barrier(again) => Some(again.event.position),
-                Planned::Done => None,
+                Planned::Done | Planned::Waits => None,
             }
         });
         assert_eq!(again, Some(found.event.position));

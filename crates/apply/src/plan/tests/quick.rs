@@ -9,6 +9,8 @@ use crate::batch::{Batch, Sent};
 use crate::config::Config;
 use crate::filter::{CommandName, Filters, KeyPattern, Rule};
 use crate::mapping::DbMapping;
+use crate::names::Names;
+use crate::scope::Point;
 use event::control::EpochCause;
 use event::image::{Flavour, Image, ImageHead, ImageValue};
 use event::{Body, Effect, Position, Shard};
@@ -31,7 +33,7 @@ const COMMANDS: [(&str, Effect); 14] = [
 ];
 
 /// What a planner plans: commands, whose they are, and what it has counted.
-type Planned = (Vec<String>, Vec<Sent>, Vec<Position>, super::super::Counts);
+type Planned = (Vec<String>, Vec<Sent>, Vec<Point>, super::super::Counts);
 
 fn planner() -> Planner {
     let filters = Filters {
@@ -79,7 +81,8 @@ fn image(offset: u64, key: &str, plain: bool) -> Event {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let own = String::from_utf8(super::scope(true).names().checkpoint.to_vec()).unwrap();
+    let own =
+        String::from_utf8(Names::new(&super::scope(true)).tracks()[0].checkpoint.to_vec()).unwrap();
     let keys = ["a", "b", "not:a"].map(str::to_owned).into_iter().chain([own]);
     let key = prop::sample::select(keys.collect::<Vec<_>>());
     (0..COMMANDS.len() + 2, key, 0..20u32, 1..9u64, any::<bool>()).prop_map(
@@ -121,6 +124,6 @@ fn a_plain_command_goes_the_short_way_unless_something_is_in_its_way() {
     let large = written(1, &format!("SET a {}", "x".repeat(70_000)), Effect::Overwrite);
     assert!(!went(&mut planner(), &large), "it is sent without a copy");
     let mut refusing = planner();
-    refusing.refused.insert((at(1), 0), "why".into());
+    refusing.refused.insert((at(1), 0), (0, "why".into()));
     assert!(!went(&mut refusing, &set));
 }

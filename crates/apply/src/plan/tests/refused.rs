@@ -20,7 +20,7 @@ fn what_is_taken_of_a_command_is_set_aside_where_it_cannot_be_written() {
                 planner_of(&Config { filters: filters.clone(), ..config() }, &facts(7, 2), true);
             plan(&mut planner, &[begin(1, EpochCause::FullResync)]);
             if db == 0 {
-                planner.refused.insert((at(1), 0), "ERR unknown command".into());
+                planner.refused.insert((at(1), 0), (0, "ERR unknown command".into()));
             }
             let change = Event { db, ..listed(1, words, effect, keys, &[]) };
             let batch = plan(&mut planner, &[change]);

@@ -9,6 +9,7 @@ use crate::config::Inexact;
 use crate::filter::{Filters, KeyPattern, Rule};
 use crate::mapping::DbMapping;
 use crate::plan::{Failure, Need, Planned};
+use crate::scope::{Line, Point};
 
 fn script(offset: u64, db: u32, words: &str, keys: &[u32]) -> Event {
     let keys = match keys {
@@ -139,11 +140,11 @@ fn whole_values_from_before_a_script_in_doubt_are_not_written_again() {
     let events = [written(1, "SET k 1", Effect::Overwrite), script(2, 0, "EVAL code 0", &[])];
     let after = written(3, "SET l 1", Effect::Overwrite);
     let planner = begun();
-    let mut doubt = crate::doubt::Doubt::new([(at(0), at(3))], vec![0; 4]);
+    let mut doubt = crate::doubt::Doubt::new([(at(0), at(3).into())], vec![0; 4]);
     for event in events.iter().chain([&after]) {
-        doubt.note(event, &entry(event, 0, 0).payload, (0, &planner.rules)).unwrap();
+        doubt.note(event, &entry(event, 0, 0).payload, ((0, 0), &planner.rules)).unwrap();
     }
-    let settled = doubt.settle(Shard(0));
+    let settled = doubt.settle(Line::default());
     assert_eq!(settled.again.len(), 1);
     assert_eq!(settled.suspects, [(0, Bytes::from("k"), None)]);
 }
@@ -222,6 +223,6 @@ fn a_script_in_the_middle_of_a_large_transaction_is_left_out_where_the_settings_
     assert_eq!(batch.letters.len(), 2);
     let held = |key: &'static str| planner.held.contains(0, &Bytes::from(key));
     assert!(held("a") && held("b") && commands(&batch).is_empty());
-    assert_eq!(planner.now().applied, [at(1).at_index(1)]);
+    assert_eq!(planner.now().applied, [Point::from(at(1).at_index(1))]);
     assert_eq!(planner.now().needed[0], 2, "nothing is read again");
 }

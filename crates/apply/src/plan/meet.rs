@@ -1,0 +1,176 @@
+//! Changes of several tracks: where tracks wait for one another, so that each such change comes between what is before
+//! and what is after it in all of them. Pure.
+//!
+//! One track is the *home* of such a change, the others hold a barrier at the same place. The home waits until the
+//! others have come that far; they wait until the change is planned. Changes of a shard stand in one order in all
+//! tracks, so no two tracks wait for each other. What several tracks have in common is executed by itself: only then
+//! the changes that are in doubt after a crash are never of one key in two tracks.
+
+use bytes::Bytes;
+use event::control::Control;
+use event::{Body, Event, Group, Position};
+
+use super::{Barrier, Need, Planned, Planner};
+use crate::batch::Batch;
+use crate::error::Error;
+use crate::scope::{Line, Point};
+
+/// A track that waits, and where.
+#[derive(Debug)]
+pub(super) struct Gate {
+    position: Position,
+    /// The change itself, if the track is its home.
+    change: Option<Box<Barrier>>,
+    /// The tracks that meet.
+    tracks: Vec<usize>,
+}
+
+/// Which tracks meet at an event.
+#[derive(Debug, PartialEq, Eq)]
+struct Meeting {
+    home: usize,
+    tracks: Vec<usize>,
+}
+
+/// The partition that is the home of what concerns all and has no key.
+const HOME_OF_ALL: u16 = 0;
+
+// === impl Planner ===
+
+impl Planner {
+    /// Whether a track waits for others: nothing more of it is to be planned.
+    pub(crate) fn waits(&self, track: usize) -> bool {
+        self.gates.contains_key(&track)
+    }
+
+    /// Whether any track waits for others.
+    pub(crate) fn any_waits(&self) -> bool {
+        !self.gates.is_empty()
+    }
+
+    /// The offset per partition behind what has been planned, and what waits.
+    pub(crate) fn next(&self) -> &[u64] {
+        &self.next
+    }
+
+    /// Has an event wait that several tracks have in common; none: it is of its track alone.
+    ///
+    /// # Errors
+    /// When it is of a partition that the lane does not have.
+    pub(super) fn wait_for_others(
+        &mut self,
+        event: &Event,
+        record: &Bytes,
+    ) -> Result<Option<Planned>, Error> {
+        let Some(Meeting { home, tracks }) = self.meeting(event)? else { return Ok(None) };
+        let (track, position) = (self.track, event.position);
+        if track != home && self.is_past(home, position) {
+            return Ok(None);
+        }
+        let need = match &event.body {
+            Body::Group(group) if !Self::empties_databases(group) => {
+                match self.obstacle_to(event) {
+                    Some(_) => Need::Script,
+                    None => Need::Together,
+                }
+            }
+            _ => Need::Alone,
+        };
+        let change = (track == home).then(|| {
+            Box::new(Barrier { track, event: event.clone(), record: record.clone(), need })
+        });
+        self.gates.insert(track, Gate { position, change, tracks });
+        Ok(Some(self.open_home(home).map_or(Planned::Waits, Planned::Barrier)))
+    }
+
+    /// The change at its home, if all that have to be there are.
+    fn open_home(&mut self, home: usize) -> Option<Box<Barrier>> {
+        let gate = self.gates.get(&home).filter(|gate| gate.change.is_some())?;
+        let is_there = |track: usize| {
+            let waits = self
+                .gates
+                .get(&track)
+                .is_some_and(|other| is_beside(other.position, gate.position));
+            waits || self.is_past(track, gate.position)
+        };
+        if !gate.tracks.iter().copied().all(is_there) {
+            return None;
+        }
+        self.gates.get_mut(&home)?.change.take()
+    }
+
+    /// Lets the tracks go on that waited for what has been planned now. Of a group in pieces only the last does.
+    pub(super) fn go_on(&mut self, barrier: &Barrier, batch: &mut Batch) {
+        let Some(gate) = self.gates.remove(&barrier.track) else { return };
+        let is_last = match &barrier.event.body {
+            Body::Group(group) => group.last,
+            _ => true,
+        };
+        if !is_last {
+            return;
+        }
+        for track in gate.tracks.into_iter().filter(|track| *track != barrier.track) {
+            let Some(other) = self.gates.get(&track) else { continue };
+            if is_beside(other.position, gate.position) {
+                let position = other.position;
+                self.gates.remove(&track);
+                self.parked.retain(|parked| parked.track != track);
+                self.progress.advance(track, position);
+                batch.events += 1;
+            }
+        }
+    }
+
+    /// Whether a track has passed a change of several: something behind it has been planned.
+    fn is_past(&self, track: usize, change: Position) -> bool {
+        let end = change.at_index(Position::LAST_INDEX);
+        let applied = self.progress.of(Line { track, shard: change.shard });
+        applied.is_some_and(|applied| *applied == end || applied.is_after(&end))
+    }
+
+    /// Who meets at an event, if it is not of this track alone.
+    fn meeting(&self, event: &Event) -> Result<Option<Meeting>, Error> {
+        if self.scope.one_order {
+            return Ok(None);
+        }
+        let all = || -> Vec<u16> { (0..=u16::MAX).take(self.partitions()).collect() };
+        let (home, partitions) = match &event.body {
+            Body::Control(Control::Barrier(barrier)) => {
+                (barrier.home_partition, barrier.partitions.clone())
+            }
+            Body::Control(Control::Flush { .. } | Control::SwapDb { .. }) => (HOME_OF_ALL, all()),
+            Body::Group(Group { partitions, .. }) => match partitions.first() {
+                Some(home) => (*home, partitions.clone()),
+                None => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
+        let track = |partition: &u16| {
+            let index = self.scope.index_of(*partition);
+            index.map(|index| self.scope.track(index)).ok_or(Error::Unsupported {
+                what: "a change of partitions that other processes apply",
+                position: event.position,
+            })
+        };
+        let tracks: Vec<usize> = partitions.iter().map(track).collect::<Result<_, _>>()?;
+        let home = track(&home)?;
+        Ok((tracks.len() > 1).then_some(Meeting { home, tracks }))
+    }
+
+    fn partitions(&self) -> usize {
+        usize::try_from(self.scope.partitions).unwrap_or(usize::MAX)
+    }
+
+    /// The track that an event of one key or group is of.
+    pub(super) fn point_of(&self, event: &Event) -> Point {
+        let partition = wire::slot::partition_of(event.slot, self.scope.partitions);
+        let index = u16::try_from(partition).ok().and_then(|number| self.scope.index_of(number));
+        let track = index.map_or(0, |index| self.scope.track(index));
+        Point { track, position: event.position }
+    }
+}
+
+/// Whether two events belong to one change of several tracks.
+fn is_beside(one: Position, other: Position) -> bool {
+    (one.shard, one.epoch, one.offset) == (other.shard, other.epoch, other.offset)
+}
