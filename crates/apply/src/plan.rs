@@ -5,6 +5,7 @@
 //! look at the destination) is handed back as a [`Barrier`]: the lane first finishes everything before it.
 
 mod assemble;
+mod barrier;
 mod change;
 mod condition;
 mod control;
@@ -34,6 +35,7 @@ use event::{Body, Change, Event, Position};
 use journal::{Entry, Offset, Partition};
 
 use self::assemble::{Assembly, Gathered, Origin};
+pub(crate) use self::barrier::{Barrier, Need};
 use self::expiry::Lags;
 pub(crate) use self::fault::{Aftermath, Failure, Part};
 pub(crate) use self::keys::Roles;
@@ -129,32 +131,6 @@ pub(crate) enum Planned {
     Waits,
 }
 
-/// An event that needs a look at the destination.
-#[derive(Debug)]
-pub(crate) struct Barrier {
-    /// The track that it stands in.
-    pub(crate) track: usize,
-    /// The event.
-    pub(crate) event: Event,
-    /// Its encoding.
-    pub(crate) record: Bytes,
-    /// What is to be done.
-    pub(crate) need: Need,
-}
-
-/// What a barrier needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Need {
-    /// The end of a snapshot: what it did not name goes.
-    Sweep,
-    /// Databases are emptied or exchanged, so nothing else may live there.
-    Alone,
-    /// A script, in whose way something is.
-    Script,
-    /// Nothing but that it is executed by itself: it is of several tracks.
-    Together,
-}
-
 /// One change and where it stands.
 #[derive(Clone, Copy, Debug)]
 struct Place<'a> {
@@ -168,46 +144,6 @@ struct Place<'a> {
     record: &'a Bytes,
     /// Index of the record in the batch.
     index: u32,
-}
-
-// === impl Barrier ===
-
-impl Barrier {
-    /// What it does, for messages.
-    pub(crate) fn command(&self) -> &'static str {
-        match &self.event.body {
-            _ if self.need == Need::Script => script::EVAL,
-            Body::Control(Control::Flush { all: true }) => "FLUSHALL",
-            Body::Control(Control::Flush { all: false }) => "FLUSHDB",
-            Body::Control(Control::SwapDb { .. }) => "SWAPDB",
-            Body::Group(_) => "a transaction with a flush or an exchange of databases",
-            _ => self.event.kind(),
-        }
-    }
-
-    /// Whether it exchanges databases.
-    pub(crate) fn exchanges(&self) -> bool {
-        self.any(|control| matches!(control, Control::SwapDb { .. }))
-    }
-
-    /// Whether it names databases one by one.
-    pub(crate) fn names_single_databases(&self) -> bool {
-        self.any(|control| {
-            matches!(control, Control::SwapDb { .. } | Control::Flush { all: false })
-        })
-    }
-
-    fn any(&self, which: impl Fn(&Control) -> bool) -> bool {
-        match &self.event.body {
-            Body::Control(control) => which(control),
-            Body::Group(group) => group.changes.iter().any(|change| match change.change {
-                Change::Flush { all } => which(&Control::Flush { all }),
-                Change::SwapDb { first, second } => which(&Control::SwapDb { first, second }),
-                Change::Command(_) | Change::Function(_) => false,
-            }),
-            _ => false,
-        }
-    }
 }
 
 // === impl Planner ===

@@ -302,7 +302,7 @@ impl Journal for Shown {
     ) -> BoxFuture<'_, Result<Box<dyn Reader>, ReadError>> {
         Box::pin(async {
             match &self.1 {
-                Guise::Unordered => return Unordered::new(&self.0, from).await,
+                Guise::Unordered => return Unordered::open(&self.0, from).await,
                 Guise::Behind(passage) => passage.pass().await,
             }
             self.0.reader(from).await
@@ -337,7 +337,7 @@ impl Journal for Shown {
 // === impl Unordered ===
 
 impl Unordered {
-    async fn new(
+    async fn open(
         journal: &MemoryJournal,
         from: Vec<(Partition, Offset)>,
     ) -> Result<Box<dyn Reader>, ReadError> {
@@ -352,8 +352,11 @@ impl Unordered {
 impl Reader for Unordered {
     fn next(&mut self, limit: ReadLimit) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>> {
         // A few of one partition at a time, so that others stay behind.
-        let limit = ReadLimit { records: self.random.below(20).max(1) as usize, ..limit };
-        let first = self.random.below(self.readers.len() as u64) as usize;
+        let mut below = |most: usize| {
+            usize::try_from(self.random.below(most as u64)).expect("it is below that")
+        };
+        let limit = ReadLimit { records: below(20).max(1), ..limit };
+        let first = below(self.readers.len());
         let (before, after) = self.readers.split_at_mut(first);
         let next = after.iter_mut().chain(before).map(|reader| reader.next(limit));
         let next = futures::future::select_all(next.collect::<Vec<_>>());

@@ -109,9 +109,9 @@ fn has_begun(lane: &apply::Stopped) -> bool {
 /// with them.
 async fn changes_behind(journal: &dyn Journal, lane: &apply::Stopped) -> Result<u64, ReadError> {
     let ranges = journal.describe().await?.partitions;
-    let ends = (lane.partitions.0..).zip(ranges.iter().skip(usize::from(lane.partitions.0)));
-    let pairs: Vec<_> =
-        ends.zip(&lane.next).map(|((at, range), next)| (at, range, *next)).collect();
+    let range = |at: u16| ranges.get(usize::from(at)).copied().unwrap_or_default();
+    let places = lane.partitions.iter().zip(&lane.next);
+    let pairs: Vec<_> = places.map(|(at, next)| (*at, range(*at), *next)).collect();
     let records: u64 =
         pairs.iter().map(|(_, range, next)| range.durable.0.saturating_sub(*next)).sum();
     if records > COUNTED_RECORDS || records == 0 {
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     async fn last_word(journal: &MemoryJournal, next: &[u64]) -> (Option<u64>, String) {
-        let lane = apply::Stopped { partitions: (0, 0), applied: vec![], next: next.to_vec() };
+        let lane = apply::Stopped { partitions: vec![0], applied: vec![], next: next.to_vec() };
         let ending = Ending { applied: vec![lane], ..Ending::default() }.beside(journal).await;
         (ending.behind, ending.places())
     }
