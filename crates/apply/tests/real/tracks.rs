@@ -116,7 +116,7 @@ async fn transactions_over_partitions_take_effect_once_whatever_is_killed() -> R
             bench.assert_holds(&mut model)?;
             service.stop().await?;
         } else {
-            service.kill();
+            service.kill().await?;
         }
     }
     let service = bench.start().await?;
