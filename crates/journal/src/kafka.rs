@@ -71,10 +71,12 @@ pub use self::config::{Compression, KafkaConfig};
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 /// How long a member that joins is watched for a refusal, which comes at once.
 const JOIN_LOOK: Duration = Duration::from_secs(1);
+/// How long a commit of offsets may take; what it says is said again later.
+const COMMIT_LIMIT: Duration = Duration::from_secs(20);
 /// Polls of a twentieth of a second for the note that begins a stream.
 const NOTE_POLLS: usize = 200;
-/// How often something that the brokers refuse for the moment, while a leader moves say, is asked again.
-const ASK_TRIES: u32 = 50;
+/// How long something that the brokers refuse for the moment, while a leader moves say, is asked again.
+const ASK_LIMIT: Duration = Duration::from_secs(10);
 /// And after what time.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -89,6 +91,8 @@ pub struct KafkaJournal {
     admin: Option<Arc<AdminClient<Quiet>>>,
     /// The appender of this process, if one lives or is just ending.
     session: tokio::sync::Mutex<Weak<Session>>,
+    /// One commit at a time: should the brokers keep it waiting, those behind it hold no thread.
+    commits: Arc<tokio::sync::Mutex<()>>,
 }
 
 // === impl KafkaJournal ===
@@ -117,6 +121,7 @@ impl KafkaJournal {
             ranges,
             named,
             session: tokio::sync::Mutex::default(),
+            commits: Arc::default(),
         };
         journal.incarnation = journal.identify(is_new).await?.incarnation;
         Ok(journal)
@@ -213,13 +218,13 @@ impl KafkaJournal {
         ask: impl Fn() -> Result<T, ReadError> + Send + Sync + 'static,
     ) -> Result<T, ReadError> {
         let ask = Arc::new(ask);
-        let mut tries = 0;
+        let began = self.clock.monotonic();
         loop {
             let asking = Arc::clone(&ask);
             let asked = tokio::task::spawn_blocking(move || asking()).await;
-            tries += 1;
+            let is_early = self.clock.monotonic().saturating_sub(began) < ASK_LIMIT;
             match asked.expect("asking does not panic") {
-                Err(ReadError::Failed(why)) if tries < ASK_TRIES => {
+                Err(ReadError::Failed(why)) if is_early => {
                     tracing::debug!(why, "the brokers are asked again");
                     self.clock.sleep(ASK_AGAIN).await;
                 }
@@ -403,9 +408,19 @@ impl Journal for KafkaJournal {
         let name = name.to_owned();
         Box::pin(async move {
             self.check(&before)?;
-            let named = Arc::clone(&self.named);
-            let released = tokio::task::spawn_blocking(move || named.release(&name, &before)).await;
-            released.expect("a commit does not panic")
+            let (named, commits) = (Arc::clone(&self.named), Arc::clone(&self.commits));
+            let committing = async move {
+                let turn = commits.lock_owned().await;
+                let commit = move || {
+                    let _turn = turn;
+                    named.release(&name, &before)
+                };
+                tokio::task::spawn_blocking(commit).await.expect("a commit does not panic")
+            };
+            let place = self.config.place();
+            let late =
+                |_| AppendError::Failed(format!("{place}: no answer to a commit of offsets"));
+            timeout(&*self.clock, COMMIT_LIMIT, committing).await.map_err(late)?
         })
     }
 

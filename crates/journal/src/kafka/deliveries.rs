@@ -120,18 +120,6 @@ impl ClientContext for Deliveries {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "kafka producer");
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            // A producer without any right to write is told so by a code of its own in the reason.
-            let code = RDKafkaErrorCode::ClusterAuthorizationFailed;
-            let denied = reason.contains("CLUSTER_AUTHORIZATION_FAILED")
-                || reason.contains("Cluster authorization");
-            let error = if denied { KafkaError::Global(code) } else { error };
-            self.fail(match Asked::Write(&self.topic).append_error(&error, &self.place) {
-                AppendError::Failed(_) => AppendError::Failed(format!("{}: {reason}", self.place)),
-                denied => denied,
-            });
-            return;
-        }
         self.state.lock().trouble = Some(reason.to_owned());
     }
 }
@@ -146,6 +134,8 @@ impl ProducerContext for Deliveries {
                 let number = u64::try_from(number).expect("fits 64 bits");
                 self.confirm(number, usize::from(partition.0), offset);
             }
+            // Thrown away after an error that ended the producer, or by us: that is told elsewhere.
+            Err((error, _)) if is_purged(error) => {}
             Err((error, message)) => {
                 let (partition, _) = place_of(message);
                 let error = Asked::Write(&self.topic).append_error(error, &self.place);
@@ -158,4 +148,10 @@ impl ProducerContext for Deliveries {
             }
         }
     }
+}
+
+/// Whether a record was not refused for its own sake.
+pub(super) fn is_purged(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(error.rdkafka_error_code(), Some(Code::PurgeQueue | Code::PurgeInflight | Code::Fatal))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -17,6 +18,10 @@ use super::settings::{self, Role};
 use super::topics::ANSWER_LIMIT;
 use crate::{AppendError, Offset, Partition, ReadError, ReaderProgress};
 
+/// How long one question for offsets may take; a refusal is looked for in between.
+const ASK_LIMIT: Duration = Duration::from_secs(1);
+/// And how often it is asked.
+const ASKS: usize = 10;
 /// How often a commit is tried that falls into a change of the group's members.
 const TRIES: usize = 5;
 
@@ -68,8 +73,7 @@ impl Named {
             asked.add_partition(&self.config.topic, i32::from(partition));
         }
         let asker = self.asker(group).map_err(|error| self.failed(group, &error))?;
-        let found = asker.committed_offsets(asked, ANSWER_LIMIT);
-        let found = found.map_err(|error| self.failed(group, &error))?;
+        let found = ask_for(&asker, &asked).map_err(|error| self.failed(group, &error))?;
         let released = found.elements().into_iter().filter_map(|element| {
             let Place::Offset(offset) = element.offset() else { return None };
             let partition = Partition(u16::try_from(element.partition()).ok()?);
@@ -111,7 +115,12 @@ impl Named {
         let seat = self.seats.lock().get(group).and_then(Weak::upgrade);
         match seat {
             Some(seat) => seat.commit(offsets),
-            None => self.asker(group)?.commit(offsets, CommitMode::Sync),
+            None => {
+                let asker = self.asker(group)?;
+                // A commit waits for the group's coordinator for ever; this does not.
+                ask_for(&asker, offsets)?;
+                asker.commit(offsets, CommitMode::Sync)
+            }
         }
     }
 
@@ -142,6 +151,29 @@ impl Named {
 impl Drop for Named {
     fn drop(&mut self) {
         drop_aside(std::mem::take(&mut *self.askers.lock()));
+    }
+}
+
+/// Asks for committed offsets. What the brokers refuse, the library tells by the way and waits on.
+fn ask_for(
+    asker: &BaseConsumer<Quiet>,
+    offsets: &TopicPartitionList,
+) -> Result<TopicPartitionList, KafkaError> {
+    let mut tries = ASKS;
+    loop {
+        let asked = asker.committed_offsets(offsets.clone(), ASK_LIMIT);
+        while let Some(told) = asker.poll(Duration::ZERO) {
+            if let Err(error) = told
+                && error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed)
+            {
+                return Err(error);
+            }
+        }
+        tries -= 1;
+        match asked {
+            Err(_) if tries > 0 => {}
+            asked => return asked,
+        }
     }
 }
 

@@ -6,13 +6,14 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::config::KafkaConfig;
+use super::deliveries::is_purged;
 use super::record::place_of;
 use super::rights::{Asked, settings_error};
 use super::settings::{self, Role};
@@ -39,7 +40,6 @@ struct Waiting {
     next: usize,
     by_number: BTreeMap<usize, oneshot::Sender<Result<u64, KafkaError>>>,
     confirmed: u64,
-    fatal: Option<KafkaError>,
     trouble: Option<String>,
 }
 
@@ -85,9 +85,12 @@ impl Notary {
             self.poll(STEP);
             match written.try_recv() {
                 Ok(outcome) => return outcome.map_err(|error| self.refused(&error)),
-                Err(_) if self.fatal().is_some() => return Err(self.fatal().expect("just seen")),
-                Err(_) if polls == 0 => return Err(self.unwritten()),
-                Err(_) => polls -= 1,
+                Err(_) => {
+                    if let Some(fatal) = self.fatal() {
+                        return Err(fatal);
+                    }
+                    polls = polls.checked_sub(1).ok_or_else(|| self.unwritten())?;
+                }
             }
         }
     }
@@ -109,15 +112,24 @@ impl Notary {
 
     /// Why no note will ever be written.
     pub(super) fn fatal(&self) -> Option<OpenError> {
-        let fatal = self.producer.context().waiting.lock().fatal.clone();
-        fatal.map(|error| self.refused(&error))
+        let (code, reason) = self.producer.client().fatal_error()?;
+        Some(match self.refused(&KafkaError::Global(code)) {
+            OpenError::Unreachable { place, .. } => OpenError::Unreachable { place, why: reason },
+            denied => denied,
+        })
     }
 
     pub(super) fn trouble(&self) -> Option<String> {
         self.producer.context().waiting.lock().trouble.clone()
     }
 
+    /// What a refusal means; where the producer has ended, that.
     pub(super) fn refused(&self, error: &KafkaError) -> OpenError {
+        if is_purged(error)
+            && let Some(fatal) = self.fatal()
+        {
+            return fatal;
+        }
         Asked::Write(&self.topic).open_error(error, &self.place)
     }
 
@@ -136,15 +148,7 @@ impl ClientContext for Receipts {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "kafka producer of notes");
-        let mut waiting = self.waiting.lock();
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            // Without a right to write no number is given to a producer.
-            let denied = KafkaError::Global(RDKafkaErrorCode::ClusterAuthorizationFailed);
-            let is_denied = reason.contains("CLUSTER_AUTHORIZATION_FAILED")
-                || reason.contains("Cluster authorization");
-            waiting.fatal.get_or_insert(if is_denied { denied } else { error });
-        }
-        waiting.trouble = Some(reason.to_owned());
+        self.waiting.lock().trouble = Some(reason.to_owned());
     }
 }
 

@@ -87,7 +87,15 @@ impl Asked<'_> {
 }
 
 fn missing(asked: Asked<'_>, error: &KafkaError) -> Option<Missing> {
-    error.rdkafka_error_code().and_then(|code| asked.missing(code))
+    code_of(error).and_then(|code| asked.missing(code))
+}
+
+/// The broker's or the library's code, also of answers to an administrator.
+fn code_of(error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        other => other.rdkafka_error_code(),
+    }
 }
 
 /// What the library says, without values of settings, which may be secrets.
@@ -97,7 +105,7 @@ pub(super) fn said(error: &KafkaError) -> String {
             format!("property {property} cannot be used ({} characters said about it)", said.len())
         }
         KafkaError::ClientConfig(_, said, property, _) => format!("property {property}: {said}"),
-        other => match other.rdkafka_error_code() {
+        other => match code_of(other) {
             Some(code) => code.to_string(),
             None => other.to_string(),
         },

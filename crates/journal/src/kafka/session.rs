@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 use runtime::Clock;
 use tokio::sync::watch;
@@ -215,13 +215,26 @@ impl Session {
         if self.deliveries().failure().is_some() {
             return;
         }
-        if let Some(refused) = self.notary.fatal() {
-            self.deliveries().fail(as_append(refused));
+        if let Some(failure) = self.fatal() {
+            self.deliveries().fail(failure);
         }
         if self.follower.look(|known| known.state.is_overtaken(self.lease.number)) {
             self.deliveries().fail(AppendError::Fenced { stream: self.config.stream.clone() });
             self.purge();
         }
+    }
+
+    /// What has ended one of the producers for good.
+    fn fatal(&self) -> Option<AppendError> {
+        let place = self.config.place();
+        let of_records = self.producer.client().fatal_error().map(|(code, reason)| {
+            let asked = Asked::Write(&self.config.topic);
+            match asked.append_error(&KafkaError::Global(code), &place) {
+                AppendError::Failed(_) => AppendError::Failed(format!("{place}: {reason}")),
+                denied => denied,
+            }
+        });
+        of_records.or_else(|| self.notary.fatal().map(as_append))
     }
 
     fn report(&self, pulse: &mut Pulse) {

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::admin::{
-    AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
-    TopicReplication,
+    AdminClient, AdminOptions, ConfigResourceResult, NewTopic, ResourceSpecifier, TopicReplication,
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
@@ -199,15 +198,11 @@ impl Topics {
         let asked = [ResourceSpecifier::Topic(topic)];
         let answer = self.admin.describe_configs(&asked, &options).await;
         let answer = answer.map_err(|error| self.unanswered(&error, topic))?;
-        let resource = match answer.into_iter().next() {
-            Some(Ok(resource)) => resource,
-            Some(Err(code)) => {
-                let error = KafkaError::AdminOp(code);
-                return Err(Asked::DescribeConfigs(topic).open_error(&error, &self.config.place()));
-            }
-            None => return Ok(()),
+        // The library's wrapper leaves out the code of a refusal; a topic always has settings to tell.
+        let Some(Ok(resource)) = answer.into_iter().next().filter(has_entries) else {
+            let error = KafkaError::AdminOp(RDKafkaErrorCode::TopicAuthorizationFailed);
+            return Err(Asked::DescribeConfigs(topic).open_error(&error, &self.config.place()));
         };
-        debug_assert_eq!(resource.specifier, OwnedResourceSpecifier::Topic(topic.to_owned()));
         let value = |name: &str| resource.get(name).and_then(|entry| entry.value.clone());
         let policy = value("cleanup.policy").unwrap_or_default();
         let wanted = if topic == self.config.topic { "delete" } else { "compact" };
@@ -247,4 +242,8 @@ impl Topics {
             denied => denied,
         }
     }
+}
+
+fn has_entries(answer: &ConfigResourceResult) -> bool {
+    answer.as_ref().is_ok_and(|resource| !resource.entries.is_empty())
 }

@@ -1,0 +1,117 @@
+//! Members of a group share the partitions, and take over from one another.
+
+use std::time::Duration;
+
+use journal::kafka::KafkaConfig;
+use journal::{Assignment, Journal, Membership, Offset, Partition};
+use testkit::{Deadline, Process};
+use tokio::sync::watch;
+
+use crate::stage::{open, shared, within};
+
+/// Tells a child process which stream to join, on which brokers.
+const MEMBER: &str = "KEYFERRY_KAFKA_TEST_MEMBER";
+
+const PARTITIONS: u16 = 4;
+
+/// Waits until so many partitions are assigned, and gives them back.
+async fn assigned(watch: &mut watch::Receiver<Assignment>, count: usize) -> Assignment {
+    let what = format!("{count} partitions are assigned");
+    let found = within(&what, watch.wait_for(|now| now.partitions.len() == count)).await;
+    found.expect("the membership lasts").clone()
+}
+
+/// Settles whatever is taken away, at once, like one that has nothing under way.
+async fn settle_always(member: &dyn Membership, mut watch: watch::Receiver<Assignment>) {
+    loop {
+        let generation = watch.borrow_and_update().generation;
+        member.settled(generation);
+        if watch.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_members_share_and_the_one_that_stays_takes_over() {
+    let config = shared(PARTITIONS);
+    let (one, other) = (open(&config).await, open(&config).await);
+    let first = within("it joins", one.join("shop")).await.unwrap();
+    let mut of_first = first.assigned();
+    let all = assigned(&mut of_first, 4).await;
+    assert_eq!(all.partitions, (0..PARTITIONS).map(Partition).collect::<Vec<_>>());
+
+    let second = within("it joins", other.join("shop")).await.unwrap();
+    let mut of_second = second.assigned();
+    let half = assigned(&mut of_first, 2).await;
+    assert!(half.generation > all.generation);
+    // Nothing is given away before it has settled, as long as the limit lets it.
+    assert!(of_second.borrow().partitions.is_empty());
+    first.settled(half.generation);
+    let rest = assigned(&mut of_second, 2).await;
+    assert!(half.partitions.iter().all(|partition| !rest.partitions.contains(partition)));
+
+    // Members commit for their group.
+    for (journal, offset) in [(&one, 0), (&other, 0)] {
+        journal.release("shop", vec![(Partition(0), Offset(offset))]).await.unwrap();
+    }
+    let left = Deadline::after(Duration::from_secs(3));
+    within("it leaves", second.leave()).await.unwrap();
+    let settling = settle_always(&*first, first.assigned());
+    let back = tokio::select! {
+        back = assigned(&mut of_first, 4) => back,
+        () = settling => Assignment::default(),
+    };
+    assert_eq!(back.partitions.len(), 4);
+    assert!(!left.has_passed(), "it took {:?}", left.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_does_not_settle_is_waited_for_no_longer_than_the_limit() {
+    let config = shared(PARTITIONS);
+    let (one, other) = (open(&config).await, open(&config).await);
+    let first = within("it joins", one.join("shop")).await.unwrap();
+    assigned(&mut first.assigned(), 4).await;
+    let second = within("it joins", other.join("shop")).await.unwrap();
+    assert_eq!(assigned(&mut second.assigned(), 2).await.partitions.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_vanished_is_replaced_within_ten_seconds() {
+    if let Some(place) = std::env::var_os(MEMBER) {
+        return sit_until_killed(place.to_str().unwrap()).await;
+    }
+    let config = shared(PARTITIONS);
+    let journal = open(&config).await;
+    let member = within("it joins", journal.join("shop")).await.unwrap();
+    let mut watch = member.assigned();
+    assigned(&mut watch, 4).await;
+    let test = "members::a_member_that_vanished_is_replaced_within_ten_seconds";
+    let place = format!("{} {}", config.brokers, config.stream);
+    let args = ["--exact", test, "--nocapture"];
+    let mut child =
+        Process::program(&std::env::current_exe().unwrap(), &args, &[(MEMBER, &place)]).unwrap();
+    let shared = assigned(&mut watch, 2).await;
+    member.settled(shared.generation);
+    let ready = tokio::task::spawn_blocking(move || {
+        let has_joined = |out: &str, _: &str| out.contains("has 2 partitions").then_some(());
+        child.until(Duration::from_secs(60), "it has its part", has_joined).map(|()| child)
+    });
+    let mut child = ready.await.unwrap().unwrap();
+    child.kill().unwrap();
+    let vanished = Deadline::after(Duration::from_secs(10));
+    assigned(&mut watch, 4).await;
+    assert!(!vanished.has_passed(), "it took {:?}", vanished.elapsed());
+}
+
+#[expect(clippy::print_stdout, reason = "that is how the test hears of it")]
+async fn sit_until_killed(place: &str) {
+    let (brokers, stream) = place.split_once(' ').expect("brokers and stream");
+    let config = KafkaConfig::new(brokers, stream, PARTITIONS);
+    let journal = open(&config).await;
+    let member = within("it joins", journal.join("shop")).await.expect("it may join");
+    let mut watch = member.assigned();
+    assigned(&mut watch, 2).await;
+    println!("has 2 partitions");
+    std::future::pending::<()>().await;
+}
