@@ -1,20 +1,20 @@
 //! The apply service of one destination: built, run, drained.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use journal::{Description, Journal, Partition};
 use redis_io::{Connector, Settings};
-use runtime::{Clock, OnFailure, Random, StatusNode, Tasks, chain};
+use runtime::{Clock, Random, StatusNode, chain};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::error::{BuildError, Error};
-use crate::lane::{Lane, Link, Stopped, Tools};
+use crate::lane::{Link, Stopped, Tools};
 use crate::names::Names;
 use crate::quarantine::store::Letters;
 use crate::scope::Scope;
+use crate::shift::Shift;
 use crate::{checkpoint, existing, import, limits, policy, rights};
 
 /// What an apply service is made of, besides its settings.
@@ -36,22 +36,18 @@ pub struct Parts {
 
 /// The apply service of one destination.
 pub struct Apply {
-    lanes: Vec<Lane>,
-    config: Arc<Config>,
-    connector: Connector,
-    clock: Arc<dyn Clock>,
+    tools: Tools,
+    random: Random,
+    status: StatusNode,
     wanted: watch::Receiver<u64>,
 }
 
 /// Where a service stopped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Each lane.
-    pub lanes: Vec<Stopped>,
+    /// The lane of the partitions that it had at the end, if it had any.
+    pub lane: Option<Stopped>,
 }
-
-/// How long lanes may take to finish what is under way when one of several has failed.
-const GRACE: Duration = Duration::from_secs(30);
 
 // === impl Apply ===
 
@@ -68,30 +64,18 @@ impl Apply {
         let Parts { journal, letters, clock, mut random, status, answered } = parts;
         let connector = connector(&config, Arc::clone(&clock))?;
         let description = journal.describe().await.map_err(Error::from)?;
-        let scopes = vec![Scope::all(&description)];
+        let scope = Scope::all(&description);
         let mut reaching =
             Reaching { config: &config, clock: clock.as_ref(), status: &status, answered };
-        reaching.reach(&connector, &scopes, &mut random).await?;
+        reaching.reach(&connector, &scope, &mut random).await?;
         enter(&*journal, &description, &config.name).await;
         status.set("destination", config.name.clone());
         status.set("stream", description.stream.clone());
         let letters = Arc::new(Letters::open(letters).await?);
-        let config = Arc::new(config);
         let (ask, wanted) = watch::channel(0);
-        let clock_of_lanes = Arc::clone(&clock);
-        let tools = Tools {
-            config: Arc::clone(&config),
-            connector: connector.clone(),
-            journal,
-            letters,
-            clock: clock_of_lanes,
-            wanted: ask,
-        };
-        let lanes = scopes
-            .into_iter()
-            .map(|scope| Lane::new(scope, tools.clone(), random.fork(), &status))
-            .collect();
-        Ok(Self { lanes, config, connector, clock, wanted })
+        let config = Arc::new(config);
+        let tools = Tools { config, connector, journal, letters, clock, wanted: ask };
+        Ok(Self { tools, random, status, wanted })
     }
 
     /// Counts how often a new snapshot of the source was wanted: where its history goes on without what was applied,
@@ -101,43 +85,18 @@ impl Apply {
         self.wanted.clone()
     }
 
-    /// Applies until `stop` is cancelled, then finishes the batches under way and says where it stopped.
+    /// Applies the partitions that it gets until `stop` is cancelled, then finishes what is under way, hands them on
+    /// and says where it stopped.
     ///
     /// # Errors
-    /// What no lane can wait for: the first that failed. The others are stopped in good order.
-    pub async fn run(self, stop: CancellationToken) -> Result<Summary, Error> {
-        let tasks = Tasks::under(Arc::clone(&self.clock), &stop);
-        let (results, mut ended) = tokio::sync::mpsc::channel(self.lanes.len().max(1));
-        for lane in self.lanes {
-            let (results, stop) = (results.clone(), tasks.stop_token());
-            tasks.spawn(lane.name(), OnFailure::StopAll, async move {
-                let result = Box::pin(lane.run(stop)).await;
-                let failed = result.is_err();
-                // The receiver lives until every lane has ended.
-                results.send(result).await.ok();
-                if failed { Err("the lane has failed".into()) } else { Ok(()) }
-            });
+    /// What cannot be waited for.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<Summary, Error> {
+        let (config, connector) = (Arc::clone(&self.tools.config), self.tools.connector.clone());
+        let result = Shift::new(&self.tools, &mut self.random, &self.status, stop).run().await;
+        if config.import_mode {
+            end_import(&connector).await;
         }
-        drop(results);
-        let outcome = tasks.join(GRACE).await;
-        if self.config.import_mode {
-            end_import(&self.connector).await;
-        }
-        let (mut summary, mut first) = (Summary::default(), None);
-        while let Some(result) = ended.recv().await {
-            match result {
-                Ok(stopped) => summary.lanes.push(stopped),
-                Err(error) => first = first.or(Some(error)),
-            }
-        }
-        if let Some(panicked) = outcome.first.filter(|_| first.is_none()) {
-            return Err(Error::Lane { what: panicked.to_string() });
-        }
-        match first {
-            Some(error) => Err(error),
-            None if !outcome.stuck.is_empty() => Err(Error::Unanswered),
-            None => Ok(summary),
-        }
+        Ok(Summary { lane: result? })
     }
 }
 
@@ -192,13 +151,13 @@ impl Reaching<'_> {
     async fn reach(
         &mut self,
         connector: &Connector,
-        scopes: &[Scope],
+        scope: &Scope,
         random: &mut Random,
     ) -> Result<(), Error> {
         let mut backoff = policy::backoff();
         loop {
             let begun = self.clock.monotonic();
-            let Err(error) = check_destination(connector, self.config, scopes).await else {
+            let Err(error) = check_destination(connector, self.config, scope).await else {
                 self.status.unset("trouble");
                 return Ok(());
             };
@@ -219,25 +178,29 @@ impl Reaching<'_> {
     }
 }
 
-/// Looks whether the lanes could begin. Data that is there is in order once one of them has been at work.
+/// Looks whether a lane could begin. Data that is there is in order once one has been at work.
 async fn check_destination(
     connector: &Connector,
     config: &Config,
-    scopes: &[Scope],
+    scope: &Scope,
 ) -> Result<(), Error> {
     let mut link = Link::open(connector, config).await?;
-    if let Some(scope) = scopes.first() {
-        rights::check(&mut link.connection, &Names::new(scope)).await?;
-    }
+    let names = Names::new(scope);
+    rights::check(&mut link.connection, &names).await?;
     existing::check_mapping(&link, config)?;
-    let mut begun = false;
-    for scope in scopes {
-        let connection = &mut link.connection;
-        let known = checkpoint::read(connection, scope, &Names::new(scope), config).await?;
-        begun |= known.iter().next().is_some();
+    if has_begun(&mut link, scope, config).await? {
+        return Ok(());
     }
-    match scopes.first() {
-        Some(scope) if !begun => existing::check(&mut link, config, &Names::new(scope)).await,
-        _ => Ok(()),
+    match existing::check(&mut link, config, &names).await {
+        // What is there may have come from another process meanwhile, with its checkpoint.
+        Err(Error::Existing { .. }) if has_begun(&mut link, scope, config).await? => Ok(()),
+        checked => checked,
     }
+}
+
+/// Whether a destination has a checkpoint of the stream.
+async fn has_begun(link: &mut Link, scope: &Scope, config: &Config) -> Result<bool, Error> {
+    let names = Names::new(scope);
+    let known = checkpoint::read(&mut link.connection, scope, &names, config).await?;
+    Ok(known.iter().next().is_some())
 }

@@ -135,6 +135,11 @@ impl Lane {
         Self { scope, names, tools, random, status, memory: Memory::default() }
     }
 
+    /// What its node of the status is called.
+    pub(crate) fn node(&self) -> String {
+        status::name_of(&self.scope)
+    }
+
     /// What its task is called.
     pub(crate) fn name(&self) -> String {
         format!("apply {}", self.scope.shown())

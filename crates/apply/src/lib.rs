@@ -26,6 +26,7 @@ mod progress;
 pub mod quarantine;
 mod rights;
 mod scope;
+mod shift;
 mod swap;
 mod target;
 

@@ -71,11 +71,7 @@ impl LaneStatus {
         scope: &Scope,
         (clock, endpoint): (Arc<dyn Clock>, String),
     ) -> Self {
-        let name = match scope.numbers.len() {
-            1 => format!("partition-{}", scope.shown()),
-            _ => format!("partitions-{}", scope.shown()),
-        };
-        let node = parent.child(name);
+        let node = parent.child(name_of(scope));
         let events = Arc::new(RateMeter::new(Arc::clone(&clock), RATE_MEMORY));
         let meter = Arc::clone(&events);
         node.computed("events_per_second", move || Value::Float(meter.per_second()));
@@ -266,6 +262,14 @@ pub(crate) struct Executed {
     pub(crate) letters: u64,
     /// Deadlines that were settled.
     pub(crate) settled: u64,
+}
+
+/// What the node of a lane is called.
+pub(super) fn name_of(scope: &Scope) -> String {
+    match scope.numbers.len() {
+        1 => format!("partition-{}", scope.shown()),
+        _ => format!("partitions-{}", scope.shown()),
+    }
 }
 
 fn lag(clock: &dyn Clock, stamp_ms: i64) -> Value {

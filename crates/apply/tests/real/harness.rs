@@ -12,8 +12,8 @@ use event::checkpoint::Checkpoint;
 use event::quarantine::Letter;
 use futures::future::BoxFuture;
 use journal::{
-    AppendError, Appender, Description, Entry, Journal, MemoryJournal, Offset, OpenError,
-    Partition, ReadError, ReadLimit, Reader,
+    AppendError, Appender, Assignment, Description, Entry, Journal, Membership, MemoryJournal,
+    Offset, OpenError, Partition, ReadError, ReadLimit, Reader,
 };
 use parking_lot::Mutex;
 use redis_io::Endpoint;
@@ -36,7 +36,16 @@ pub(crate) struct Bench {
     pub(crate) client: Client,
     /// Whether the journal is shown as one whose partitions have no common order.
     pub(crate) unordered: bool,
+    /// Who has which partitions, where services share them.
+    pub(crate) roster: Option<Arc<Roster>>,
 }
+
+/// Gives partitions to members, as a test says.
+#[derive(Default)]
+pub(crate) struct Roster(Mutex<Vec<watch::Sender<Assignment>>>);
+
+/// One of those on a roster.
+struct Listed(watch::Receiver<Assignment>);
 
 /// A journal that is shown as another.
 struct Shown(MemoryJournal, Guise);
@@ -44,7 +53,7 @@ struct Shown(MemoryJournal, Guise);
 /// As what a journal is shown.
 enum Guise {
     /// Without a common order of its partitions.
-    Unordered,
+    Unordered(Option<Arc<Roster>>),
     /// Every reader comes through a passage.
     Behind(Arc<Passage>),
 }
@@ -99,6 +108,7 @@ impl Bench {
             letters_read: Arc::new(Passage::new()),
             client,
             unordered: false,
+            roster: None,
         })
     }
 
@@ -116,7 +126,10 @@ impl Bench {
     pub(crate) async fn build(&self, config: Config) -> Result<(Apply, StatusNode), BuildError> {
         let status = StatusNode::root();
         let journal: Arc<dyn Journal> = match self.unordered {
-            true => Arc::new(Shown(self.feed.journal(), Guise::Unordered)),
+            true => {
+                let guise = Guise::Unordered(self.roster.clone());
+                Arc::new(Shown(self.feed.journal(), guise))
+            }
             false => Arc::new(self.feed.journal()),
         };
         let parts = Parts {
@@ -286,7 +299,7 @@ impl Journal for Shown {
         Box::pin(async {
             let described = self.0.describe().await?;
             Ok(match self.1 {
-                Guise::Unordered => Description { totally_ordered: false, ..described },
+                Guise::Unordered(_) => Description { totally_ordered: false, ..described },
                 Guise::Behind(_) => described,
             })
         })
@@ -302,7 +315,7 @@ impl Journal for Shown {
     ) -> BoxFuture<'_, Result<Box<dyn Reader>, ReadError>> {
         Box::pin(async {
             match &self.1 {
-                Guise::Unordered => return Unordered::open(&self.0, from).await,
+                Guise::Unordered(_) => return Unordered::open(&self.0, from).await,
                 Guise::Behind(passage) => passage.pass().await,
             }
             self.0.reader(from).await
@@ -331,6 +344,53 @@ impl Journal for Shown {
 
     fn forget_reader(&self, name: &str) -> BoxFuture<'_, Result<(), AppendError>> {
         self.0.forget_reader(name)
+    }
+
+    fn join<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Box<dyn Membership>, ReadError>> {
+        match &self.1 {
+            Guise::Unordered(Some(roster)) => Box::pin(async { Ok(roster.enter()) }),
+            Guise::Unordered(None) | Guise::Behind(_) => self.0.join(name),
+        }
+    }
+}
+
+// === impl Roster ===
+
+impl Roster {
+    /// The first has all partitions, others none until they are given some.
+    fn enter(&self) -> Box<dyn Membership> {
+        let mut members = self.0.lock();
+        let partitions = if members.is_empty() { (0..4).map(Partition).collect() } else { vec![] };
+        let member = watch::Sender::new(Assignment { generation: 1, partitions });
+        let listed = Listed(member.subscribe());
+        members.push(member);
+        Box::new(listed)
+    }
+
+    /// How many have come so far.
+    pub(crate) fn members(&self) -> usize {
+        self.0.lock().len()
+    }
+
+    /// Gives a member these partitions.
+    pub(crate) fn give(&self, member: usize, partitions: &[u16]) {
+        let partitions = partitions.iter().copied().map(Partition).collect();
+        self.0.lock()[member].send_modify(|assignment| {
+            let generation = assignment.generation + 1;
+            *assignment = Assignment { generation, partitions };
+        });
+    }
+}
+
+impl Membership for Listed {
+    fn assigned(&self) -> watch::Receiver<Assignment> {
+        self.0.clone()
+    }
+
+    fn settled(&self, _: u64) {}
+
+    fn leave(self: Box<Self>) -> BoxFuture<'static, Result<(), ReadError>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 

@@ -102,7 +102,7 @@ async fn a_service_that_waits_stops_when_it_is_told_to() -> Result<()> {
     bench.server.kill()?;
     waiting_for(&service, "nobody listens")?;
     let summary = service.stop().await?;
-    assert_eq!(summary.lanes[0].applied.len(), 1);
+    assert_eq!(summary.lane.expect("a lane").applied.len(), 1);
     Ok(())
 }
 

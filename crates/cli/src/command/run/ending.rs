@@ -48,7 +48,7 @@ impl Ending {
         Self {
             captured: Some((captured.durable_offset, captured.records)),
             cut_short: !captured.complete,
-            applied: applied.lanes,
+            applied: applied.lane.into_iter().collect(),
             behind: None,
         }
     }
