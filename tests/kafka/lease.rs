@@ -3,28 +3,40 @@
 use std::time::Duration;
 
 use journal::kafka::KafkaConfig;
-use journal::{Append, AppendError, Journal, Offset, OpenError, Partition};
+use journal::{Append, AppendError, Journal, Offset, OpenError, Partition, ReadLimit};
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use testkit::{Deadline, Process};
 
-use crate::stage::{append, appender, end, open, read, record, shared, texts, within};
+use crate::stage::{append, appender, end, open, read, record, shared, take, texts, within};
 
 /// Tells a child process which topic to write, on which brokers.
 const WRITER: &str = "KEYFERRY_KAFKA_TEST_WRITER";
 
-/// What a writer with this number sends, past everything that would keep it from it.
-fn send_as(lease: u64, config: &KafkaConfig, partition: i32, text: &str) {
+/// What others would write, past everything that would keep them from it.
+fn send_raw(config: &KafkaConfig, topic: &str, key: &str, value: &str, headers: &[(&str, &str)]) {
     let mut settings = ClientConfig::new();
     let settings = settings.set("bootstrap.servers", &config.brokers);
     let producer: BaseProducer = settings.create().expect("a producer");
-    let lease = lease.to_string();
-    let headers = OwnedHeaders::new().insert(Header { key: "kf-lease", value: Some(&lease) });
-    let record: BaseRecord<'_, [u8], str> =
-        BaseRecord::to(&config.topic).partition(partition).payload(text).headers(headers);
+    let mut list = OwnedHeaders::new();
+    for &(key, value) in headers {
+        list = list.insert(Header { key, value: Some(value) });
+    }
+    let record = BaseRecord::to(topic).partition(0).key(key).payload(value).headers(list);
     producer.send(record).map_err(|(error, _)| error).expect("there is room");
     producer.flush(Duration::from_secs(20)).expect("it is written");
+}
+
+/// What a writer with this number sends.
+fn send_as(lease: u64, config: &KafkaConfig, text: &str) {
+    let headers = [("kf-lease", lease.to_string()), ("kf-kind", "test".to_owned())];
+    send_raw(config, &config.topic, "", text, &headers.each_ref().map(|(k, v)| (*k, v.as_str())));
+}
+
+/// What is noted about the stream.
+fn note(config: &KafkaConfig, key: &str, note: &str) {
+    send_raw(config, &format!("{}.meta", config.topic), key, note, &[]);
 }
 
 #[tokio::test]
@@ -83,18 +95,16 @@ async fn what_a_writer_sends_after_its_time_is_void() {
     let mut following = journal.reader(vec![(Partition(0), Offset(0))]).await.unwrap();
     drop(first);
     let mut second = appender(&journal).await;
-    for partition in [0, 1] {
-        send_as(1, &config, partition, "too late");
-    }
+    send_as(1, &config, "too late");
     // Nobody may wait for a record that counts at the end of the others.
     let ends = end(&journal).await;
     append(&mut *second, vec![record(0, "c")]).await;
-    send_as(1, &config, 0, "later still");
-    send_as(0, &config, 0, "nobody's");
+    send_as(1, &config, "later still");
+    send_as(0, &config, "nobody's");
     append(&mut *second, vec![record(0, "d")]).await;
     assert_eq!(texts(&read(&journal, 0, 3).await), ["a", "c", "d"]);
     assert_eq!(texts(&read(&journal, 1, 1).await), ["b"]);
-    assert_eq!(texts(&crate::stage::take(&mut *following, 3).await), ["a", "c", "d"]);
+    assert_eq!(texts(&take(&mut *following, 3).await), ["a", "c", "d"]);
     let last = read(&journal, 0, 1).await.remove(0);
     assert_eq!(ends[0], last.offset.after(1), "the end lies behind the last record that counts");
 }
@@ -106,13 +116,7 @@ async fn a_writer_that_was_overtaken_is_told() {
     let mut first = appender(&journal).await;
     append(&mut *first, vec![record(0, "a")]).await;
     // What a standby notes that has not heard of the first one for long.
-    let claim = br#"{"number":2,"token":7,"holder":"standby","says":"claim"}"#;
-    let producer: BaseProducer =
-        ClientConfig::new().set("bootstrap.servers", &config.brokers).create().unwrap();
-    let meta = format!("{}.meta", config.topic);
-    let note = BaseRecord::to(&meta).partition(0).key("lease").payload(&claim[..]);
-    producer.send(note).map_err(|(error, _)| error).unwrap();
-    producer.flush(Duration::from_secs(20)).unwrap();
+    note(&config, "lease", r#"{"number":2,"token":7,"holder":"standby","says":"claim"}"#);
     let mut durable = first.durable();
     let closed = async { while durable.changed().await.is_ok() {} };
     within("the watch closes", closed).await;
@@ -120,6 +124,53 @@ async fn a_writer_that_was_overtaken_is_told() {
     assert!(matches!(refused, Err(AppendError::Fenced { .. })), "{refused:?}");
     let refused = first.flush().await;
     assert!(matches!(refused, Err(AppendError::Fenced { .. })), "{refused:?}");
+}
+
+/// A writer's fence is there and its note is not: what the one before sends behind it counts or not, as the notes tell
+/// later.
+async fn behind_a_fence_without_a_note(notes: &[(&str, &str)]) -> Vec<String> {
+    let config = shared(1);
+    let journal = open(&config).await;
+    let mut first = appender(&journal).await;
+    append(&mut *first, vec![record(0, "a")]).await;
+    let from = vec![(Partition(0), Offset(0))];
+    let mut reader = journal.reader(from).await.expect("it can be read");
+    assert_eq!(texts(&take(&mut *reader, 1).await), ["a"]);
+    note(&config, "lease", r#"{"number":2,"token":7,"holder":"standby","says":"claim"}"#);
+    send_raw(&config, &config.topic, "", "", &[("kf-lease", "2"), ("kf-kind", "fence")]);
+    send_as(1, &config, "late");
+    let all = ReadLimit { records: 10, bytes: 1000 };
+    let early = tokio::time::timeout(Duration::from_secs(1), reader.next(all)).await;
+    assert!(early.is_err(), "nobody can tell yet: {early:?}");
+    for (key, value) in notes {
+        note(&config, key, value);
+    }
+    send_as(3, &config, "new");
+    let mut found = Vec::new();
+    while found.last().is_none_or(|last| last != "new") {
+        found.extend(texts(&take(&mut *reader, 1).await));
+    }
+    found
+}
+
+#[tokio::test]
+async fn behind_a_fence_that_stands_the_one_before_is_void() {
+    let found = behind_a_fence_without_a_note(&[
+        ("fence/2", r#"{"lease":2,"at":[2],"before":[{"lease":1,"at":[0]}]}"#),
+        ("lease", r#"{"number":3,"token":8,"holder":"next","says":"claim"}"#),
+        ("fence/3", r#"{"lease":3,"at":[3],"before":[{"lease":1,"at":[0]},{"lease":2,"at":[2]}]}"#),
+    ]);
+    assert_eq!(found.await, ["new"]);
+}
+
+#[tokio::test]
+async fn behind_a_fence_whose_writer_was_overtaken_the_one_before_counts() {
+    let found = behind_a_fence_without_a_note(&[
+        ("lease", r#"{"number":3,"token":8,"holder":"next","says":"claim"}"#),
+        ("fence/3", r#"{"lease":3,"at":[3],"before":[{"lease":1,"at":[0]}]}"#),
+        ("fence/2", r#"{"lease":2,"at":[2],"before":[{"lease":1,"at":[0]}]}"#),
+    ]);
+    assert_eq!(found.await, ["late", "new"]);
 }
 
 /// This test once more, as a process of its own that only writes.

@@ -85,7 +85,7 @@ pub struct KafkaJournal {
     config: KafkaConfig,
     clock: Arc<dyn Clock>,
     incarnation: u64,
-    following: Following,
+    following: Arc<Following>,
     ranges: Arc<Ranges>,
     named: Arc<Named>,
     admin: Option<Arc<AdminClient<Quiet>>>,
@@ -109,7 +109,7 @@ impl KafkaJournal {
         }
         let topics = Topics::new(&config, Arc::clone(&clock))?;
         let is_new = topics.ensure().await?;
-        let following = Following::start(&config, Arc::clone(&clock))?;
+        let following = Arc::new(Following::start(&config, Arc::clone(&clock))?);
         let ranges = Arc::new(Ranges::new(&config, Arc::clone(following.follower()))?);
         let named = Arc::new(Named::new(&config, Arc::clone(following.follower())));
         let mut journal = Self {
@@ -273,7 +273,7 @@ impl KafkaJournal {
         let candidate = Candidate {
             config: &self.config,
             clock: &self.clock,
-            follower: self.following.follower(),
+            following: &self.following,
             ranges: &self.ranges,
         };
         let hold = candidate.take().await?;
@@ -295,8 +295,9 @@ impl KafkaJournal {
             begun?;
         }
         let (config, ranges) = (self.config.clone(), Arc::clone(&self.ranges));
-        let follower = Arc::clone(self.following.follower());
-        let making = move || Fetch::new(&config, Arc::clone(&follower), Arc::clone(&ranges), &from);
+        let following = Arc::clone(&self.following);
+        let making =
+            move || Fetch::new(&config, Arc::clone(&following), Arc::clone(&ranges), &from);
         let fetch = self.ask(making).await?;
         let queue = Arc::clone(fetch.queue());
         client::thread("kafka-reader", move || fetch.run())

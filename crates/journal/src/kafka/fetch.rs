@@ -15,7 +15,7 @@ use rdkafka::{Offset as Place, TopicPartitionList};
 use super::client::{Quiet, passes};
 use super::config::KafkaConfig;
 use super::fences::Verdict;
-use super::follow::{Follower, Known};
+use super::follow::{Follower, Following, Known};
 use super::ranges::Ranges;
 use super::reader::Queue;
 use super::record::{Origin, place_of};
@@ -32,7 +32,7 @@ const NOTE_PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Fetch {
     config: KafkaConfig,
     consumer: BaseConsumer<Quiet>,
-    follower: Arc<Follower>,
+    following: Arc<Following>,
     ranges: Arc<Ranges>,
     queue: Arc<Queue>,
     /// By partition, the first offset that is wanted next.
@@ -50,7 +50,7 @@ impl Fetch {
     /// Checks the places and takes them up. Blocks.
     pub(super) fn new(
         config: &KafkaConfig,
-        follower: Arc<Follower>,
+        following: Arc<Following>,
         ranges: Arc<Ranges>,
         from: &[(Partition, Offset)],
     ) -> Result<Self, ReadError> {
@@ -80,7 +80,7 @@ impl Fetch {
         Ok(Self {
             config: config.clone(),
             consumer,
-            follower,
+            following,
             ranges,
             queue: Arc::default(),
             wanted,
@@ -101,7 +101,7 @@ impl Fetch {
                 None => continue,
                 Some(Ok(message)) => {
                     let mut judge = Judge {
-                        follower: &self.follower,
+                        follower: self.following.follower(),
                         queue: &self.queue,
                         doubt: &mut self.doubt,
                         place: &self.config,

@@ -53,7 +53,7 @@ pub(super) struct Known {
     failed: Option<ReadError>,
 }
 
-/// Keeps the thread running; dropped, it ends.
+/// Keeps the thread running, for as long as a journal, a writer or a reader needs it; dropped, it ends.
 pub(super) struct Following(Arc<Follower>);
 
 // === impl Following ===

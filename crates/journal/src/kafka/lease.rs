@@ -13,7 +13,7 @@ use runtime::{Clock, Random};
 
 use super::config::KafkaConfig;
 use super::fences::Fence;
-use super::follow::Follower;
+use super::follow::{Follower, Following};
 use super::notary::Written;
 use super::notes::{FENCE_KEY, FenceNote, LEASE_KEY, LeaseNote, Says};
 use super::ranges::Ranges;
@@ -32,7 +32,7 @@ const STEPS_LIMIT: Duration = Duration::from_secs(30);
 pub(super) struct Candidate<'a> {
     pub(super) config: &'a KafkaConfig,
     pub(super) clock: &'a Arc<dyn Clock>,
-    pub(super) follower: &'a Arc<Follower>,
+    pub(super) following: &'a Arc<Following>,
     pub(super) ranges: &'a Arc<Ranges>,
 }
 
@@ -48,8 +48,8 @@ impl Candidate<'_> {
             holder: format!("{} (process {})", self.config.client_id, std::process::id()),
             says: Says::Claim,
         };
-        let (clock, follower) = (Arc::clone(self.clock), Arc::clone(self.follower));
-        let hold = Session::start(self.config, clock, follower, lease)?;
+        let (clock, following) = (Arc::clone(self.clock), Arc::clone(self.following));
+        let hold = Session::start(self.config, clock, following, lease)?;
         let steps = timeout(&**self.clock, STEPS_LIMIT, self.begin(&hold.0)).await;
         let late = |_| self.unreachable("becoming the writer took too long".to_owned());
         steps.map_err(late)??;
@@ -61,7 +61,7 @@ impl Candidate<'_> {
         let began = self.clock.monotonic();
         let mut cut_off = Duration::ZERO;
         loop {
-            if let Err(error) = catch_up(self.follower, self.ranges).await {
+            if let Err(error) = catch_up(self.follower(), self.ranges).await {
                 // While the brokers do not answer, nobody can be heard of.
                 cut_off = self.clock.monotonic();
                 if cut_off - began >= STEPS_LIMIT {
@@ -69,7 +69,7 @@ impl Candidate<'_> {
                 }
             }
             let (lease, heard) =
-                self.follower.look(|known| (known.state.lease.clone(), known.heard));
+                self.follower().look(|known| (known.state.lease.clone(), known.heard));
             let Some(lease) = lease else { return Ok(1) };
             let now = self.clock.monotonic();
             let is_silent = now.saturating_sub(heard.max(cut_off)) >= LEASE_TIMEOUT;
@@ -88,7 +88,7 @@ impl Candidate<'_> {
         let lease = session.lease();
         let claim = self.written(session, session.notary.write(LEASE_KEY, lease)?).await?;
         self.read_notes_to(claim).await?;
-        let (won, holder, before) = self.follower.look(|known| {
+        let (won, holder, before) = self.follower().look(|known| {
             let holder = known.state.lease.as_ref().map(|lease| lease.holder.clone());
             let won = known.state.is_held_by(lease.number, lease.token);
             (won, holder, known.state.fences.clone())
@@ -103,7 +103,7 @@ impl Candidate<'_> {
         let note = FenceNote { fence, before };
         let noted = self.written(session, session.notary.write(&key, &note)?).await?;
         self.read_notes_to(noted).await?;
-        match self.follower.look(|known| known.state.fences.newest()) == lease.number {
+        match self.follower().look(|known| known.state.fences.newest()) == lease.number {
             true => Ok(()),
             false => Err(self.led_by("a newer one".to_owned())),
         }
@@ -140,8 +140,12 @@ impl Candidate<'_> {
     }
 
     async fn read_notes_to(&self, offset: u64) -> Result<(), OpenError> {
-        let read = self.follower.until(|known| (known.next > offset).then_some(())).await;
+        let read = self.follower().until(|known| (known.next > offset).then_some(())).await;
         read.map_err(|error| of_reader(error, &self.config.place()))
+    }
+
+    fn follower(&self) -> &Arc<Follower> {
+        self.following.follower()
     }
 
     fn led_by(&self, holder: String) -> OpenError {

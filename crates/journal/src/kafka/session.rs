@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::config::KafkaConfig;
 use super::deliveries::Deliveries;
-use super::follow::Follower;
+use super::follow::Following;
 use super::notary::Notary;
 use super::notes::{LEASE_KEY, LeaseNote, Says};
 use super::record::Envelope;
@@ -37,7 +37,7 @@ const RELEASE_LIMIT: Duration = Duration::from_secs(2);
 pub(super) struct Session {
     producer: BaseProducer<Deliveries>,
     pub(super) notary: Notary,
-    follower: Arc<Follower>,
+    following: Arc<Following>,
     clock: Arc<dyn Clock>,
     config: KafkaConfig,
     lease: LeaseNote,
@@ -74,7 +74,7 @@ impl Session {
     pub(super) fn start(
         config: &KafkaConfig,
         clock: Arc<dyn Clock>,
-        follower: Arc<Follower>,
+        following: Arc<Following>,
         lease: LeaseNote,
     ) -> Result<Hold, OpenError> {
         let deliveries = Deliveries::new(&config.topic, &config.place(), config.partitions);
@@ -82,7 +82,7 @@ impl Session {
         let session = Arc::new(Self {
             producer: made.map_err(|error| settings_error(&error))?,
             notary: Notary::new(config)?,
-            follower,
+            following,
             clock,
             config: config.clone(),
             lease,
@@ -218,7 +218,7 @@ impl Session {
         if let Some(failure) = self.fatal() {
             self.deliveries().fail(failure);
         }
-        if self.follower.look(|known| known.state.is_overtaken(self.lease.number)) {
+        if self.following.follower().look(|known| known.state.is_overtaken(self.lease.number)) {
             self.deliveries().fail(AppendError::Fenced { stream: self.config.stream.clone() });
             self.purge();
         }
