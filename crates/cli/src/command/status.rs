@@ -212,8 +212,9 @@ mod tests {
         status["capture"]["snapshot_keys"] = 30.into();
         status["capture"]["snapshot_keys_expected"] = 40.into();
         status["capture"]["trouble"] = "no room".into();
+        status["capture"]["held_by"] = "pause".into();
         let expected = "capture: snapshot, apply: stream, 75% of the snapshot read, 3 events to go, \
-                        2 in quarantine, trouble: no room";
+                        2 in quarantine, held by a pause, trouble: no room";
         assert_eq!(shown(&status), expected);
     }
 

@@ -65,6 +65,9 @@ pub(super) fn summary(figures: &Figures) -> String {
         0 => "nothing in quarantine".to_owned(),
         quarantined => format!("{} in quarantine", HumanCount(quarantined)),
     });
+    if !figures.held_by.is_empty() {
+        parts.push(format!("held by a {}", figures.held_by));
+    }
     if !figures.trouble.is_empty() {
         parts.push(format!("trouble: {}", figures.trouble));
     }
