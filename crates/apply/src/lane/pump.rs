@@ -18,6 +18,7 @@ use super::stash::Stash;
 use super::status::Phase;
 use super::throttle::Inflow;
 use super::ties::Ties;
+use super::watch::{Look, seen};
 use super::{LaneStatus, Memory, Tools};
 use crate::batch::{Batch, Sent};
 use crate::checkpoint::{self, Checkpoints, Written};
@@ -89,6 +90,8 @@ pub(super) struct Pump<'a> {
     /// Whether the checkpoint at the destination says less than what is known.
     pub(super) lags: bool,
     pub(super) tick: Sleep,
+    /// A look at the journal that is under way.
+    pub(super) look: Option<Look>,
     /// Until when a busy journal is left to gather.
     pub(super) rest: Option<Sleep>,
     /// Whether it is time to look for what an operator asks.
@@ -171,6 +174,7 @@ impl<'a> Pump<'a> {
             durable: standing.durable,
             lags: false,
             tick: tools.clock.sleep(limits::TICK),
+            look: None,
             rest: None,
             asked: true,
             unsettled: true,
@@ -258,7 +262,8 @@ impl<'a> Pump<'a> {
                     self.reply(reply).await?;
                 }
             }
-            () = &mut self.tick => self.look_around().await?,
+            () = &mut self.tick, if self.look.is_none() => self.begin_look(),
+            seen = seen(self.look.as_mut()) => self.end_look(seen)?,
             () = over(self.rest.as_mut()) => self.rest = None,
             () = self.inflow.opened(flow), if held => {}
             entries = self.reader.next(limit), if wants_input && !held => {

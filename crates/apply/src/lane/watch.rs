@@ -1,8 +1,11 @@
 //! What a session writes about itself: our own keys beside the checkpoint, where to read from, its lag.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
+use journal::{Description, ReadError};
 use wire::resp::encode::Decimal;
 
 use super::pump::Pump;
@@ -15,6 +18,17 @@ use crate::progress::Progress;
 use crate::quarantine::left_out;
 use crate::quarantine::set::{Change, Spot};
 use crate::quarantine::shelf::Word;
+
+/// A look at how far the journal reaches.
+pub(super) type Look = BoxFuture<'static, Result<Description, ReadError>>;
+
+/// What a look has seen; never where there is none. Cancel-safe.
+pub(super) async fn seen(look: Option<&mut Look>) -> Result<Description, ReadError> {
+    match look {
+        Some(look) => look.await,
+        None => std::future::pending().await,
+    }
+}
 
 // === impl Pump ===
 
@@ -217,12 +231,45 @@ impl Pump<'_> {
         (0..self.executed.needed.len()).map(|index| least(index).unwrap_or_default()).collect()
     }
 
-    /// Once in a while: the checkpoint of an idle lane, its lag, and what the journal may forget.
-    pub(super) async fn look_around(&mut self) -> Result<(), Error> {
+    /// Once in a while: tells the journal what it may forget, and asks how far it reaches. Brokers take their time for
+    /// it, so the lane goes on meanwhile.
+    pub(super) fn begin_look(&mut self) {
+        let (journal, name) = (Arc::clone(&self.tools.journal), self.tools.config.name.clone());
+        // Not what is known meanwhile: after a crash the checkpoint decides.
+        let released = self.scope.offsets(&self.stored_from);
+        self.look = Some(Box::pin(async move {
+            if let Err(error) = journal.release(&name, released).await {
+                tracing::warn!(error = %error, "the journal did not take note of what it may forget");
+            }
+            journal.describe().await
+        }));
+    }
+
+    /// What follows from that: the checkpoint of an idle lane, its lag, what an operator asks.
+    pub(super) fn end_look(&mut self, seen: Result<Description, ReadError>) -> Result<(), Error> {
+        self.look = None;
         self.tick = self.tools.clock.sleep(limits::TICK);
         self.asked = true;
-        let description = self.tools.journal.describe().await?;
-        self.durable = durable(&description, self.scope);
+        match seen {
+            Ok(description) => self.note_reach(&description),
+            // What is read tells whether that passes.
+            Err(ReadError::Failed(what)) => {
+                tracing::warn!(what, "the journal does not tell how far it reaches");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.look_at_deadlines();
+        self.tell_of_more();
+        self.status.left_out(&std::mem::take(&mut self.planner.counts));
+        self.status.applied(&self.executed);
+        if self.running.is_none() && self.waiting.is_none() {
+            self.open.urgent |= self.lags || self.planner.now() != self.executed;
+        }
+        Ok(())
+    }
+
+    fn note_reach(&mut self, description: &Description) {
+        self.durable = durable(description, self.scope);
         self.memory.durable.clone_from(&self.durable);
         let range = |number: &u16| description.partitions.get(usize::from(*number));
         let ends = self.scope.numbers.iter().map(|number| range(number).map_or(0, |of| of.end.0));
@@ -231,18 +278,5 @@ impl Pump<'_> {
         let done = if idle { self.planner.now() } else { self.executed.clone() };
         let lag = ends.zip(&done.needed).map(|(end, next)| end.saturating_sub(*next));
         self.status.observed(lag.sum(), self.planner.held.len());
-        self.look_at_deadlines();
-        self.tell_of_more();
-        self.status.left_out(&std::mem::take(&mut self.planner.counts));
-        self.status.applied(&self.executed);
-        if self.running.is_none() && self.waiting.is_none() {
-            self.open.urgent |= self.lags || self.planner.now() != self.executed;
-        }
-        // Not what is known meanwhile: after a crash the checkpoint decides.
-        let released = self.scope.offsets(&self.stored_from);
-        if let Err(error) = self.tools.journal.release(&self.tools.config.name, released).await {
-            tracing::warn!(error = %error, "the journal did not take note of what it may forget");
-        }
-        Ok(())
     }
 }
