@@ -5,4 +5,5 @@ mod contract;
 mod lease;
 mod members;
 mod refusals;
+mod secure;
 mod stage;

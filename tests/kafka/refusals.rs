@@ -12,7 +12,7 @@ use testkit::kafka::{Broker, Operation, Resource, Setup};
 
 use crate::stage::{append, appender, on, open, record, shared, within};
 
-async fn refusal(config: &KafkaConfig) -> OpenError {
+pub(crate) async fn refusal(config: &KafkaConfig) -> OpenError {
     let opened = KafkaJournal::open(config.clone(), Arc::new(SystemClock::new()));
     match within("it is refused", opened).await {
         Err(refused) => refused,

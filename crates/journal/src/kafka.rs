@@ -38,7 +38,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::AdminOptions;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset as Place, TopicPartitionList};
@@ -46,7 +46,7 @@ use runtime::Clock;
 use runtime::clock::timeout;
 
 use self::appender::KafkaAppender;
-use self::client::Quiet;
+use self::client::drop_aside;
 use self::fetch::Fetch;
 use self::follow::Following;
 use self::lease::{Candidate, LEASE_TIMEOUT, catch_up};
@@ -59,7 +59,7 @@ use self::reader::KafkaReader;
 use self::record::{FIRST_TIME_MS, MAX_RECORD_BYTES};
 use self::rights::{Asked, of_reader};
 use self::session::Session;
-use self::topics::{ANSWER_LIMIT, Topics};
+use self::topics::{ANSWER_LIMIT, Topics, administrator};
 use crate::{
     AppendError, Appender, Description, Journal, Membership, Offset, OpenError, Partition,
     ReadError, Reader,
@@ -88,7 +88,6 @@ pub struct KafkaJournal {
     following: Arc<Following>,
     ranges: Arc<Ranges>,
     named: Arc<Named>,
-    admin: Option<Arc<AdminClient<Quiet>>>,
     /// The appender of this process, if one lives or is just ending.
     session: tokio::sync::Mutex<Weak<Session>>,
     /// One commit at a time: should the brokers keep it waiting, those behind it hold no thread.
@@ -113,7 +112,6 @@ impl KafkaJournal {
         let ranges = Arc::new(Ranges::new(&config, Arc::clone(following.follower()))?);
         let named = Arc::new(Named::new(&config, Arc::clone(following.follower())));
         let mut journal = Self {
-            admin: Some(Arc::clone(topics.admin())),
             config,
             clock,
             incarnation: 0,
@@ -254,10 +252,6 @@ impl KafkaJournal {
         }
     }
 
-    fn admin(&self) -> &Arc<AdminClient<Quiet>> {
-        self.admin.as_ref().expect("it is taken by drop only")
-    }
-
     async fn become_writer(&self) -> Result<Box<dyn Appender>, OpenError> {
         let mut session = self.session.lock().await;
         if let Some(old) = session.upgrade() {
@@ -321,7 +315,9 @@ impl KafkaJournal {
                 .map_err(|error| failed(&error))?;
         }
         let options = AdminOptions::new().request_timeout(Some(ANSWER_LIMIT));
-        let deleted = self.admin().delete_records(&list, &options).await;
+        let admin = administrator(&self.config).map_err(|error| failed(&error))?;
+        let deleted = admin.delete_records(&list, &options).await;
+        drop_aside(admin);
         let deleted = deleted.map_err(|error| failed(&error))?;
         deleted
             .elements()
@@ -336,7 +332,9 @@ impl KafkaJournal {
         let options = AdminOptions::new().request_timeout(Some(ANSWER_LIMIT));
         let place = self.config.place();
         let failed = |error: &KafkaError| Asked::DeleteGroup(&group).append_error(error, &place);
-        let deleted = self.admin().delete_groups(&[&group], &options).await;
+        let admin = administrator(&self.config).map_err(|error| failed(&error))?;
+        let deleted = admin.delete_groups(&[&group], &options).await;
+        drop_aside(admin);
         match deleted.map_err(|error| failed(&error))?.into_iter().next() {
             Some(Err((_, RDKafkaErrorCode::GroupIdNotFound))) | Some(Ok(_)) | None => Ok(()),
             Some(Err((_, RDKafkaErrorCode::NonEmptyGroup))) => Err(AppendError::Failed(format!(
@@ -442,13 +440,5 @@ impl Journal for KafkaJournal {
                 (_, None) => Ok(Box::new(member) as Box<dyn Membership>),
             }
         })
-    }
-}
-
-impl Drop for KafkaJournal {
-    fn drop(&mut self) {
-        if let Some(admin) = self.admin.take() {
-            client::drop_aside(admin);
-        }
     }
 }

@@ -32,7 +32,7 @@ impl ClientContext for Quiet {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "kafka client");
-        *self.trouble.lock() = Some(reason.to_owned());
+        keep_trouble(&mut self.trouble.lock(), &error, reason);
     }
 }
 
@@ -45,6 +45,14 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
             tracing::warn!(facility, "{message}");
         }
         _ => tracing::debug!(facility, "{message}"),
+    }
+}
+
+/// Keeps what went wrong last. That all brokers are away follows from something that tells more.
+pub(super) fn keep_trouble(trouble: &mut Option<String>, error: &KafkaError, reason: &str) {
+    let follows = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
+    if !follows || trouble.is_none() {
+        *trouble = Some(reason.to_owned());
     }
 }
 

@@ -11,6 +11,7 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
 use tokio::sync::{Notify, watch};
 
+use super::client::keep_trouble;
 use super::record::place_of;
 use super::rights::Asked;
 use super::watermark::Watermark;
@@ -120,7 +121,7 @@ impl ClientContext for Deliveries {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "kafka producer");
-        self.state.lock().trouble = Some(reason.to_owned());
+        keep_trouble(&mut self.state.lock().trouble, &error, reason);
     }
 }
 

@@ -12,6 +12,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
+use super::client::keep_trouble;
 use super::config::KafkaConfig;
 use super::deliveries::is_purged;
 use super::record::place_of;
@@ -148,7 +149,7 @@ impl ClientContext for Receipts {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "kafka producer of notes");
-        self.waiting.lock().trouble = Some(reason.to_owned());
+        keep_trouble(&mut self.waiting.lock().trouble, &error, reason);
     }
 }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigResourceResult, NewTopic, ResourceSpecifier, TopicReplication,
 };
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
 use runtime::Clock;
 
-use super::client::Quiet;
+use super::client::{Quiet, drop_aside};
 use super::config::KafkaConfig;
 use super::record::MAX_MESSAGE_BYTES;
 use super::rights::{Asked, said, settings_error};
@@ -19,6 +20,8 @@ use crate::OpenError;
 
 /// How long brokers have to answer; also how long a start waits for a cluster that is not there.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// How many events of a client are heard after a question: some tries to connect, and what is logged of them.
+const TROUBLES: usize = 5000;
 /// How often a topic that was just made is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Everybody sees a new topic after some milliseconds; in this time at the latest.
@@ -26,7 +29,9 @@ const APPEAR_LOOKS: usize = 200;
 
 /// Asks the brokers about topics.
 pub(super) struct Topics {
-    admin: Arc<AdminClient<Quiet>>,
+    admin: Option<AdminClient<Quiet>>,
+    /// An administrator does not hear what goes wrong on its connections; this one does.
+    asker: Arc<BaseConsumer<Quiet>>,
     config: KafkaConfig,
     trouble: Quiet,
     clock: Arc<dyn Clock>,
@@ -49,12 +54,13 @@ impl Topics {
     pub(super) fn new(config: &KafkaConfig, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let trouble = Quiet::default();
         let made = settings::of(Role::Admin, config).create_with_context(trouble.clone());
-        let admin = made.map_err(|error| settings_error(&error))?;
-        Ok(Self { admin: Arc::new(admin), config: config.clone(), trouble, clock })
+        let asker = Arc::new(made.map_err(|error| settings_error(&error))?);
+        let admin = Some(administrator(config).map_err(|error| settings_error(&error))?);
+        Ok(Self { admin, asker, config: config.clone(), trouble, clock })
     }
 
-    pub(super) fn admin(&self) -> &Arc<AdminClient<Quiet>> {
-        &self.admin
+    fn admin(&self) -> &AdminClient<Quiet> {
+        self.admin.as_ref().expect("it is taken by drop only")
     }
 
     /// Makes what is missing and checks what is there; true when the topic of notes is new.
@@ -90,9 +96,12 @@ impl Topics {
     }
 
     async fn find(&self, topic: &str) -> Result<Found, OpenError> {
-        let (admin, name) = (Arc::clone(&self.admin), topic.to_owned());
+        let (asker, name) = (Arc::clone(&self.asker), topic.to_owned());
         let asked = tokio::task::spawn_blocking(move || {
-            let metadata = admin.inner().fetch_metadata(Some(&name), ANSWER_LIMIT)?;
+            let asked = asker.fetch_metadata(Some(&name), ANSWER_LIMIT);
+            // What went wrong meanwhile is told to the context.
+            (0..TROUBLES).for_each(|_| drop(asker.poll(Duration::ZERO)));
+            let metadata = asked?;
             let found = metadata.topics().iter().find(|topic| topic.name() == name);
             let error = found.and_then(MetadataTopic::error).map(RDKafkaErrorCode::from);
             let led = |topic: &MetadataTopic| {
@@ -130,7 +139,7 @@ impl Topics {
         }
         let options = AdminOptions::new().request_timeout(Some(ANSWER_LIMIT));
         let made =
-            self.admin.create_topics([&wanted], &options.operation_timeout(Some(ANSWER_LIMIT)));
+            self.admin().create_topics([&wanted], &options.operation_timeout(Some(ANSWER_LIMIT)));
         let made = made.await.map_err(|error| self.unanswered(&error, topic))?;
         match made.into_iter().next() {
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(false),
@@ -196,7 +205,7 @@ impl Topics {
     async fn check(&self, topic: &str) -> Result<(), OpenError> {
         let options = AdminOptions::new().request_timeout(Some(ANSWER_LIMIT));
         let asked = [ResourceSpecifier::Topic(topic)];
-        let answer = self.admin.describe_configs(&asked, &options).await;
+        let answer = self.admin().describe_configs(&asked, &options).await;
         let answer = answer.map_err(|error| self.unanswered(&error, topic))?;
         // The library's wrapper leaves out the code of a refusal; a topic always has settings to tell.
         let Some(Ok(resource)) = answer.into_iter().next().filter(has_entries) else {
@@ -242,6 +251,17 @@ impl Topics {
             denied => denied,
         }
     }
+}
+
+impl Drop for Topics {
+    fn drop(&mut self) {
+        drop_aside((self.admin.take(), Arc::clone(&self.asker)));
+    }
+}
+
+/// A client for orders. Made for each, since it does not serve what its connections have to tell, which piles up.
+pub(super) fn administrator(config: &KafkaConfig) -> Result<AdminClient<Quiet>, KafkaError> {
+    settings::of(Role::Admin, config).create_with_context(Quiet::default())
 }
 
 fn has_entries(answer: &ConfigResourceResult) -> bool {
