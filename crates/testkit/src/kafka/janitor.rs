@@ -6,9 +6,10 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result};
 
 /// A process that waits for the end of this one, kills the broker where that is still to do, and removes its
-/// directory. A key of Ctrl-C reaches it too and must not end it before its work.
-const SCRIPT: &str =
-    "trap '' INT TERM; cat >/dev/null; kill -9 \"$2\" 2>/dev/null; rm -rf -- \"$1\"";
+/// directory, twice: a dying broker may write in between. A key of Ctrl-C reaches it too and must not end it before
+/// its work.
+const SCRIPT: &str = "trap '' INT TERM; cat >/dev/null; kill -9 \"$2\" 2>/dev/null; \
+    rm -rf -- \"$1\" 2>/dev/null || { sleep 1; rm -rf -- \"$1\"; }";
 
 /// Holds the pipe whose end it waits for.
 #[derive(Debug)]
