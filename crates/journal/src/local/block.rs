@@ -37,7 +37,7 @@ pub(super) struct Record {
 }
 
 /// Walks over the records of an unpacked block.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Records {
     bytes: Bytes,
     at: usize,
@@ -102,6 +102,15 @@ impl Records {
         self.at += taken;
         self.left -= 1;
         Ok(Some(Record { payload, ..record }))
+    }
+
+    /// Adds those that are left to the offsets of their partitions.
+    pub(super) fn count_into(mut self, next: &mut [u64]) -> Result<(), &'static str> {
+        while let Some(record) = self.next_record()? {
+            let next = next.get_mut(usize::from(record.partition));
+            *next.ok_or("a record names a partition that does not exist")? += 1;
+        }
+        Ok(())
     }
 
     /// Goes back to `at`, where the record returned last begins.

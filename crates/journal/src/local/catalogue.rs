@@ -50,8 +50,8 @@ pub(super) struct Segment {
 #[derive(Clone, Debug)]
 pub(super) struct Extent {
     pub(super) segment: Segment,
-    /// The byte after the last frame.
-    pub(super) end: u64,
+    /// Where it ends, and what comes before that.
+    pub(super) end: Mark,
 }
 
 /// Where a reader can begin.
@@ -123,12 +123,12 @@ impl Catalogue {
     pub(super) fn extent_at(&self, seq: u64) -> Option<Extent> {
         if seq >= self.active.segment.header.base_seq {
             let Active { segment, end, .. } = &self.active;
-            return Some(Extent { segment: segment.clone(), end: end.position });
+            return Some(Extent { segment: segment.clone(), end: end.clone() });
         }
         let place = self.sealed.partition_point(|sealed| sealed.end.seq <= seq);
         let Sealed { segment, end, .. } = self.sealed.get(place)?;
         (segment.header.base_seq <= seq)
-            .then(|| Extent { segment: segment.clone(), end: end.position })
+            .then(|| Extent { segment: segment.clone(), end: end.clone() })
     }
 
     /// The last known place that is before all the given offsets.

@@ -110,7 +110,10 @@ fn find_sealed(
         return Ok(Sealed { segment, end, min_ms: trailer.min_ms, file_bytes });
     }
     let walked = walk(file, segment, salt).map_err(scan_error(path))?;
-    let Active { segment, end, min_ms, .. } = walked.active;
+    let Active { segment, end: Mark { position, max_ms, .. }, min_ms, .. } = walked.active;
+    // If that is less than what the next one follows, a reader that comes to its end says so.
+    let (seq, next) = (next.header.base_seq, Arc::clone(&next.header.base));
+    let end = Mark { position, seq, max_ms, next };
     Ok(Sealed { segment, end, min_ms, file_bytes })
 }
 

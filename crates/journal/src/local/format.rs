@@ -39,7 +39,8 @@
 //! - **A footer** is synced before the next segment is made, so only the last segment may lack
 //!   one, or have one and lack frames before it; if it is damaged it is made again from the frames.
 //!   `footer_len` includes the trailer, `footer_crc` covers what is before it; opening a journal
-//!   reads headers and trailers only.
+//!   reads headers and trailers only. Whether the frames hold what the trailer and the header of
+//!   the next segment say is seen by a reader that comes to their end.
 
 use std::ops::RangeInclusive;
 

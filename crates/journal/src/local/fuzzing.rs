@@ -4,6 +4,7 @@
 //! everything behind them, so each function reads the bytes as they are, and then once more with checksums that match.
 
 mod disk;
+mod reading;
 mod script;
 #[cfg(test)]
 #[path = "../../../../tests/fuzz/seeds.rs"]
@@ -18,7 +19,6 @@ use self::disk::MemoryDisk;
 use self::script::Script;
 use super::Compression;
 use super::block::{Block, Record, Records};
-use super::disk::Disk;
 use super::format::{
     FOOTER_MAGIC, FRAME_HEADER_BYTES, FRAME_MAGIC, META_MAGIC, RECORD_LEAST_BYTES, SEALED_MAGIC,
     SEGMENT_MAGIC, TRAILER_BYTES, VERSION,
@@ -27,7 +27,6 @@ use super::frame::{FrameHeader, Packer};
 use super::meta::Meta;
 use super::recover::{Opened, Recovery};
 use super::segment::{Footer, Mark, SegmentHeader, Trailer};
-use super::torn;
 use crate::{Append, OpenError, Partition};
 
 /// From where the checksums of the fuzzed stream start.
@@ -164,7 +163,8 @@ fn read_meta(bytes: &[u8]) {
 // --- opening
 
 /// Opening what bytes, as a [`Script`], leave on a disk. A journal that opens has lost nothing that was reported
-/// durable, and opens again as it is; one that does not names the damage, and does not open the next time either.
+/// durable, and opens again as it is, and whoever reads its sealed segments gets all that they had or is told of the
+/// damage; one that does not names the damage, and does not open the next time either.
 ///
 /// # Panics
 /// When that does not hold.
@@ -202,15 +202,7 @@ fn check_opened(before: &MemoryDisk, disk: &MemoryDisk, opened: &Opened) {
     assert_eq!((&found.end, &found.marks), (&active.end, &active.marks));
     assert_eq!(again.catalogue.sealed().len(), opened.catalogue.sealed().len());
     assert!(again.report.cut.is_none() && again.report.rebuilt.is_empty(), "{:?}", again.report);
-    for sealed in opened.catalogue.sealed() {
-        let file = disk.open(&sealed.segment.path).expect("a segment");
-        // Damage of a sealed segment is for its readers to find.
-        if let Ok(walked) = torn::walk(&file, sealed.segment.clone(), script::salt())
-            && walked.stopped.is_none_or(|(at, _)| at == sealed.end.position)
-        {
-            assert_eq!(walked.active.end.seq, sealed.end.seq);
-        }
-    }
+    reading::check_sealed(disk, again);
 }
 
 // --- checksums

@@ -1,7 +1,8 @@
 //! Reading: from the tail in memory when the place is there, else from files on a blocking thread.
 //!
 //! Guarantees: order of the sequence; a dropped `next` loses nothing, since records are taken only
-//! after the last await; waiting costs nothing until something is written.
+//! after the last await; waiting costs nothing until something is written; where the frames of a
+//! segment end with other records than the catalogue says, that is damage, and nothing is skipped.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -158,7 +159,8 @@ impl LocalReader {
         let extent = self.log.catalogue.lock().extent_at(self.place.seq);
         let Some(extent) = extent else { return self.skip_forgotten() };
         let (log, place, file) = (Arc::clone(&self.log), self.place, self.file.clone());
-        let fetch = tokio::task::spawn_blocking(move || fetch(&log, &extent, place, file));
+        let next = self.next.clone();
+        let fetch = tokio::task::spawn_blocking(move || fetch(&log, &extent, place, next, file));
         let fetched = fetch.await.map_err(|error| ReadError::Failed(error.to_string()))?;
         let Some(Fetched { frames, place, file }) = fetched? else {
             return self.skip_forgotten();
@@ -230,12 +232,14 @@ impl Room {
     }
 }
 
-/// Reads frames of one segment from the place on, about a piece of them. Blocks. `None` when the
-/// segment has been forgotten meanwhile.
+/// Reads frames of one segment from the place on, about a piece of them; `next` are the offsets
+/// there. At the end of the segment they have to be those that it ends with. Blocks. `None` when
+/// the segment has been forgotten meanwhile.
 fn fetch(
     log: &Log,
     extent: &Extent,
     place: Place,
+    mut next: Vec<u64>,
     file: Option<(u64, Arc<dyn DiskFile>)>,
 ) -> Result<Option<Fetched>, ReadError> {
     let path = &extent.segment.path;
@@ -252,8 +256,9 @@ fn fetch(
             Err(error) => return Err(unreadable(path, &error)),
         },
     };
-    let mut scan = Scan::new(Arc::clone(&file), log.salt, (position, place.seq), extent.end);
-    let (mut frames, mut seq) = (Vec::new(), place.seq);
+    let end = &extent.end;
+    let mut scan = Scan::new(Arc::clone(&file), log.salt, (position, place.seq), end.position);
+    let mut frames = Vec::new();
     loop {
         let frame = match scan.next_frame() {
             Ok(Some(frame)) => frame,
@@ -261,12 +266,22 @@ fn fetch(
             Err(ScanError::Io(error)) => return Err(unreadable(path, &error)),
             Err(ScanError::Defect { at, defect }) => return Err(corrupt(path, at, defect)),
         };
-        seq = frame.header.end_seq();
         frames.push(frame.records().map_err(|defect| corrupt(path, frame.end, defect))?);
         if !scan.has_next_at_hand() {
             break;
         }
     }
-    let place = Place { segment, position: scan.position(), seq };
+    let (position, seq) = (scan.position(), scan.seq());
+    if position == end.position || seq >= end.seq {
+        count(&frames, &mut next)
+            .and_then(|()| end.check_reached(seq, next.into_iter().enumerate()))
+            .map_err(|what| corrupt(path, position, what))?;
+    }
+    let place = Place { segment, position, seq };
     Ok(Some(Fetched { frames, place, file: (segment, file) }))
+}
+
+/// Adds the records of all frames to the offsets of their partitions.
+fn count(frames: &[Records], next: &mut [u64]) -> Result<(), String> {
+    frames.iter().try_for_each(|records| Ok(records.clone().count_into(next)?))
 }

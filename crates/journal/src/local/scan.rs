@@ -64,12 +64,7 @@ impl Frame {
 
     /// Adds its records to the offsets of their partitions.
     pub(super) fn count_into(&self, next: &mut [u64]) -> Result<(), Defect> {
-        let mut records = self.records()?;
-        while let Some(record) = records.next_record().map_err(Defect::Damaged)? {
-            let next = next.get_mut(usize::from(record.partition));
-            *next.ok_or(Defect::Damaged("a record names a partition that does not exist"))? += 1;
-        }
-        Ok(())
+        self.records()?.count_into(next).map_err(Defect::Damaged)
     }
 }
 
@@ -89,6 +84,11 @@ impl Scan {
     /// Where the next frame begins.
     pub(super) fn position(&self) -> u64 {
         self.position
+    }
+
+    /// The number of the record with which it has to begin.
+    pub(super) fn seq(&self) -> u64 {
+        self.seq
     }
 
     /// The next frame; `None` when the end is reached exactly.

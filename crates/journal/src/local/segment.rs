@@ -219,6 +219,32 @@ impl Mark {
         })
     }
 
+    /// Whether frames that were read up to here had the records that this says: all before number
+    /// `seq`, and of some partitions, by their numbers, those before these offsets. The error says
+    /// what differs.
+    pub(super) fn check_reached(
+        &self,
+        seq: u64,
+        offsets: impl IntoIterator<Item = (usize, u64)>,
+    ) -> Result<(), String> {
+        if seq != self.seq {
+            let says = self.seq;
+            return Err(format!(
+                "its frames hold the records before number {seq}, its index says {says}"
+            ));
+        }
+        for (partition, offset) in offsets {
+            let says = self.next.get(partition).copied().unwrap_or_default();
+            if offset != says {
+                return Err(format!(
+                    "its frames hold partition {partition} before offset {offset}, its index says \
+                     {says}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn parse(fields: &mut Fields<'_>, partitions: usize) -> Option<Self> {
         Some(Self {
             position: fields.u64()?,

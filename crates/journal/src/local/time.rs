@@ -12,8 +12,8 @@ use crate::{Offset, Partition, ReadError};
 /// A segment that may hold what is looked for.
 struct Candidate {
     segment: Segment,
-    /// The byte after the last frame.
-    end: u64,
+    /// Where its frames end.
+    end: Mark,
     /// Where to begin; `None` when the marks are in the footer.
     from: Option<Mark>,
 }
@@ -40,14 +40,14 @@ fn candidates(log: &Log, partition: usize, ms: i64) -> Vec<Candidate> {
     let mut found: Vec<Candidate> = sealed
         .map(|Sealed { segment, end, .. }| Candidate {
             segment: segment.clone(),
-            end: end.position,
+            end: end.clone(),
             from: None,
         })
         .collect();
     let Active { segment, end, marks, .. } = catalogue.active();
     if has_records(segment, end) {
         let from = Some(last_before(marks, ms).unwrap_or_else(|| segment.header.first_mark()));
-        found.push(Candidate { segment: segment.clone(), end: end.position, from });
+        found.push(Candidate { segment: segment.clone(), end: end.clone(), from });
     }
     found
 }
@@ -73,12 +73,18 @@ impl Candidate {
                 .unwrap_or_else(|| header.first_mark()),
         };
         let begin = (from.position, from.seq);
-        let mut scan = Scan::new(Arc::clone(&file), log.salt, begin, self.end);
+        let mut scan = Scan::new(Arc::clone(&file), log.salt, begin, self.end.position);
         let mut next = from.next.get(partition).copied().unwrap_or_default();
         loop {
             let frame = match scan.next_frame() {
                 Ok(Some(frame)) => frame,
-                Ok(None) => return Ok(None),
+                Ok(None) => {
+                    let reached = self.end.check_reached(scan.seq(), [(partition, next)]);
+                    return match reached {
+                        Ok(()) => Ok(None),
+                        Err(what) => Err(corrupt(path, scan.position(), what)),
+                    };
+                }
                 Err(ScanError::Io(error)) => return Err(unreadable(path, &error)),
                 Err(ScanError::Defect { at, defect }) => return Err(corrupt(path, at, defect)),
             };

@@ -3,14 +3,21 @@
 #![expect(clippy::cast_possible_truncation, reason = "sizes in tests are small")]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use runtime::Random;
 
 use super::sim_disk::SimDisk;
 use super::{ALL, PARTITIONS, Stream, from_start, is_numbered, numbered, parts, sim_config};
+use crate::local::block::Block;
 use crate::local::disk::Disk;
-use crate::local::{LocalConfig, LocalJournal, SyncPolicy};
-use crate::{Entry, Journal, OpenError, ReadError};
+use crate::local::frame::Packer;
+use crate::local::{Compression, LocalConfig, LocalJournal, SyncPolicy};
+use crate::{Append, Entry, Journal, OpenError, Partition, ReadError};
+
+/// A reader that finds nothing and says nothing would go on for ever.
+const READ_DEADLINE: Duration = Duration::from_secs(20);
 
 /// One segment with frames of four records each, and where each frame begins.
 struct OneSegment {
@@ -84,10 +91,37 @@ impl Segments {
         disk.put(path, content);
         disk
     }
+
+    /// The same with other bytes where the last frame of the second segment is, which begins with
+    /// the given record; its index stays as it is.
+    fn with_last_frame(&self, change: impl FnOnce(&LocalJournal, u64) -> Vec<u8>) -> SimDisk {
+        let disk = self.disk.copy();
+        let journal = open(&disk, &self.config).unwrap();
+        let (last_seq, footer) = {
+            let catalogue = journal.log.catalogue.lock();
+            let end = &catalogue.sealed()[1].end;
+            (end.seq - 1, end.position as usize)
+        };
+        let mut content = disk.content(&self.paths[1]);
+        let frame = content[..footer].windows(4).rposition(|window| window == b"KFFR").unwrap();
+        content.splice(frame..footer, change(&journal, last_seq));
+        drop(journal);
+        disk.put(&self.paths[1], content);
+        disk
+    }
+}
+
+/// A frame with one record, whole.
+fn frame(journal: &LocalJournal, seq: u64, record: &Append) -> Vec<u8> {
+    let mut block = Block::new(seq, Arc::from([]), record.timestamp_ms, None);
+    block.push(record);
+    let mut out = Vec::new();
+    Packer::new(Compression::Lz4, journal.log.salt).pack(&block, seq, &mut out);
+    out
 }
 
 fn open(disk: &SimDisk, config: &LocalConfig) -> Result<LocalJournal, OpenError> {
-    LocalJournal::open_on(std::sync::Arc::new(disk.clone()), config, &parts(), None)
+    LocalJournal::open_on(Arc::new(disk.clone()), config, &parts(), None)
 }
 
 fn corrupt(outcome: Result<LocalJournal, OpenError>) -> (PathBuf, String) {
@@ -102,11 +136,24 @@ async fn read_until_error(journal: &LocalJournal) -> (Vec<Entry>, ReadError) {
     let mut reader = journal.reader(from_start()).await.unwrap();
     let mut entries = Vec::new();
     loop {
-        match reader.next(ALL).await {
+        let next = tokio::time::timeout(READ_DEADLINE, reader.next(ALL)).await;
+        match next.expect("a reader says what it finds") {
             Ok(more) => entries.extend(more),
             Err(error) => return (entries, error),
         }
     }
+}
+
+/// Reads up to the damage in the second segment; what is said of it.
+async fn damage_of_second(segments: &Segments, disk: &SimDisk) -> String {
+    let journal = open(disk, &segments.config).unwrap();
+    assert!(journal.open_report().rebuilt.is_empty(), "its index is whole");
+    let (entries, error) = read_until_error(&journal).await;
+    let ReadError::Corrupt { place, what } = &error else { panic!("{error:?}") };
+    let path = segments.paths[1].to_str().unwrap();
+    assert!(place.starts_with(path) && place.contains(" byte "), "{place}");
+    assert!((0..).zip(&entries).all(|(number, entry)| is_numbered(entry, number)));
+    what.clone()
 }
 
 #[tokio::test]
@@ -223,6 +270,43 @@ async fn a_flipped_bit_in_a_sealed_segment_is_an_error_that_names_file_and_byte(
         assert!(entries.len() as u64 >= base, "everything before that segment is read");
         assert!((0..).zip(&entries).all(|(number, entry)| is_numbered(entry, number)));
     }
+}
+
+#[tokio::test]
+async fn records_that_are_missing_before_a_whole_index_are_damage() {
+    let segments = Segments::new().await;
+    let disk = segments.with_last_frame(|_, _| Vec::new());
+    let what = damage_of_second(&segments, &disk).await;
+    assert!(what.contains("its index says"), "{what}");
+    let journal = open(&disk, &segments.config).unwrap();
+    let last = journal.log.catalogue.lock().sealed()[1].end.seq - 1;
+    let lost = numbered(last, 0);
+    let found = journal.offset_at_time(lost.partition, lost.timestamp_ms).await;
+    let Err(ReadError::Corrupt { place, what }) = found else { panic!("{found:?}") };
+    assert!(place.contains(" byte ") && what.contains("its index says"), "{place}: {what}");
+}
+
+#[tokio::test]
+async fn records_beyond_those_of_a_whole_index_are_damage() {
+    let segments = Segments::new().await;
+    let disk = segments.with_last_frame(|journal, last| {
+        let more = [last, last + 1].map(|seq| frame(journal, seq, &numbered(seq, 200)));
+        more.concat()
+    });
+    let what = damage_of_second(&segments, &disk).await;
+    assert!(what.contains("its index says"), "{what}");
+}
+
+#[tokio::test]
+async fn records_of_other_partitions_than_a_whole_index_says_are_damage() {
+    let segments = Segments::new().await;
+    let disk = segments.with_last_frame(|journal, last| {
+        let record = numbered(last, 200);
+        let partition = Partition((record.partition.0 + 1) % PARTITIONS);
+        frame(journal, last, &Append { partition, ..record })
+    });
+    let what = damage_of_second(&segments, &disk).await;
+    assert!(what.contains("partition") && what.contains("its index says"), "{what}");
 }
 
 #[tokio::test]

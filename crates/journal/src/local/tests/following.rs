@@ -169,6 +169,25 @@ async fn damage_is_told_once_a_segment_follows() {
 }
 
 #[tokio::test]
+async fn damage_before_a_damaged_index_is_told_to_those_who_follow() {
+    let mut pair = Pair::new().await;
+    pair.write(0..3).await;
+    let path = std::path::PathBuf::from("/sim/00000000000000000000.seg");
+    let good = pair.disk.content(&path).len();
+    pair.write(3..60).await;
+    let damaged = pair.disk.copy();
+    let mut content = pair.disk.content(&path);
+    content.truncate(content.len() - 1);
+    content[good + 10] ^= 1;
+    damaged.put(&path, content);
+    let follower = follow(&damaged, &pair.clock).unwrap();
+    let mut reader = follower.reader(from_start()).await.unwrap();
+    let refused = reader.next(ALL).await;
+    let Err(ReadError::Corrupt { place, .. }) = refused else { panic!("{refused:?}") };
+    assert_eq!(place, format!("{} byte {good}", path.display()));
+}
+
+#[tokio::test]
 async fn damage_in_the_segment_that_is_followed_is_told_once_another_follows() {
     let mut pair = Pair::new().await;
     pair.write(0..3).await;
