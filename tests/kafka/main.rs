@@ -1,9 +1,11 @@
-//! The backend on Kafka against real brokers: the journal's contract, then what only it promises.
+//! The backend on Kafka against real brokers: the journal's contract, what only it promises, and processes that share it.
 
+mod apart;
 mod brokers;
 mod contract;
 mod lease;
 mod members;
+mod processes;
 mod refusals;
 mod secure;
 mod stage;

@@ -20,7 +20,16 @@ pub(crate) fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .after_help(format!("{EXAMPLES}\n\n{}\n\n{OPTIONS_ELSEWHERE}", exit_codes()))
-        .subcommands([run(), tail(), status(), config(), quarantine(), completions()])
+        .subcommands([
+            run(),
+            capture(),
+            apply(),
+            tail(),
+            status(),
+            config(),
+            quarantine(),
+            completions(),
+        ])
 }
 
 const EXAMPLES: &str = "\
@@ -41,6 +50,16 @@ Examples:
   KEYFERRY_SOURCE_PASSWORD=… keyferry run --config /etc/keyferry/run.toml --existing sweep
       From a file (keyferry config --sample prints one), over what the destination holds.";
 
+const CAPTURE_EXAMPLES: &str = "\
+Examples:
+  keyferry capture redis://source:6379 --journal kafka://broker-1:9092,broker-2:9092 --stream shop
+      Everything, then every change, into the topic keyferry.shop.";
+
+const APPLY_EXAMPLES: &str = "\
+Examples:
+  keyferry apply redis://destination:6379 --journal kafka://broker-1:9092,broker-2:9092 --stream shop
+      From the topic keyferry.shop to the destination.";
+
 const OPTIONS_ELSEWHERE: &str = "Every option can also stand in a file (--config) or in the environment: \
     docs/configuration.md lists them, `keyferry config` shows what is in force.";
 
@@ -57,14 +76,41 @@ fn run() -> Command {
              Stopped and started again, it goes on where it was. Ctrl-C finishes what is under way; a second one \
              stops at once, and loses nothing either.",
         )
-        .arg(Arg::new(SOURCE).value_name("SOURCE").help("The source: redis://host:port (source.uri)"))
-        .arg(
-            Arg::new(DESTINATION)
-                .value_name("DESTINATION")
-                .help("The destination: redis://host:port (destination.uri)"),
-        )
+        .arg(source())
+        .arg(destination())
         .after_help(format!("{RUN_EXAMPLES}\n\n{}\n\n{OPTIONS_ELSEWHERE}", exit_codes()));
     with_options(command, |_| true)
+}
+
+fn capture() -> Command {
+    let command = Command::new("capture")
+        .about("Record a source into a journal on Kafka, from where `keyferry apply` takes it")
+        .long_about(
+            "Record a source into a journal on Kafka, from where `keyferry apply` takes it.\n\n\
+             One process records at a time. Others of the same stream stand by, and one of them takes over within \
+             seconds when the first ends, is killed, or is not heard of any more.",
+        )
+        .arg(source())
+        .after_help(format!("{CAPTURE_EXAMPLES}\n\n{}\n\n{OPTIONS_ELSEWHERE}", exit_codes()));
+    with_options(command, is_about_capture)
+}
+
+fn apply() -> Command {
+    let command = Command::new("apply")
+        .about("Apply a journal on Kafka, which `keyferry capture` writes, to a destination")
+        .arg(destination())
+        .after_help(format!("{APPLY_EXAMPLES}\n\n{}\n\n{OPTIONS_ELSEWHERE}", exit_codes()));
+    with_options(command, is_about_apply)
+}
+
+fn source() -> Arg {
+    Arg::new(SOURCE).value_name("SOURCE").help("The source: redis://host:port (source.uri)")
+}
+
+fn destination() -> Arg {
+    Arg::new(DESTINATION)
+        .value_name("DESTINATION")
+        .help("The destination: redis://host:port (destination.uri)")
 }
 
 fn config() -> Command {
@@ -141,11 +187,6 @@ fn status() -> Command {
 }
 
 fn quarantine() -> Command {
-    let destination = || {
-        Arg::new(DESTINATION)
-            .value_name("DESTINATION")
-            .help("The destination: redis://host:port (destination.uri)")
-    };
     let key = |help| {
         [
             Arg::new("key").long("key").value_name("KEY").help(help).long_help(format!(
@@ -208,6 +249,27 @@ fn is_about_the_place(option: &OptionSpec) -> bool {
     matches!(option.path, "data_dir" | "stream.name" | "log.json" | "log.level")
 }
 
+fn is_about_sharing(option: &OptionSpec) -> bool {
+    let of_the_journal = ["journal.uri", "journal.retention_bytes", "journal.retention_age"];
+    let sections = ["stream.", "kafka.", "admin.", "log."];
+    option.path == "data_dir"
+        || of_the_journal.contains(&option.path)
+        || sections.iter().any(|section| option.path.starts_with(section))
+}
+
+fn is_about_capture(option: &OptionSpec) -> bool {
+    let others = ["throttle.source_read_bytes", "destination.unsupported"];
+    is_about_sharing(option)
+        || others.contains(&option.path)
+        || ["source.", "spool."].iter().any(|section| option.path.starts_with(section))
+}
+
+fn is_about_apply(option: &OptionSpec) -> bool {
+    let sections = ["destination.", "filter.", "map.", "throttle."];
+    let is_ours = sections.iter().any(|section| option.path.starts_with(section));
+    is_about_sharing(option) || (is_ours && option.path != "throttle.source_read_bytes")
+}
+
 fn is_about_a_destination(option: &OptionSpec) -> bool {
     is_about_the_place(option) || option.path.starts_with("destination.")
 }
@@ -255,6 +317,7 @@ fn heading(section: Option<&str>) -> &'static str {
         Some("destination") => "Destination [destination]",
         Some("stream") => "Stream [stream]",
         Some("journal") => "Journal [journal]",
+        Some("kafka") => "Journal on Kafka [kafka]",
         Some("spool") => "Spool [spool]",
         Some("filter") => "What to take [filter]",
         Some("map") => "Where it goes [map]",
@@ -327,10 +390,11 @@ mod tests {
 
     #[test]
     fn help_shows_examples_that_can_be_parsed() {
-        for examples in [EXAMPLES, RUN_EXAMPLES] {
+        let cases = [(EXAMPLES, 3), (RUN_EXAMPLES, 3), (CAPTURE_EXAMPLES, 1), (APPLY_EXAMPLES, 1)];
+        for (examples, count) in cases {
             let lines = examples.lines().filter_map(|line| line.split_once("keyferry "));
             let commands: Vec<_> = lines.filter(|(before, _)| !before.contains('(')).collect();
-            assert_eq!(commands.len(), 3, "{examples}");
+            assert_eq!(commands.len(), count, "{examples}");
             for (_, words) in commands {
                 let words = words.split(' ').map(|word| word.trim_matches('\''));
                 let parsed = command().try_get_matches_from(["keyferry"].into_iter().chain(words));

@@ -8,6 +8,7 @@ mod logging;
 mod options;
 mod output;
 mod password_file;
+mod role;
 mod show;
 
 use std::path::Path;
@@ -19,6 +20,7 @@ use clap::error::ErrorKind;
 use crate::exit::{Exit, Failure};
 use crate::options::layers::{CONFIG_VARIABLE, Values};
 use crate::options::typed;
+use crate::role::Role;
 
 fn main() -> ExitCode {
     let matches = match args::command().try_get_matches() {
@@ -47,7 +49,9 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
         output::speak_json();
     }
     match name {
-        "run" => command::run::run(&values),
+        "run" => command::run::run(&values, Role::Both),
+        "capture" => command::run::run(&values, Role::Capture),
+        "apply" => command::run::run(&values, Role::Apply),
         "tail" => command::tail::run(matches, &values),
         "status" => command::status::run(matches, &values),
         "config" => command::config::run(matches, &values),

@@ -12,7 +12,7 @@ pub(crate) mod sample;
 mod table;
 pub(crate) mod typed;
 
-pub(crate) use self::table::OPTIONS;
+pub(crate) use self::table::{KAFKA_PROPERTIES, OPTIONS};
 
 /// One option.
 #[derive(Clone, Copy, Debug)]

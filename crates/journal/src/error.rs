@@ -192,7 +192,7 @@ impl Classified for OpenError {
             Self::Led { .. } => "this one stands by and takes over when the other ends".into(),
             Self::NoRight { .. } => GIVE_RIGHT.into(),
             Self::Unreachable { .. } => {
-                "see that the brokers run and can be reached from here; it is tried again".into()
+                "see that the brokers run and can be reached from here".into()
             }
             Self::Corrupt { .. } => "restore the file from a copy, or move the directory away: \
                  the next start then makes a full sync"

@@ -1,5 +1,6 @@
 //! `keyferry status`: what the process that carries a stream last said of itself, and whether it still runs.
 
+use std::path::Path;
 use std::time::Duration;
 
 use clap::ArgMatches;
@@ -11,6 +12,7 @@ use crate::exit::{Exit, Failure};
 use crate::life::{Life, Process};
 use crate::options::layers::Values;
 use crate::options::typed::Reader;
+use crate::role::Role;
 use crate::{output, show};
 
 /// What is true of a process, whatever it last said.
@@ -21,6 +23,9 @@ struct Verdict {
     /// The same for a person.
     headline: String,
 }
+
+/// What a process says last.
+const STOPPED: &str = "stopped";
 
 /// It writes every second: after this long it is stuck, or its disk is.
 const SILENT: Duration = Duration::from_secs(15);
@@ -34,22 +39,47 @@ pub(crate) fn run(matches: &ArgMatches, values: &Values) -> Result<(), Failure> 
     let stream = reader.known_stream(&dir);
     let json = reader.flag("log.json");
     reader.finish()?;
-    let path = dir.status(&stream);
-    let text = show::read_status(&path).map_err(|error| Failure {
+    let paths: Vec<_> = Role::ALL.iter().map(|role| dir.status(&stream, *role)).collect();
+    let mut paths: Vec<_> = paths.iter().filter(|path| path.exists()).collect();
+    let run = dir.status(&stream, Role::Both);
+    if paths.is_empty() {
+        paths.push(&run);
+    }
+    let mut verdicts = Vec::new();
+    for path in paths {
+        let mut status = read(path)?;
+        let process = status.get("process").and_then(Process::read);
+        let life = process.as_ref().map_or(Life::Gone, Process::life);
+        let verdict = Verdict::of(&status, life, SystemClock::new().now_ms());
+        if !json && !verdicts.is_empty() {
+            output::print("")?;
+        }
+        output::print(&verdict.shown(&mut status, json))?;
+        verdicts.push(verdict);
+    }
+    max_age.map_or(Ok(()), |max_age| check(&verdicts, max_age))
+}
+
+/// What the process that writes this file last said.
+fn read(path: &Path) -> Result<Value, Failure> {
+    let text = show::read_status(path).map_err(|error| Failure {
         exit: Exit::Usage,
         what: format!("read {}: {error}", path.display()),
-        advice: "start `keyferry run` with this --data-dir first, or name the right one".to_owned(),
+        advice: "start keyferry with this --data-dir first, or name the right one".to_owned(),
     })?;
-    let mut status: Value = serde_json::from_str(&text).map_err(|error| Failure {
+    serde_json::from_str(&text).map_err(|error| Failure {
         exit: Exit::Usage,
         what: format!("{} is not a status: {error}", path.display()),
         advice: "remove the file: a running process writes it anew every second".to_owned(),
-    })?;
-    let process = status.get("process").and_then(Process::read);
-    let life = process.as_ref().map_or(Life::Gone, Process::life);
-    let verdict = Verdict::of(&status, life, SystemClock::new().now_ms());
-    output::print(&verdict.shown(&mut status, json))?;
-    max_age.map_or(Ok(()), |max_age| verdict.check(max_age))
+    })
+}
+
+/// Fails when one of them does not run as it should; those that were stopped only where all were.
+fn check(verdicts: &[Verdict], max_age: Duration) -> Result<(), Failure> {
+    let (stopped, others): (Vec<_>, Vec<_>) =
+        verdicts.iter().partition(|verdict| verdict.state == STOPPED);
+    let asked = if others.is_empty() { stopped } else { others };
+    asked.into_iter().try_for_each(|verdict| verdict.check(max_age))
 }
 
 // === impl Verdict ===
@@ -66,7 +96,7 @@ impl Verdict {
         let ago = units::duration::format(Duration::from_secs(age.as_secs()));
         let said = text("/state");
         let (state, running, headline) = match life {
-            _ if said == "stopped" => {
+            _ if said == STOPPED => {
                 let (at, code) = (Utc(number("/ended/at_ms")), number("/ended/exit_code"));
                 let why = text("/ended/why");
                 (said, false, format!("not running: {why} at {at}, exit code {code}"))
@@ -122,9 +152,8 @@ impl Verdict {
                 format!("the status was written {} ago", units::duration::format(self.age))
             }
         };
-        let advice =
-            "start `keyferry run` with this data directory, or see the log of the one that runs"
-                .to_owned();
+        let advice = "start keyferry with this data directory, or see the log of the one that runs"
+            .to_owned();
         Err(Failure { exit: Exit::NotRunning, what, advice })
     }
 }
@@ -186,6 +215,16 @@ mod tests {
         assert_eq!((verdict.state.as_str(), verdict.running), ("stopped", false));
         let expected = "not running: stopped by SIGTERM at 1970-01-01T00:00:00.900Z, exit code 0";
         assert_eq!(verdict.headline, expected);
+    }
+
+    #[test]
+    fn one_that_was_stopped_is_passed_over_where_another_runs() {
+        let verdict = |state: &str, life| Verdict::of(&said(state), life, 1_001);
+        let checked = |verdicts: &[Verdict]| check(verdicts, Duration::from_secs(15)).is_ok();
+        let stopped = || verdict("stopped", Life::Gone);
+        assert!(checked(&[stopped(), verdict("running", Life::Runs)]));
+        assert!(!checked(&[stopped()]));
+        assert!(!checked(&[verdict("running", Life::Gone), verdict("running", Life::Runs)]));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use toml::Value;
 
 use super::file::{self, Found};
 use super::near::{hint, nearest};
-use super::{Kind, OPTIONS, OptionSpec};
+use super::{KAFKA_PROPERTIES, Kind, OPTIONS, OptionSpec};
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,15 +124,23 @@ impl Values {
         let refused = match option.kind {
             Kind::Secret => true,
             Kind::Uri => has_password(value),
+            Kind::List if option.path == KAFKA_PROPERTIES => {
+                value.split(',').any(is_secret_property)
+            }
             _ => false,
         };
         if refused {
-            let (section, _) = option.section();
-            let section = section.unwrap_or_default();
-            let variable = format!("KEYFERRY_{}_PASSWORD", section.to_uppercase());
+            let instead = match option.section().0.unwrap_or_default() {
+                "journal" | "kafka" => {
+                    "write it into a file and name that by --kafka-properties-file".to_owned()
+                }
+                section => format!(
+                    "give it by KEYFERRY_{}_PASSWORD, or by --{section}-password-file",
+                    section.to_uppercase()
+                ),
+            };
             self.problems.push(format!(
-                "{origin}: a password in an argument can be read by everyone on this machine: \
-                 give it by {variable}, or by --{section}-password-file"
+                "{origin}: a password in an argument can be read by everyone on this machine: {instead}"
             ));
             self.set.remove(option.path);
             return;
@@ -234,6 +242,20 @@ fn split_password(uri: &str) -> Option<(&str, &str)> {
     Some((uri.get(..authority_at + colon)?, authority.get(at + 1..)?))
 }
 
+/// Whether a `name=value` for librdkafka is one that nobody may see.
+pub(crate) fn is_secret_property(property: &str) -> bool {
+    let name = property.split('=').next().unwrap_or_default().to_lowercase();
+    ["password", "secret", "ssl.key.pem", "oauthbearer.config"].iter().any(|it| name.contains(it))
+}
+
+/// The same without its value, where that is such a secret.
+fn masked_property(property: &str) -> String {
+    match property.split_once('=') {
+        Some((name, _)) if is_secret_property(property) => format!("{name}={MASK}"),
+        _ => property.to_owned(),
+    }
+}
+
 fn from_commas(value: &str) -> String {
     value.split(',').map(str::trim).collect::<Vec<_>>().join(&LIST_SEPARATOR.to_string())
 }
@@ -244,7 +266,9 @@ fn shown(option: &OptionSpec, value: &str) -> String {
         Kind::Uri => Value::String(masked_uri(value)).to_string(),
         Kind::Number | Kind::Flag if value.parse::<Value>().is_ok() => value.to_owned(),
         Kind::List => {
-            let items = value.split(LIST_SEPARATOR).map(|item| Value::String(item.to_owned()));
+            let is_kafka = option.path == KAFKA_PROPERTIES;
+            let item = |item: &str| if is_kafka { masked_property(item) } else { item.to_owned() };
+            let items = value.split(LIST_SEPARATOR).map(|text| Value::String(item(text)));
             Value::Array(items.collect()).to_string()
         }
         _ => Value::String(value.to_owned()).to_string(),

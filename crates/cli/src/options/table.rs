@@ -1,6 +1,11 @@
 //! The table of options.
 
+mod kafka;
+
 use super::{Kind, OptionSpec};
+
+/// Properties of the client library, which may be secrets.
+pub(crate) const KAFKA_PROPERTIES: &str = "kafka.properties";
 
 /// A line of the table.
 const fn option(
@@ -34,7 +39,7 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "source.uri",
         Kind::Uri,
         None,
-        "The source: redis://host:port, rediss://host:port for TLS, unix:///path. The first argument of run says it, too.",
+        "The source: redis://host:port, rediss://host:port for TLS, unix:///path. The argument SOURCE says it, too.",
     ),
     option(
         "source.user",
@@ -122,7 +127,13 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "destination.uri",
         Kind::Uri,
         None,
-        "The destination, as source.uri. The second argument of run says it, too.",
+        "The destination, as source.uri. The argument DESTINATION says it, too.",
+    ),
+    option(
+        "destination.name",
+        Kind::Text,
+        None,
+        "What the destination is called in the journal: letters, digits, '.', '_' and '-'. Not set: a name made of its address. Several apply processes of one destination have the same, two destinations have not.",
     ),
     option(
         "destination.user",
@@ -271,11 +282,20 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         ),
         "partitions",
     ),
+    short(
+        option(
+            "journal.uri",
+            Kind::Uri,
+            Some("local"),
+            "Where the journal is: local, the embedded one in the data directory, or kafka://host:port,host:port with some brokers of an Apache Kafka. capture and apply need the latter.",
+        ),
+        "journal",
+    ),
     option(
         "journal.sync_interval",
         Kind::Duration,
         Some("10ms"),
-        "How often what was written is made durable; 0s: after every batch.",
+        "How often what was written is made durable; 0s: after every batch. Of the local journal, as the other options of this section but for retention.",
     ),
     option(
         "journal.segment_bytes",
@@ -287,13 +307,13 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "journal.retention_bytes",
         Kind::Bytes,
         Some("0"),
-        "Journal size beyond which the oldest files go, if the destination has had them; 0: no limit.",
+        "Journal size beyond which the oldest files go, if the destination has had them; 0: no limit. On Kafka each partition has its share of it when the topics are made, and brokers do not wait for a destination.",
     ),
     option(
         "journal.retention_age",
         Kind::Duration,
         Some("7d"),
-        "Age beyond which the oldest files of the journal go, if the destination has had them; 0s: no limit.",
+        "Age beyond which the oldest files of the journal go, if the destination has had them; 0s: no limit. On Kafka it is set when the topics are made, and brokers do not wait for a destination.",
     ),
     option(
         "journal.compression",
@@ -301,6 +321,15 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         Some("lz4"),
         "How the journal's files are compressed.",
     ),
+    kafka::TOPIC_PREFIX,
+    kafka::REPLICATION_FACTOR,
+    kafka::MIN_INSYNC_REPLICAS,
+    kafka::LINGER,
+    kafka::COMPRESSION,
+    kafka::CREATE,
+    kafka::CLIENT_ID,
+    kafka::PROPERTIES,
+    kafka::PROPERTIES_FILE,
     option(
         "spool.memory_bytes",
         Kind::Bytes,

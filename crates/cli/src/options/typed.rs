@@ -3,26 +3,30 @@
 //! Guarantees: every problem is collected, none stops the others from showing; each names where its value comes from.
 
 mod filters;
+mod journal;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod operate;
 mod secrets;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use apply::{BatchLimits, Existing, Inexact, Unsupported, Windows};
-use journal::local::{Compression, LocalConfig, SyncPolicy};
 use redis_io::Endpoint;
 use runtime::{ByteSize, Limits, Throttle, units};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 pub(crate) use self::filters::pattern_problem;
+pub(crate) use self::journal::JournalSettings;
 pub(crate) use self::operate::AdminSettings;
 use super::layers::{LIST_SEPARATOR, Values};
 use super::near::hint;
 use super::{Kind, OPTIONS};
 use crate::exit::Failure;
+use crate::role::Role;
 
 /// Reads values of one configuration, and gathers what is wrong with them.
 pub(crate) struct Reader<'a> {
@@ -37,13 +41,13 @@ pub(crate) struct Reader<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct DataDir(pub(crate) PathBuf);
 
+/// How the name of a status file ends.
+const STATUS_ENDING: &str = ".json";
+
 /// Whether a word stands for yes.
 pub(crate) fn is_true(word: &str) -> bool {
     matches!(word, "true" | "yes" | "1")
 }
-
-/// Events are spread by slot, of which there are so many.
-const PARTITIONS_MAX: u16 = 16_384;
 
 /// Everything that is wrong, or doubtful, with the values of a `run`. Endpoints may be missing.
 pub(crate) fn check(values: &Values) -> Result<Vec<String>, Failure> {
@@ -95,16 +99,40 @@ impl DataDir {
         self.0.join("marks").join(stream)
     }
 
-    /// What the process that carries a stream last said of itself.
-    pub(crate) fn status(&self, stream: &str) -> PathBuf {
-        self.0.join("status").join(format!("{stream}.json"))
+    /// What the process that carries a stream, or its part of that, last said of itself.
+    pub(crate) fn status(&self, stream: &str, role: Role) -> PathBuf {
+        self.statuses(role).join(format!("{stream}{STATUS_ENDING}"))
+    }
+
+    /// Held by the process that captures a stream into a journal elsewhere.
+    pub(crate) fn lock(&self, stream: &str) -> PathBuf {
+        self.0.join("locks").join(stream)
     }
 
     /// The streams that have been carried here.
     pub(crate) fn streams(&self) -> BTreeSet<String> {
-        let entries = std::fs::read_dir(self.0.join("journal")).into_iter().flatten().flatten();
-        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+        let mut streams = names_in(&self.0.join("journal"));
+        for role in Role::ALL {
+            let files = names_in(&self.statuses(role)).into_iter();
+            streams.extend(
+                files.filter_map(|name| name.strip_suffix(STATUS_ENDING).map(str::to_owned)),
+            );
+        }
+        streams
     }
+
+    fn statuses(&self, role: Role) -> PathBuf {
+        let all = self.0.join("status");
+        match role {
+            Role::Both => all,
+            Role::Capture | Role::Apply => all.join(role.name()),
+        }
+    }
+}
+
+fn names_in(dir: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 // === impl Reader ===
@@ -286,6 +314,9 @@ impl<'a> Reader<'a> {
         config.filters = filters;
         config.mapping = mapping;
         config.spill_dir = dir.marks(stream);
+        if let Some(name) = self.destination_name(&config.destination) {
+            config.name = name;
+        }
         for problem in config.validate() {
             let path = match problem.setting {
                 "destination" => "destination.uri".to_owned(),
@@ -296,44 +327,13 @@ impl<'a> Reader<'a> {
         Some(config)
     }
 
-    pub(crate) fn journal(&mut self, stream: &str, dir: &DataDir) -> LocalConfig {
-        let mut config =
-            LocalConfig::new(dir.journal(stream), stream, self.number("stream.partitions"));
-        if !(1..=PARTITIONS_MAX).contains(&config.partitions) {
-            self.consequence("stream.partitions", &format!("has to be 1 to {PARTITIONS_MAX}"));
-            config.partitions = 1;
-        }
-        config.sync = match self.duration("journal.sync_interval") {
-            Duration::ZERO => SyncPolicy::EachBatch,
-            interval => SyncPolicy::Interval(interval),
-        };
-        config.segment_bytes = self.bytes("journal.segment_bytes");
-        config.retention_bytes =
-            Some(self.bytes("journal.retention_bytes")).filter(|bytes| *bytes > 0);
-        config.retention_age =
-            Some(self.duration("journal.retention_age")).filter(|age| !age.is_zero());
-        config.compression = match self.word("journal.compression") {
-            Some("none") => Compression::None,
-            _ => Compression::Lz4,
-        };
-        for problem in config.problems() {
-            let path = if problem.contains("segment_bytes") {
-                "journal.segment_bytes"
-            } else {
-                "stream.name"
-            };
-            self.consequence(path, &format!("cannot be: {problem}"));
-        }
-        config
-    }
-
     /// An endpoint from a section's `uri` and the settings beside it.
     pub(crate) fn endpoint(&mut self, section: &str) -> Option<Endpoint> {
         let path = format!("{section}.uri");
         let Some(uri) = self.values.get(&path) else {
-            let nth = if section == "source" { "first" } else { "second" };
             let what = format!(
-                "is not set: say redis://host:port as the {nth} argument, or by --{section}-uri"
+                "is not set: say redis://host:port as the argument {}, or by --{section}-uri",
+                section.to_uppercase()
             );
             self.problem(&path, &what);
             self.secrets(section);

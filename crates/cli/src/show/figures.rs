@@ -4,16 +4,21 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::role::Role;
+
 /// How it goes at one moment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Figures {
     pub(super) at: Duration,
     /// Of the whole process: starting, running, stopping, stopped.
     pub(super) state: String,
+    /// Which sides the process has: those of `run`, or one.
+    pub(super) role: String,
     /// What of the start takes its time, and for how long.
     pub(super) step: Option<(String, u64)>,
     /// Of capture.
     pub(super) phase: String,
+    pub(super) recorded: u64,
     pub(super) apply_phase: String,
     pub(super) trouble: String,
     /// What keeps apply from taking more, or capture.
@@ -62,9 +67,13 @@ impl Figures {
         let mut figures = Self {
             at: now,
             state: text("/state"),
+            role: text("/role"),
             step: step.map(|step| (step, number("/step_seconds"))),
             phase: text("/capture/phase"),
-            apply_phase: lanes.text("phase"),
+            recorded: number("/capture/records"),
+            apply_phase: Some(lanes.text("phase"))
+                .filter(|phase| !phase.is_empty())
+                .unwrap_or_else(|| text("/apply/phase")),
             trouble: trouble.into_iter().find(|text| !text.is_empty()).unwrap_or_default(),
             held_by: held_by.unwrap_or_else(|| text("/capture/held_by")),
             snapshot_keys: keys,
@@ -96,6 +105,15 @@ impl Figures {
             );
         }
         figures
+    }
+
+    /// Whether the process has this side.
+    pub(super) fn captures(&self) -> bool {
+        self.role != Role::Apply.name()
+    }
+
+    pub(super) fn applies(&self) -> bool {
+        self.role != Role::Capture.name()
     }
 
     /// Whether capture reads a snapshot.
@@ -152,9 +170,17 @@ impl Figures {
                 trouble = told(&self.trouble),
                 "snapshot"
             );
-        } else {
+        } else if !self.applies() {
             tracing::info!(
                 phase = self.phase,
+                recorded = self.recorded,
+                held_by = told(&self.held_by),
+                trouble = told(&self.trouble),
+                "progress"
+            );
+        } else {
+            tracing::info!(
+                phase = told(&self.phase),
                 apply = self.apply_phase,
                 applied = self.applied_events,
                 per_second = self.rate.round(),

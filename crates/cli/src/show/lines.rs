@@ -49,22 +49,20 @@ pub(super) fn lines(figures: &Figures, look: Look) -> String {
 /// How it goes, in one line without anything that moves.
 pub(super) fn summary(figures: &Figures) -> String {
     let or_nothing = |phase: &str| if phase.is_empty() { "nothing yet" } else { phase }.to_owned();
-    let mut parts = vec![
-        format!("capture: {}", or_nothing(&figures.phase)),
-        format!("apply: {}", or_nothing(&figures.apply_phase)),
-    ];
+    let mut parts = Vec::new();
+    if figures.captures() {
+        parts.push(format!("capture: {}", or_nothing(&figures.phase)));
+    }
+    if figures.applies() {
+        parts.push(format!("apply: {}", or_nothing(&figures.apply_phase)));
+    }
     if let Some(percent) = figures.percent().filter(|_| figures.reads_a_snapshot()) {
         parts.push(format!("{percent}% of the snapshot read"));
     }
-    let (bytes, seconds) = (HumanBytes(figures.lag_bytes), figures.lag_seconds);
-    parts.push(match figures.applies_a_snapshot() || figures.reads_a_snapshot() {
-        true => format!("{} events to go", HumanCount(figures.lag_events)),
-        false => format!("lag {bytes}, {seconds:.1} s"),
-    });
-    parts.push(match figures.quarantined {
-        0 => "nothing in quarantine".to_owned(),
-        quarantined => format!("{} in quarantine", HumanCount(quarantined)),
-    });
+    match figures.applies() {
+        true => parts.extend(applied(figures)),
+        false => parts.push(format!("{} recorded", HumanCount(figures.recorded))),
+    }
     if !figures.held_by.is_empty() {
         parts.push(format!("held by a {}", figures.held_by));
     }
@@ -72,6 +70,24 @@ pub(super) fn summary(figures: &Figures) -> String {
         parts.push(format!("trouble: {}", figures.trouble));
     }
     parts.join(", ")
+}
+
+/// How far apply is, and what it set aside.
+fn applied(figures: &Figures) -> [String; 2] {
+    let (bytes, seconds) = (HumanBytes(figures.lag_bytes), figures.lag_seconds);
+    let lag = match figures.applies_a_snapshot() || figures.reads_a_snapshot() {
+        true => format!("{} events to go", HumanCount(figures.lag_events)),
+        // What the source has beyond, only its capture knows.
+        false if !figures.captures() => {
+            format!("lag {} events, {seconds:.1} s", HumanCount(figures.lag_events))
+        }
+        false => format!("lag {bytes}, {seconds:.1} s"),
+    };
+    let quarantined = match figures.quarantined {
+        0 => "nothing in quarantine".to_owned(),
+        quarantined => format!("{} in quarantine", HumanCount(quarantined)),
+    };
+    [lag, quarantined]
 }
 
 fn snapshot(figures: &Figures, look: Look) -> String {
@@ -117,13 +133,18 @@ fn live(figures: &Figures) -> (&str, String, Option<&'static str>) {
     let word = match figures {
         _ if stopping => &figures.state,
         _ if figures.held_by == "pause" => "paused",
+        _ if !figures.applies() => &figures.phase,
         _ if figures.applies_a_snapshot() || figures.reads_a_snapshot() => "apply",
+        _ if !figures.captures() => &figures.apply_phase,
         _ => &figures.phase,
     };
     (word, rates(figures), None)
 }
 
 fn rates(figures: &Figures) -> String {
+    if !figures.applies() {
+        return format!("{} recorded", HumanCount(figures.recorded));
+    }
     let applied = HumanCount(figures.applied_events);
     let mut line = format!("{applied} applied  {:.0}/s", figures.rate);
     if figures.applies_a_snapshot() || figures.reads_a_snapshot() {
@@ -134,7 +155,13 @@ fn rates(figures: &Figures) -> String {
         }
     } else {
         let (bytes, seconds) = (HumanBytes(figures.lag_bytes), figures.lag_seconds);
-        line.push_str(&format!("  lag {bytes}  {seconds:.1} s"));
+        match figures.captures() {
+            true => line.push_str(&format!("  lag {bytes}  {seconds:.1} s")),
+            false => line.push_str(&format!(
+                "  lag {} events  {seconds:.1} s",
+                HumanCount(figures.lag_events)
+            )),
+        }
     }
     if figures.quarantined > 0 {
         line.push_str(&format!("  {} in quarantine", HumanCount(figures.quarantined)));
@@ -278,6 +305,22 @@ mod tests {
         let status = json!({ "state": "running", "capture": { "trouble": "no route" } });
         let said = shown(&status, Look { colours: true, ..LOOK });
         assert_eq!(said, "\u{1b}[33m  waiting ⠋ no route\u{1b}[0m");
+    }
+
+    #[test]
+    fn a_process_of_one_side_speaks_of_that_alone() {
+        let capture = json!({ "phase": "standby", "records": 0 });
+        let status = json!({ "state": "running", "role": "capture", "capture": capture });
+        assert_eq!(shown(&status, LOOK), "  standby ⠋ 0 recorded");
+        assert_eq!(
+            summary(&Figures::read(&status, Duration::ZERO, None)),
+            "capture: standby, 0 recorded"
+        );
+        let lane = json!({ "phase": "stream", "events": 7, "lag_records": 2, "lag_seconds": 0.5 });
+        let status = json!({ "state": "running", "role": "apply", "apply": { "lane": lane } });
+        assert_eq!(shown(&status, LOOK), "   stream ⠋ 7 applied  0/s  lag 2 events  0.5 s");
+        let expected = "apply: stream, lag 2 events, 0.5 s, nothing in quarantine";
+        assert_eq!(summary(&Figures::read(&status, Duration::ZERO, None)), expected);
     }
 
     #[test]

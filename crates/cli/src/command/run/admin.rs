@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::Shared;
 use crate::exit::{Exit, Failure};
 use crate::options::typed::AdminSettings;
+use crate::role::Role;
 
 // === impl Shared ===
 
@@ -60,7 +61,10 @@ impl Shared {
     }
 }
 
-/// Whether both sides work; if not, why.
+/// What apply says while others have all partitions.
+const WITHOUT_PARTITIONS: &str = "waiting for partitions";
+
+/// Whether the sides that there are work; if not, why. Waiting for others to end is work, too.
 fn readiness(status: &Value) -> Result<(), String> {
     let text = |path: &str| status.pointer(path).and_then(Value::as_str).unwrap_or_default();
     match (text("/state"), text("/step")) {
@@ -68,17 +72,32 @@ fn readiness(status: &Value) -> Result<(), String> {
         (state, "") => return Err(state.to_owned()),
         (state, step) => return Err(format!("{state}: {step}")),
     }
+    let is = |role: Role| text("/role") == role.name();
+    if !is(Role::Apply) {
+        capture_is_ready(status)?;
+    }
+    if is(Role::Capture) { Ok(()) } else { apply_is_ready(status) }
+}
+
+fn capture_is_ready(status: &Value) -> Result<(), String> {
+    let text = |path: &str| status.pointer(path).and_then(Value::as_str).unwrap_or_default();
     let troubles = [text("/capture/trouble"), text("/capture/journal")];
     let trouble = troubles.iter().find(|trouble| !matches!(**trouble, "" | "accepting"));
     if let Some(trouble) = trouble {
         return Err(format!("capture: {trouble}"));
     }
     match text("/capture/phase") {
-        "snapshot" | "stream" => {}
-        phase => return Err(format!("capture: {phase}")),
+        "snapshot" | "stream" | "standby" => Ok(()),
+        phase => Err(format!("capture: {phase}")),
     }
+}
+
+fn apply_is_ready(status: &Value) -> Result<(), String> {
     let lanes = status.get("apply").and_then(Value::as_object).into_iter().flatten();
     let mut lanes = lanes.filter(|(_, lane)| lane.get("phase").is_some()).peekable();
+    if status.pointer("/apply/phase").is_some_and(|phase| phase == WITHOUT_PARTITIONS) {
+        return Ok(());
+    }
     if lanes.peek().is_none() {
         return Err("apply: nothing has begun".to_owned());
     }
@@ -148,5 +167,17 @@ mod tests {
         assert_eq!(ready(&status), "apply partitions-0-15: OOM");
         status["apply"]["partitions-0-15"] = json!({ "phase": "snapshot", "held_by": "pause" });
         assert_eq!(ready(&status), "");
+    }
+
+    #[test]
+    fn a_process_of_one_side_is_asked_for_that_alone() {
+        let ready = |status: Value| readiness(&status).err().unwrap_or_default();
+        let capture =
+            |phase| json!({ "state": "running", "role": "capture", "capture": { "phase": phase } });
+        assert_eq!(ready(capture("standby")), "");
+        assert_eq!(ready(capture("connecting")), "capture: connecting");
+        let apply = |phase| json!({ "state": "running", "role": "apply", "apply": { "a": { "phase": phase } } });
+        assert_eq!(ready(apply("stream")), "");
+        assert_eq!(ready(apply("starting")), "apply a: starting");
     }
 }

@@ -44,18 +44,19 @@ impl Asked {
 // === impl Ending ===
 
 impl Ending {
-    pub(super) fn of(captured: &capture::Summary, applied: apply::Summary) -> Self {
+    /// Of the sides that there were, and had begun.
+    pub(super) fn of(captured: Option<&capture::Summary>, applied: Option<apply::Summary>) -> Self {
         Self {
-            captured: Some((captured.durable_offset, captured.records)),
-            cut_short: !captured.complete,
-            applied: applied.lane.into_iter().collect(),
+            captured: captured.map(|captured| (captured.durable_offset, captured.records)),
+            cut_short: captured.is_some_and(|captured| !captured.complete),
+            applied: applied.and_then(|applied| applied.lane).into_iter().collect(),
             behind: None,
         }
     }
 
     /// Counts what the journal holds beyond; not where a lane never came to know its place.
     pub(super) async fn beside(self, journal: &dyn Journal) -> Self {
-        let mut behind = Some(0);
+        let mut behind = (!self.applied.is_empty()).then_some(0);
         for lane in &self.applied {
             // Only a figure for people is lost if the journal does not tell.
             let of_lane = match has_begun(lane) {
@@ -69,15 +70,25 @@ impl Ending {
 
     /// Says in the log where it stopped.
     pub(super) fn log(&self, asked: &Asked) {
+        let applied_to = (!self.applied.is_empty()).then(|| self.places());
+        let by = asked.who();
         let Some((captured_to, records)) = self.captured else {
-            tracing::info!(by = asked.who(), "stopped before anything was read");
+            match applied_to {
+                None => tracing::info!(by, "stopped before anything was read"),
+                Some(applied_to) => tracing::info!(
+                    by,
+                    applied_to,
+                    records_behind = self.behind,
+                    "stopped; start again to go on from here"
+                ),
+            }
             return;
         };
         tracing::info!(
-            by = asked.who(),
+            by,
             captured_to,
             records,
-            applied_to = self.places(),
+            applied_to,
             records_behind = self.behind,
             "stopped: {}; start again to go on from here",
             match (captured_to, self.cut_short) {
@@ -171,10 +182,10 @@ impl Shared {
         let exit = match result {
             Ok(ending) => {
                 ended.set("why", format!("stopped by {}", self.asked.who()));
-                if let Some((offset, _)) = ending.captured {
-                    if let Some(offset) = offset {
-                        ended.set("captured_to", Value::Count(offset));
-                    }
+                if let Some((Some(offset), _)) = ending.captured {
+                    ended.set("captured_to", Value::Count(offset));
+                }
+                if !ending.applied.is_empty() {
                     ended.set("applied_to", ending.places());
                 }
                 if let Some(behind) = ending.behind {

@@ -102,3 +102,24 @@ fn what_is_shown_is_a_file_again() {
         assert_eq!(values.get(option.path), again.get(option.path), "{}", option.path);
     }
 }
+
+#[test]
+fn a_secret_for_kafka_is_no_argument_and_is_not_shown() {
+    let mut values = Values::defaults();
+    for property in
+        ["ssl.key.password=x", "a=b,sasl.password=hidden", "sasl.oauthbearer.client.secret=x"]
+    {
+        values.add_argument(option("kafka.properties"), property, flag());
+    }
+    values.add_argument(option("journal.uri"), "kafka://me:hidden@h:1", flag());
+    assert_eq!(values.problems().len(), 4, "{:?}", values.problems());
+    for problem in values.problems() {
+        assert!(problem.contains("--kafka-properties-file"), "{problem}");
+        assert!(!problem.contains("hidden"), "{problem}");
+    }
+    let variable = ("KEYFERRY_KAFKA_PROPERTIES".to_owned(), "a=b,sasl.password=hidden".to_owned());
+    values.add_environment([variable]);
+    let shown = values.to_toml();
+    assert!(shown.contains("sasl.password=") && shown.contains("a=b"), "{shown}");
+    assert!(!shown.contains("hidden"), "{shown}");
+}

@@ -106,7 +106,7 @@ impl Reader<'_> {
     }
 
     /// What is in a file that nobody else should read.
-    fn secret_file(&mut self, path: &str) -> Option<Vec<u8>> {
+    pub(super) fn secret_file(&mut self, path: &str) -> Option<Vec<u8>> {
         let bytes = self.file(path)?;
         let file = self.values.get(path)?.to_owned();
         self.doubt(path, Path::new(&file));
@@ -124,7 +124,7 @@ impl Reader<'_> {
         }
     }
 
-    fn doubt(&mut self, path: &str, file: &Path) {
+    pub(super) fn doubt(&mut self, path: &str, file: &Path) {
         let open = std::fs::metadata(file)
             .is_ok_and(|found| found.permissions().mode() & READABLE_BY_ALL != 0);
         if open {

@@ -60,6 +60,10 @@ fn every_kind_of_value_is_checked_and_says_what_is_allowed() {
         ("throttle.incremental_bytes", "fast", "a size such as"),
         ("throttle.source_read_bytes", "1kB", "0 or at least 64KiB"),
         ("admin.listen", "9377", "host:port"),
+        ("journal.uri", "kafka", "local or kafka://host:port,host:port"),
+        ("journal.uri", "kafka://broker", "local or kafka://host:port,host:port"),
+        ("journal.uri", "kafka://a:1,b:70000", "local or kafka://host:port,host:port"),
+        ("kafka.replication_factor", "three", "whole number"),
         ("admin.listen", "localhost:http", "host:port"),
     ];
     for (path, value, words) in cases {
@@ -124,7 +128,7 @@ fn a_mapping_that_mixes_databases_is_allowed_and_doubted() {
 #[test]
 fn problems_of_all_layers_come_together() {
     let mut values = values(&[("log.json", "maybe"), ("map.dbs", "0:1,0:2")]);
-    values.add_file(std::path::Path::new("f.toml"), "[stream]\nnam = 1\npartitions = \"many\"\n");
+    values.add_file(Path::new("f.toml"), "[stream]\nnam = 1\npartitions = \"many\"\n");
     let said = check(&values).unwrap_err().what;
     for words in ["4 problems", "f.toml:2: there is no option", "(f.toml:3)", "--json", "map.dbs"] {
         assert!(said.contains(words), "{words}: {said}");
@@ -201,4 +205,100 @@ fn a_stream_is_found_without_its_name_where_there_is_one_only() {
     std::fs::create_dir_all(data.journal("till")).unwrap();
     assert!(found(&[]).unwrap_err().contains("shop, till"));
     assert_eq!(found(&[("stream.name", "till")]).unwrap(), "till");
+}
+
+#[test]
+fn what_of_the_destination_is_a_name_says_so() {
+    let given = [("destination.uri", "redis://h:1"), ("destination.name", "the shop")];
+    let found = problems(&given);
+    assert!(found.len() == 1 && found[0].contains("letters, digits"), "{found:?}");
+}
+
+#[cfg(feature = "kafka")]
+mod kafka {
+    use ::journal::kafka::{Compression, KafkaConfig};
+
+    use super::*;
+
+    const BROKERS: (&str, &str) = ("journal.uri", "kafka://a:1,b:2");
+
+    fn settings(given: &[(&str, &str)]) -> KafkaConfig {
+        let values = values(given);
+        let mut reader = Reader::new(&values);
+        let dir = reader.data_dir();
+        let JournalSettings::Kafka(config) = reader.journal("shop", &dir) else {
+            panic!("not on Kafka")
+        };
+        assert_eq!(reader.finish().unwrap(), Vec::<String>::new());
+        *config
+    }
+
+    #[test]
+    fn each_option_arrives() {
+        let config = settings(&[BROKERS, ("stream.partitions", "4")]);
+        assert_eq!((config.brokers.as_str(), config.topic.as_str()), ("a:1,b:2", "keyferry.shop"));
+        assert_eq!((config.partitions, config.linger_ms, config.create), (4, 5, true));
+        assert_eq!((config.replication_factor, config.min_insync_replicas), (None, None));
+        let week_ms = 7 * 86_400_000;
+        assert_eq!((config.retention_ms, config.retention_bytes), (Some(week_ms), Some(-1)));
+        let config = settings(&[
+            BROKERS,
+            ("stream.partitions", "4"),
+            ("kafka.topic_prefix", "eu"),
+            ("kafka.replication_factor", "3"),
+            ("kafka.min_insync_replicas", "2"),
+            ("kafka.linger", "20ms"),
+            ("kafka.compression", "zstd"),
+            ("kafka.create", "false"),
+            ("kafka.client_id", "me"),
+            ("kafka.properties", "security.protocol=SSL, debug = broker"),
+            ("journal.retention_age", "0s"),
+            ("journal.retention_bytes", "4MiB"),
+        ]);
+        assert_eq!((config.topic.as_str(), config.client_id.as_str()), ("eu.shop", "me"));
+        assert_eq!((config.replication_factor, config.min_insync_replicas), (Some(3), Some(2)));
+        assert_eq!((config.linger_ms, config.create), (20, false));
+        assert_eq!((config.retention_ms, config.retention_bytes), (Some(-1), Some(1 << 20)));
+        assert_eq!(config.compression, Compression::Zstd);
+        let properties = [("security.protocol", "SSL"), ("debug", "broker")];
+        assert_eq!(config.properties, properties.map(|(name, value)| (name.into(), value.into())));
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_a_problem() {
+        let cases = [
+            ("kafka.min_insync_replicas", "4", "more than kafka.replication_factor, 3"),
+            ("kafka.properties", "acks=0", "keyferry's own"),
+            ("kafka.properties", "acks", "name=value"),
+            ("kafka.topic_prefix", "a b", "characters"),
+        ];
+        for (path, value, words) in cases {
+            let found = problems(&[BROKERS, ("kafka.replication_factor", "3"), (path, value)]);
+            assert!(found.len() == 1 && found[0].contains(words), "{path} = {value:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn properties_come_from_a_file_of_lines_and_nothing_of_it_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("kafka.properties");
+        std::fs::write(&file, "# of the shop\n\nsasl.password = a=b, c\n  sasl.username=me\n")
+            .unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let path = file.to_str().unwrap();
+        let config = settings(&[BROKERS, ("kafka.properties_file", path)]);
+        let expected = [("sasl.password", "a=b, c"), ("sasl.username", "me")];
+        assert_eq!(config.properties, expected.map(|(name, value)| (name.into(), value.into())));
+        std::fs::write(&file, "a=b\nhidden\n").unwrap();
+        let found = problems(&[BROKERS, ("kafka.properties_file", path)]);
+        assert!(found.len() == 1 && found[0].contains("in line 2"), "{found:?}");
+        assert!(!found[0].contains("hidden"), "{found:?}");
+    }
+}
+
+#[cfg(not(feature = "kafka"))]
+#[test]
+fn a_build_without_kafka_says_so() {
+    let said = problem("journal.uri", "kafka://a:1");
+    assert!(said.contains("build it with the feature kafka"), "{said}");
 }

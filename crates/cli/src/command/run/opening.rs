@@ -1,0 +1,130 @@
+//! What a process opens before it begins: its directory, the journal, the letters of the quarantine.
+
+use std::fs::{DirBuilder, File, TryLockError};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use journal::Journal;
+#[cfg(feature = "kafka")]
+use journal::kafka::KafkaJournal;
+use journal::local::{LocalConfig, LocalJournal, LocalParts};
+
+use super::{PRIVATE, Shared};
+use crate::exit::{Exit, Failure};
+use crate::options::typed::JournalSettings;
+
+/// Keeps a second capture from the files of this one; given up when dropped, and by the system.
+pub(super) struct Lock(#[expect(dead_code, reason = "open it is locked")] File);
+
+/// Makes the data directory, for this account alone: it holds every value of the source.
+pub(super) fn make_dir(dir: &Path) -> Result<(), Failure> {
+    let made = DirBuilder::new().recursive(true).mode(PRIVATE).create(dir);
+    made.map_err(|error| Failure {
+        exit: Exit::Journal,
+        what: format!("make the data directory {}: {error}", dir.display()),
+        advice: "name a directory that this account may write by --data-dir".to_owned(),
+    })
+}
+
+/// A run has one destination: what another address of it had not released would hold the journal for ever.
+async fn forget_others(journal: &dyn Journal, name: &str) -> Result<(), Failure> {
+    let description =
+        journal.describe().await.map_err(|error| Failure::of(Exit::Journal, &error))?;
+    for reader in description.readers.iter().filter(|reader| reader.name != name) {
+        tracing::info!(reader = reader.name, "the journal no longer waits for this destination");
+        let forgotten = journal.forget_reader(&reader.name).await;
+        forgotten.map_err(|error| Failure::of(Exit::Journal, &error))?;
+    }
+    Ok(())
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// Opens the journal for the reader of this name; the embedded one knows no other.
+    pub(super) async fn open(
+        &self,
+        settings: JournalSettings,
+        name: Option<&str>,
+    ) -> Result<Arc<dyn Journal>, Failure> {
+        match settings {
+            JournalSettings::Local(config) => {
+                let journal = self.open_local(config).await?;
+                if let Some(name) = name {
+                    forget_others(&*journal, name).await?;
+                }
+                Ok(journal)
+            }
+            #[cfg(feature = "kafka")]
+            JournalSettings::Kafka(config) => {
+                let journal = KafkaJournal::open(*config, Arc::clone(&self.clock)).await;
+                let journal = journal.map_err(|error| Failure::at_start(Exit::Journal, &error))?;
+                Ok(Arc::new(journal))
+            }
+        }
+    }
+
+    pub(super) async fn open_local(
+        &self,
+        config: LocalConfig,
+    ) -> Result<Arc<dyn Journal>, Failure> {
+        let dir = config.dir.clone();
+        let parts = LocalParts { clock: Arc::clone(&self.clock) };
+        let journal = LocalJournal::open(config, parts).await;
+        let journal = journal.map_err(|error| Failure::of(Exit::Journal, &error))?;
+        if let Some(cut) = &journal.open_report().cut {
+            tracing::warn!(journal = %dir.display(), ?cut, "a torn end was cut off: it is read from the source again");
+        }
+        Ok(Arc::new(journal))
+    }
+}
+
+// === impl Lock ===
+
+impl Lock {
+    /// Becomes the only capture with this file.
+    pub(super) fn take(path: &Path) -> Result<Self, Failure> {
+        let failed = |error: &io::Error| Failure {
+            exit: Exit::Journal,
+            what: format!("lock {}: {error}", path.display()),
+            advice: "let this account write to the data directory".to_owned(),
+        };
+        let file = open(path).map_err(|error| failed(&error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(TryLockError::Error(error)) => Err(failed(&error)),
+            Err(TryLockError::WouldBlock) => Err(Failure {
+                exit: Exit::Journal,
+                what: format!("another process captures this stream with {}", path.display()),
+                advice:
+                    "give each process a --data-dir of its own: one captures, the others stand by"
+                        .to_owned(),
+            }),
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    if let Some(dir) = path.parent() {
+        DirBuilder::new().recursive(true).mode(PRIVATE).create(dir)?;
+    }
+    File::options().create(true).truncate(false).write(true).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_capture_with_the_same_directory_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("locks/main");
+        let first = Lock::take(&path).unwrap();
+        let Err(failure) = Lock::take(&path) else { panic!("two have it") };
+        assert!(failure.advice.contains("--data-dir"), "{failure:?}");
+        drop(first);
+        assert!(Lock::take(&path).is_ok());
+    }
+}

@@ -1,0 +1,79 @@
+//! Everything that a process needs to know before it begins, read and checked.
+
+use std::time::Duration;
+
+use journal::local::LocalConfig;
+
+use crate::exit::Failure;
+use crate::options::layers::Values;
+use crate::options::typed::{AdminSettings, DataDir, JournalSettings, Reader};
+use crate::role::Role;
+
+/// Everything, for the sides that the process has.
+pub(super) struct Settings {
+    pub(super) role: Role,
+    pub(super) dir: DataDir,
+    pub(super) stream: String,
+    pub(super) source: Option<capture::Config>,
+    pub(super) destination: Option<apply::Config>,
+    pub(super) journal: JournalSettings,
+    pub(super) letters: LocalConfig,
+    pub(super) admin: AdminSettings,
+    pub(super) level: String,
+    pub(super) json: bool,
+    pub(super) log_interval: Duration,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Letters of the quarantine are few; one partition keeps them in order.
+const LETTER_PARTITIONS: u16 = 1;
+
+// === impl Settings ===
+
+impl Settings {
+    pub(super) fn read(values: &Values, role: Role) -> Result<Self, Failure> {
+        let mut reader = Reader::new(values);
+        let dir = reader.data_dir();
+        let stream = reader.stream();
+        reader.check_all();
+        reader.refuse_to_share(role);
+        let source = role.captures().then(|| reader.source(&stream, &dir)).flatten();
+        let destination = role.applies().then(|| reader.destination(&stream, &dir)).flatten();
+        let journal = reader.journal(&stream, &dir);
+        let letters = LocalConfig::new(dir.quarantine(&stream), &stream, LETTER_PARTITIONS);
+        let (json, level) = (reader.flag("log.json"), reader.log_level());
+        let log_interval = reader.duration("log.progress_interval");
+        let admin = reader.admin();
+        let warnings = reader.finish()?;
+        Ok(Self {
+            role,
+            dir,
+            stream,
+            source,
+            destination,
+            journal,
+            letters,
+            admin,
+            level,
+            json,
+            log_interval,
+            warnings,
+        })
+    }
+
+    /// What can be ordered while it runs. To pause a bridge means to write nothing more to the destination: the source
+    /// is read on, and the journal has room.
+    pub(super) fn controls(&self) -> Vec<admin::Control> {
+        let apply = self.destination.as_ref().map(|config| admin::Control {
+            name: "apply",
+            reads_source: false,
+            throttle: config.throttle.clone(),
+        });
+        let capture = self.source.as_ref().map(|config| admin::Control {
+            name: "capture",
+            reads_source: true,
+            throttle: config.throttle.clone(),
+        });
+        apply.into_iter().chain(capture).collect()
+    }
+}
