@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use testkit::{Client, Kind, Process, Value, eventually};
+use testkit::{Client, Deadline, Kind, Process, Value, eventually};
 
 use crate::bridge::{Pair, stop};
 
@@ -24,11 +24,29 @@ const FILL: [(&str, &str); 5] = [
     ("stream", "redis.call('XADD', KEYS[1], '1-'..i, 'field', i)"),
 ];
 
-fn fill(client: &mut Client, elements: u32) -> Result<()> {
-    for (key, command) in FILL {
-        let script = format!("for i = 1, ARGV[1] do {command} end");
-        client.cmd(&["EVAL", &script, "1", key, &elements.to_string()])?;
-    }
+/// A command that adds one more element.
+type Grow = (&'static str, fn(&str, u32) -> Vec<String>);
+
+const GROW: [Grow; 5] = [
+    ("list", |key, number| words(&["RPUSH", key, &format!("element:{number}")])),
+    ("set", |key, number| words(&["SADD", key, &format!("element:{number}")])),
+    ("hash", |key, number| words(&["HSET", key, &format!("field:{number}"), "value"])),
+    ("zset", |key, number| {
+        words(&["ZADD", key, &number.to_string(), &format!("element:{number}")])
+    }),
+    ("stream", |key, number| words(&["XADD", key, "*", "field", &number.to_string()])),
+];
+
+/// Commands that a client sends at once.
+const BATCH: u32 = 1_000;
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn fill(client: &mut Client, (key, command): (&str, &str), elements: u32) -> Result<()> {
+    let script = format!("for i = 1, ARGV[1] do {command} end");
+    client.cmd(&["EVAL", &script, "1", key, &elements.to_string()])?;
     Ok(())
 }
 
@@ -51,6 +69,9 @@ fn arrives(pair: &Pair, bridge: &mut Process, key: impl AsRef<[u8]>) -> Result<(
 
 /// What the process may take beside the largest string.
 const MORE_BYTES: usize = 128 << 20;
+
+/// What 64 MiB of small commands take that are applied at once.
+const AT_ONCE_BYTES: usize = 384 << 20;
 
 /// What is done with the longest string, as a key or a value, and which key shows that it has arrived.
 type Case = (&'static str, fn(&mut Client, &[u8]) -> Result<()>, bool);
@@ -162,29 +183,78 @@ fn the_longest_string_arrives_in_the_snapshot_and_in_the_stream() -> Result<()> 
 }
 
 #[test]
-fn collections_of_millions_arrive_in_the_snapshot() -> Result<()> {
-    let pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
-    let mut client = pair.source_client()?;
-    client.set_reply_limit(Some(PATIENCE))?;
-    fill(&mut client, ELEMENTS)?;
-    let mut bridge = pair.run(&[])?;
-    for (key, _) in FILL {
+fn each_collection_of_millions_costs_little_memory_in_a_snapshot() -> Result<()> {
+    for made in FILL {
+        let (key, _) = made;
+        let pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+        let mut client = pair.source_client()?;
+        client.set_reply_limit(Some(PATIENCE))?;
+        fill(&mut client, made, ELEMENTS)?;
+        let since = Deadline::after(PATIENCE);
+        let mut bridge = pair.run(&[])?;
         arrives(&pair, &mut bridge, key)?;
+        println!(
+            "{key} of {ELEMENTS} elements: there after {:.0} s",
+            since.elapsed().as_secs_f64()
+        );
+        assert_frugal(&bridge, &format!("{key} of {ELEMENTS} elements"), 0)?;
+        stop(&mut bridge)?;
     }
-    assert_frugal(&bridge, "collections of millions in a snapshot", 0)?;
-    stop(&mut bridge)
+    Ok(())
+}
+
+/// One by one, as a client writes them that has much to say.
+#[test]
+fn each_collection_of_millions_costs_little_memory_in_the_stream() -> Result<()> {
+    for (key, words) in GROW {
+        let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+        let mut client = pair.source_client()?;
+        let mut bridge = pair.run(&[])?;
+        pair.caught_up(&mut bridge)?;
+        let since = Deadline::after(PATIENCE);
+        for number in 0..ELEMENTS / BATCH {
+            let elements = number * BATCH..(number + 1) * BATCH;
+            client.batch(&elements.map(|number| words(key, number)).collect::<Vec<_>>())?;
+        }
+        // A digest of so much keeps the destination busy: not while it is being filled.
+        client.cmd(&["SET", "last", "1"])?;
+        arrives(&pair, &mut bridge, "last")?;
+        arrives(&pair, &mut bridge, key)?;
+        println!("{key} of {ELEMENTS} changes: there after {:.0} s", since.elapsed().as_secs_f64());
+        assert_frugal(&bridge, &format!("{key} of {ELEMENTS} changes"), 0)?;
+        stop(&mut bridge)?;
+    }
+    Ok(())
 }
 
 /// A script's effects are one transaction.
-#[test]
-fn a_transaction_of_a_million_changes_arrives() -> Result<()> {
-    let pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
-    let mut client = pair.source_client()?;
-    client.set_reply_limit(Some(PATIENCE))?;
-    let mut bridge = pair.run(&[])?;
-    fill(&mut client, 1_000_000)?;
-    for (key, _) in FILL {
+fn transactions_cost_no_more_than(more_bytes: usize, elements: u32) -> Result<()> {
+    for made in FILL {
+        let (key, _) = made;
+        let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+        let mut client = pair.source_client()?;
+        client.set_reply_limit(Some(PATIENCE))?;
+        let mut bridge = pair.run(&[])?;
+        pair.caught_up(&mut bridge)?;
+        let since = Deadline::after(PATIENCE);
+        fill(&mut client, made, elements)?;
+        client.cmd(&["SET", "last", key])?;
+        arrives(&pair, &mut bridge, "last")?;
         arrives(&pair, &mut bridge, key)?;
+        let what = format!("{key}, {elements} changes in one transaction");
+        println!("{what}: there after {:.0} s", since.elapsed().as_secs_f64());
+        assert_frugal(&bridge, &what, more_bytes)?;
+        stop(&mut bridge)?;
     }
-    stop(&mut bridge)
+    Ok(())
+}
+
+#[test]
+fn a_transaction_of_a_million_changes_arrives_at_once() -> Result<()> {
+    transactions_cost_no_more_than(AT_ONCE_BYTES, 1_000_000)
+}
+
+#[test]
+fn a_transaction_of_millions_of_changes_arrives_in_pieces() -> Result<()> {
+    transactions_cost_no_more_than(AT_ONCE_BYTES, ELEMENTS)
 }
