@@ -131,6 +131,16 @@ fn assert_frugal(bridge: &Process, what: &str, largest_bytes: usize) -> Result<(
     Ok(())
 }
 
+/// Else the source would give up a link whose buffer gets so much at once, and send a snapshot.
+const PATIENT: [&str; 1] = ["client-output-buffer-limit replica 0 0 0"];
+
+/// It came in the stream.
+fn assert_one_transfer(client: &mut Client, what: &str) -> Result<()> {
+    let full_syncs = client.info_field("stats", "sync_full")?;
+    ensure!(full_syncs.as_deref() == Some("1"), "{what}: full syncs: {full_syncs:?}");
+    Ok(())
+}
+
 fn long_string() -> Vec<u8> {
     std::iter::repeat_with(|| fastrand::u8(..)).take(STRING_BYTES).collect()
 }
@@ -139,7 +149,7 @@ fn long_string() -> Vec<u8> {
 fn the_longest_keys_and_values_cost_little_more_than_themselves_in_the_stream() -> Result<()> {
     let long = long_string();
     for (what, change, is_key) in CASES {
-        let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+        let mut pair = Pair::start_with(Kind::Redis7_0, &PATIENT, Kind::Redis7_0, &[])?;
         let mut client = pair.source_client()?;
         client.set_reply_limit(Some(PATIENCE))?;
         let mut bridge = pair.run(&[])?;
@@ -147,6 +157,7 @@ fn the_longest_keys_and_values_cost_little_more_than_themselves_in_the_stream() 
         change(&mut client, &long)?;
         arrives(&pair, &mut bridge, if is_key { &long[..] } else { b"key" })?;
         assert_frugal(&bridge, what, STRING_BYTES)?;
+        assert_one_transfer(&mut client, what)?;
         stop(&mut bridge)?;
     }
     Ok(())
@@ -231,7 +242,7 @@ fn each_collection_of_millions_costs_little_memory_in_the_stream() -> Result<()>
 fn transactions_cost_no_more_than(more_bytes: usize, elements: u32) -> Result<()> {
     for made in FILL {
         let (key, _) = made;
-        let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+        let mut pair = Pair::start_with(Kind::Redis7_0, &PATIENT, Kind::Redis7_0, &[])?;
         let mut client = pair.source_client()?;
         client.set_reply_limit(Some(PATIENCE))?;
         let mut bridge = pair.run(&[])?;
@@ -244,6 +255,7 @@ fn transactions_cost_no_more_than(more_bytes: usize, elements: u32) -> Result<()
         let what = format!("{key}, {elements} changes in one transaction");
         println!("{what}: there after {:.0} s", since.elapsed().as_secs_f64());
         assert_frugal(&bridge, &what, more_bytes)?;
+        assert_one_transfer(&mut client, &what)?;
         stop(&mut bridge)?;
     }
     Ok(())

@@ -30,6 +30,9 @@ use crate::outlet::Outlet;
 /// refer to them.
 const RDB_OF_4_0: u16 = 8;
 
+/// So much of a key is kept beside it: more than is ever shown.
+const LAST_KEY_BYTES: usize = 256;
+
 /// Reads one snapshot. Bytes in, events out; no I/O of its own.
 #[derive(Debug)]
 pub(crate) struct SnapshotReader {
@@ -46,8 +49,8 @@ pub(crate) struct SnapshotReader {
     counts: SnapshotCounts,
     partition_keys: Vec<u64>,
     left_out: LeftOut,
-    /// The last key: what follows it may be about it.
-    last_key: Bytes,
+    /// The beginning of the last key: what follows it may be about it. A copy, which keeps no value in memory.
+    last_key: Vec<u8>,
     /// Scripts that the stream may name by their digests.
     scripts: Scripts,
 }
@@ -130,7 +133,7 @@ impl SnapshotReader {
             counts,
             partition_keys: vec![0; usize::from(partitions)],
             left_out: LeftOut::new(unsupported),
-            last_key: Bytes::new(),
+            last_key: Vec::new(),
             scripts: Scripts::default(),
         }
     }
@@ -280,7 +283,8 @@ impl SnapshotReader {
     }
 
     fn count(&mut self, head: &EntryHead, outlet: &Outlet) -> Result<Slot, SnapshotError> {
-        self.last_key = head.key.clone();
+        self.last_key.clear();
+        self.last_key.extend_from_slice(head.key.get(..LAST_KEY_BYTES).unwrap_or(&head.key));
         for class in head.metadata_classes() {
             let first = || format!("db {} {}", self.db, Shortened(&head.key));
             self.left_out.note(Kind::KeyMeta(class), first)?;
