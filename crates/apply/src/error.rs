@@ -171,6 +171,12 @@ pub enum Error {
         /// Where in the source's history.
         position: Position,
     },
+    /// Several processes share the partitions of a change that is one.
+    #[error("the change at {position} is of partitions that other processes apply")]
+    Elsewhere {
+        /// Where in the source's history.
+        position: Position,
+    },
     /// An event is larger than what this version puts together.
     #[error(
         "a change of {} at {position} is larger than the {} that can be applied",

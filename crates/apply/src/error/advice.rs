@@ -56,6 +56,7 @@ impl Classified for Error {
             | Self::CheckpointGone { .. }
             | Self::NoSnapshot { .. }
             | Self::Unsupported { .. }
+            | Self::Elsewhere { .. }
             | Self::TooLarge { .. }
             | Self::KeyTooLong { .. }
             | Self::CannotHold { .. }
@@ -151,6 +152,7 @@ impl Error {
                  source has lost goes with it."
             }
             Self::Unsupported { .. }
+            | Self::Elsewhere { .. }
             | Self::TooLarge { .. }
             | Self::KeyTooLong { .. }
             | Self::CannotHold { .. }
@@ -186,7 +188,13 @@ impl Error {
     /// What to do about a change that cannot be applied.
     fn advice_about_a_change(&self) -> &'static str {
         match self {
-            Self::Unsupported { .. } => "Use a journal on one machine for this source.",
+            Self::Unsupported { .. } => {
+                "This version does not carry it: capture a source that is no cluster."
+            }
+            Self::Elsewhere { .. } => {
+                "A transaction, flush or script over several partitions needs one process that has them all: start one \
+                 apply for this destination alone."
+            }
             Self::TooLarge { .. } => "Split it at the source; then copy everything anew.",
             Self::KeyTooLong { .. } => {
                 "Raise proto-max-bulk-len at the destination (CONFIG SET), or leave the key out by a filter; then \

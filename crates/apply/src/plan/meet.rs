@@ -147,10 +147,9 @@ impl Planner {
         };
         let track = |partition: &u16| {
             let index = self.scope.index_of(*partition);
-            index.map(|index| self.scope.track(index)).ok_or(Error::Unsupported {
-                what: "a change of partitions that other processes apply",
-                position: event.position,
-            })
+            index
+                .map(|index| self.scope.track(index))
+                .ok_or(Error::Elsewhere { position: event.position })
         };
         let tracks: Vec<usize> = partitions.iter().map(track).collect::<Result<_, _>>()?;
         let home = track(&home)?;

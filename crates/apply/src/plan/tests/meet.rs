@@ -280,5 +280,5 @@ fn a_change_of_partitions_of_other_processes_is_refused() {
     let barrier = BarrierEvent { home_partition: 3, partitions: vec![3, 0] };
     let event = event(at(1), b"", Body::Control(Control::Barrier(barrier)));
     let error = planner.plan(entry(&event, 0, 1), &mut Batch::new(0)).unwrap_err();
-    assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+    assert!(matches!(error, Error::Elsewhere { .. }), "{error}");
 }
