@@ -13,8 +13,9 @@ use crate::apart::{PATIENCE, Stage, stop};
 const KILLS: usize = 6;
 /// Keys before anything starts: a snapshot.
 const SNAPSHOT_KEYS: usize = 5_000;
-/// How long a stand-by may take from the death of the leader to the first change that it carries.
-const TAKE_OVER: Duration = Duration::from_secs(5);
+/// How long a stand-by may take from the death of the leader to having carried what was written since: five seconds by
+/// itself, and more where other tests take the machine.
+const TAKE_OVER: Duration = Duration::from_secs(20);
 /// Writes between two looks at what has arrived.
 const WRITES: u64 = 300;
 
@@ -88,10 +89,10 @@ fn a_second_capture_stands_by_and_takes_over() -> Result<()> {
     status_says(&stage.data_dir("two"), &stage.stream, "capture: standby")?;
     count(&mut client, WRITES)?;
     leader.kill()?;
-    let deadline = Deadline::after(TAKE_OVER);
+    let since = Deadline::after(TAKE_OVER);
     count(&mut client, WRITES)?;
     stage.caught_up(&mut [&mut other, &mut apply])?;
-    ensure!(!deadline.has_passed(), "it took longer:\n{}", other.stderr());
+    ensure!(since.elapsed() < TAKE_OVER, "it took longer:\n{}", other.stderr());
     let mut third = stage.capture("one")?;
     third.until(PATIENCE, "it stands by", |_, said| said.contains("standing by").then_some(()))?;
     stop(&mut other)?;

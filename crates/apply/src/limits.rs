@@ -19,6 +19,10 @@ pub const UNDER_WAY_BYTES: usize = 16 << 20;
 /// A transaction of the source up to this size appears at once. A larger one is written in pieces, and said so.
 pub const GROUP_BYTES: usize = 64 << 20;
 
+/// What a change of a transaction takes in memory besides its bytes, until it has been applied: what is known of its
+/// command, and the command itself.
+pub const CHANGE_BYTES: usize = 128;
+
 /// The most that an event may have that comes in fragments: the longest command that capture carries, of 2 GiB, whose
 /// key is told twice more beside it, 512 MiB each, with room for the rest. Memory is taken when such a one comes.
 pub const EVENT_BYTES: usize = (3 << 30) + (32 << 20);

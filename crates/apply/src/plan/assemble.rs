@@ -16,7 +16,7 @@ use crate::limits;
 /// What is open in one lane.
 #[derive(Debug)]
 pub(super) struct Assembly {
-    /// A group of more bytes than that is given out in pieces.
+    /// A group that costs more bytes than that is given out in pieces.
     group_bytes: usize,
     /// Whether all is in one track.
     one_order: bool,
@@ -47,6 +47,7 @@ pub(super) struct GroupRecord {
     position: Position,
     number: u32,
     last: bool,
+    changes: usize,
     /// Whether it empties or exchanges databases.
     pub(super) empties_databases: bool,
     /// Whether several tracks may meet at it.
@@ -133,6 +134,7 @@ impl Assembly {
                     position: event.position,
                     number: group.number,
                     last: group.last,
+                    changes: group.changes.len(),
                     empties_databases: Planner::empties_databases(group),
                     is_met: !group.partitions.is_empty() && !self.one_order,
                 };
@@ -219,7 +221,7 @@ impl Assembly {
         if open.records.is_empty() {
             open.origin = origin;
         }
-        open.bytes += record.record.len();
+        open.bytes += record.cost();
         open.records.push(record);
         if last {
             let records = std::mem::take(&mut open.records);
@@ -351,6 +353,11 @@ impl GroupRecord {
         }
         let record = encoded(&event)?;
         Ok(Some((event, record)))
+    }
+
+    /// The memory that it takes until it has been applied.
+    fn cost(&self) -> usize {
+        self.record.len() + self.changes * limits::CHANGE_BYTES
     }
 
     /// Whether the record before it was the last that its shard has applied.
