@@ -21,7 +21,7 @@ pub const GROUP_BYTES: usize = 64 << 20;
 
 /// What a change of a transaction takes in memory besides its bytes, until it has been applied: what is known of its
 /// command, and the command itself.
-pub const CHANGE_BYTES: usize = 128;
+pub const CHANGE_BYTES: usize = 224;
 
 /// The most that an event may have that comes in fragments: the longest command that capture carries, of 2 GiB, whose
 /// key is told twice more beside it, 512 MiB each, with room for the rest. Memory is taken when such a one comes.

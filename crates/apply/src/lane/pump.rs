@@ -291,8 +291,9 @@ impl<'a> Pump<'a> {
 
     /// Whether what is under way takes so much memory that nothing is read beside it.
     fn holds_much(&self) -> bool {
-        let under_way = self.running.iter().chain(&self.waiting);
-        under_way.map(|flight| flight.batch.bytes()).sum::<usize>() > limits::UNDER_WAY_BYTES
+        let under_way = self.running.iter().chain(&self.waiting).map(|flight| &flight.batch);
+        let cost = |batch: &Batch| batch.bytes() + batch.commands() * limits::CHANGE_BYTES;
+        under_way.map(cost).sum::<usize>() > limits::UNDER_WAY_BYTES
     }
 
     fn plan_input(&mut self) -> Result<(), Error> {
