@@ -148,6 +148,13 @@ async fn a_follower_is_told_when_the_writer_has_forgotten_its_place() {
     assert!(matches!(refused, Err(ReadError::OutOfRetention { .. })), "{refused:?}");
 }
 
+/// Asserts that the reader names the damage at that byte of the file.
+async fn assert_damage_is_told(reader: &mut dyn Reader, path: &std::path::Path, byte: usize) {
+    let refused = reader.next(ALL).await;
+    let Err(ReadError::Corrupt { place, .. }) = refused else { panic!("{refused:?}") };
+    assert_eq!(place, format!("{} byte {byte}", path.display()));
+}
+
 #[tokio::test]
 async fn damage_is_told_once_a_segment_follows() {
     let mut pair = Pair::new().await;
@@ -163,9 +170,7 @@ async fn damage_is_told_once_a_segment_follows() {
     let follower = follow(&damaged, &pair.clock).unwrap();
     let mut reader = follower.reader(from_start()).await.unwrap();
     assert_numbered(&reader.next(ALL).await.unwrap(), 0);
-    let refused = reader.next(ALL).await;
-    let Err(ReadError::Corrupt { place, .. }) = refused else { panic!("{refused:?}") };
-    assert_eq!(place, format!("{} byte {good}", path.display()));
+    assert_damage_is_told(&mut *reader, &path, good).await;
 }
 
 #[tokio::test]
@@ -182,9 +187,7 @@ async fn damage_before_a_damaged_index_is_told_to_those_who_follow() {
     damaged.put(&path, content);
     let follower = follow(&damaged, &pair.clock).unwrap();
     let mut reader = follower.reader(from_start()).await.unwrap();
-    let refused = reader.next(ALL).await;
-    let Err(ReadError::Corrupt { place, .. }) = refused else { panic!("{refused:?}") };
-    assert_eq!(place, format!("{} byte {good}", path.display()));
+    assert_damage_is_told(&mut *reader, &path, good).await;
 }
 
 #[tokio::test]
