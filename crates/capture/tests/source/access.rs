@@ -54,10 +54,9 @@ async fn an_account_that_may_not_write_captures_without_a_heartbeat() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_nobody_knows_waits_until_it_may_be_asked_about() {
-    let server = Server::start(Kind::Redis7_0, &["rename-command RPUSH mypush"]).unwrap();
-    let setup = user(&server, &LINK_RULES);
+/// A capture that has met `MYPUSH list a`, a command that it does not know and may not ask about.
+async fn waiting_for_the_right_to_ask(server: &Server) -> (Setup, Running) {
+    let setup = user(server, &LINK_RULES);
     let running = setup.start().await;
     running.until("the stream flows", |it| it.status("phase") == "stream").await;
     let mut client = server.client().unwrap();
@@ -65,6 +64,14 @@ async fn a_command_that_nobody_knows_waits_until_it_may_be_asked_about() {
     let named =
         |it: &Running| it.status("trouble").as_str().is_some_and(|it| it.contains("MYPUSH"));
     running.until("the status names the command", named).await;
+    (setup, running)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_nobody_knows_waits_until_it_may_be_asked_about() {
+    let server = Server::start(Kind::Redis7_0, &["rename-command RPUSH mypush"]).unwrap();
+    let (setup, running) = waiting_for_the_right_to_ask(&server).await;
+    let mut client = server.client().unwrap();
     client.cmd(&["ACL", "SETUSER", "kf", "+command"]).unwrap();
     let mut follower = Follower::of(&setup.journal).await;
     follower.until("the write", is_command("MYPUSH list a")).await;
@@ -75,14 +82,8 @@ async fn a_command_that_nobody_knows_waits_until_it_may_be_asked_about() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_does_not_wait_for_the_right_to_ask() {
     let server = Server::start(Kind::Redis7_0, &["rename-command RPUSH mypush"]).unwrap();
-    let setup = user(&server, &LINK_RULES);
-    let running = setup.start().await;
-    running.until("the stream flows", |it| it.status("phase") == "stream").await;
+    let (setup, running) = waiting_for_the_right_to_ask(&server).await;
     let mut client = server.client().unwrap();
-    client.cmd(&["MYPUSH", "list", "a"]).unwrap();
-    let named =
-        |it: &Running| it.status("trouble").as_str().is_some_and(|it| it.contains("MYPUSH"));
-    running.until("the status names the command", named).await;
     let summary = tokio::time::timeout(SOON, running.stop()).await.expect("a soon end");
     assert!(!summary.complete, "{summary:?}");
     client.cmd(&["ACL", "SETUSER", "kf", "+command"]).unwrap();
