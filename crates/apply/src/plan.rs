@@ -227,6 +227,10 @@ impl Planner {
             decoded.map_err(|source| Error::Record { partition, offset, source })
         };
         let event = decode(&payload)?;
+        if event.snapshot_id() != 0 {
+            // Of a snapshot made on demand, for whoever begins with it: no place in the stream.
+            return Ok(Planned::Done);
+        }
         let line = self.line(event.position);
         self.note_lag(line);
         if self.settled(&event) {

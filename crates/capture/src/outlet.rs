@@ -1,7 +1,8 @@
 //! Events into the journal: encoded, cut to size, in the right partition, each once.
 //!
 //! Guarantees: events are appended in the order in which they are given; an event that its
-//! partition already holds (from before a restart) is skipped; nothing larger than the journal
+//! partition already holds (from before a restart) is skipped, but for those of a snapshot made on demand, which are no
+//! places in the stream and are all new; nothing larger than the journal
 //! takes is appended; the offset that [`Outlet::durable_offset`] names is one up to which
 //! everything is durable, also what a run before has appended.
 
@@ -83,6 +84,8 @@ struct Label<'a> {
     kind: &'static str,
     /// Whether it is about a key.
     is_change: bool,
+    /// The snapshot made on demand that it belongs to; 0: none.
+    snapshot_id: u64,
 }
 
 /// What is not in the batch yet.
@@ -232,7 +235,13 @@ impl Outlet {
         command: &RawCommand,
     ) -> Result<(), OutletError> {
         let key = command.bytes(1).unwrap_or_default();
-        let label = Label { head: *head, key: &key, kind: event::COMMAND_KIND, is_change: true };
+        let label = Label {
+            head: *head,
+            key: &key,
+            kind: event::COMMAND_KIND,
+            is_change: true,
+            snapshot_id: 0,
+        };
         let partition = self.partition_of(head.slot);
         if self.skips(partition, &label) {
             return Ok(());
@@ -387,7 +396,7 @@ impl Outlet {
 
     /// Whether the partition holds an event already.
     fn skips(&mut self, partition: Partition, label: &Label<'_>) -> bool {
-        let held = self.is_held(partition, &label.head.position);
+        let held = label.snapshot_id == 0 && self.is_held(partition, &label.head.position);
         self.counts.skipped += u64::from(held);
         held
     }
@@ -412,7 +421,7 @@ impl Outlet {
         }
         self.begin(partition, label);
         self.later_bytes += rope.len();
-        let pieces = fragment::split(rope, &label.head);
+        let pieces = fragment::split(rope, &label.head).of_snapshot(label.snapshot_id);
         self.later.push_back(Later::Pieces(partition, Box::new(Large::new(pieces))));
     }
 
@@ -440,6 +449,9 @@ impl Outlet {
     /// An event begins in a partition: what it ended within has been given up, or is complete.
     fn begin(&mut self, partition: Partition, label: &Label<'_>) {
         self.counts.changes += u64::from(label.is_change);
+        if label.snapshot_id != 0 {
+            return;
+        }
         if let Some(open) = self.open.get_mut(usize::from(partition.0)) {
             *open = false;
         }
@@ -466,7 +478,8 @@ fn failed(key: &Bytes, source: EncodeError) -> OutletError {
 impl<'a> Label<'a> {
     fn of(event: &'a Event) -> Self {
         let is_change = !matches!(event.body, Body::Control(_));
-        Self { head: codec::Head::of(event), key: &event.key, kind: event.kind(), is_change }
+        let (head, snapshot_id) = (codec::Head::of(event), event.snapshot_id());
+        Self { head, key: &event.key, kind: event.kind(), is_change, snapshot_id }
     }
 }
 

@@ -38,6 +38,8 @@ const LAST_KEY_BYTES: usize = 256;
 pub(crate) struct SnapshotReader {
     parser: rdb::Parser,
     place: Place,
+    /// Not 0: made on demand.
+    id: u64,
     format: Format,
     db: u32,
     /// Database that the stream goes on in, where the file tells.
@@ -58,6 +60,8 @@ pub(crate) struct SnapshotReader {
 /// What is known of a snapshot before it is read.
 #[derive(Clone, Debug)]
 pub(crate) struct Start {
+    /// Not 0: made on demand, and its beginning is recorded already.
+    pub id: u64,
     /// Where its first event stands.
     pub at: Position,
     /// The stamp of all its events.
@@ -119,16 +123,17 @@ impl SnapshotReader {
     /// A reader of a snapshot that holds no more of a value at once than `limits` say.
     #[must_use]
     pub(crate) fn new(start: Start, limits: rdb::Limits) -> Self {
-        let Start { at, stamp, bytes_expected, keys_expected, partitions, unsupported } = start;
+        let Start { id, at, stamp, bytes_expected, keys_expected, partitions, unsupported } = start;
         let counts = SnapshotCounts { bytes_expected, keys_expected, ..SnapshotCounts::default() };
         Self {
             parser: rdb::Parser::new(limits),
             place: Place { next: at, stamp },
+            id,
             format: Format { flavour: Flavour::Redis, version: 0 },
             db: 0,
             stream_db: None,
             large: None,
-            begun: false,
+            begun: id != 0,
             keys_expected,
             counts,
             partition_keys: vec![0; usize::from(partitions)],
@@ -245,7 +250,8 @@ impl SnapshotReader {
     fn function(&mut self, source: Bytes, outlet: &mut Outlet) -> Result<(), SnapshotError> {
         self.begin(outlet)?;
         let [function, load, replace] = ["FUNCTION", "LOAD", "REPLACE"].map(Bytes::from);
-        let change = FunctionChange { args: vec![function, load, replace, source] };
+        let args = vec![function, load, replace, source];
+        let change = FunctionChange { args, snapshot_id: self.id };
         let event = self.place.control(0, Control::Function(change));
         Ok(outlet.push_everywhere(&event)?)
     }
@@ -266,7 +272,7 @@ impl SnapshotReader {
             _ => ImageValue::Rdb(raw),
         };
         let slot = self.count(&head, outlet)?;
-        let image = Image { head: self.format.image_head(&head), value };
+        let image = Image { head: self.format.image_head(&head, self.id), value };
         let event = self.place.event(self.db, slot, head.key, Body::Image(image));
         Ok(outlet.push(&event)?)
     }
@@ -277,7 +283,7 @@ impl SnapshotReader {
             return Ok(());
         }
         self.count(&head, outlet)?;
-        let image_head = self.format.image_head(&head);
+        let image_head = self.format.image_head(&head, self.id);
         self.large = Some(LargeValue::new(self.db, head.key, head.kind.class(), image_head));
         Ok(())
     }
@@ -319,7 +325,8 @@ impl SnapshotReader {
         self.begin(outlet)?;
         let position = self.place.advance();
         for (number, keys) in (0u16..).zip(&self.partition_keys) {
-            let end = SnapshotEnd { snapshot_id: 0, keys: *keys, keys_total: self.counts.keys };
+            let end =
+                SnapshotEnd { snapshot_id: self.id, keys: *keys, keys_total: self.counts.keys };
             let body = Body::Control(Control::SnapshotEnd(end));
             let event = Event { body, ..self.place.blank(position) };
             outlet.push_to(journal::Partition(number), &event)?;
@@ -363,7 +370,7 @@ impl Place {
 // === impl Format ===
 
 impl Format {
-    fn image_head(self, head: &EntryHead) -> ImageHead {
+    fn image_head(self, head: &EntryHead, snapshot_id: u64) -> ImageHead {
         ImageHead {
             type_byte: head.kind.byte(),
             flavour: self.flavour,
@@ -371,7 +378,7 @@ impl Format {
             expire_at_ms: head.expire_at_ms,
             idle_s: head.idle_s,
             freq: head.freq,
-            snapshot_id: 0,
+            snapshot_id,
         }
     }
 }

@@ -191,7 +191,7 @@ impl Translator {
             }
             Effect::Function => {
                 let args = self.maker.function_args(spec, raw)?;
-                Ok(self.take_keyless(Change::Function(FunctionChange { args })))
+                Ok(self.take_keyless(Change::Function(FunctionChange { args, snapshot_id: 0 })))
             }
             Effect::Overwrite | Effect::Merge | Effect::Move | Effect::Delete | Effect::Expire => {
                 if let Some(beat) = self.heartbeat_of(raw) {

@@ -155,6 +155,21 @@ impl Event {
         "slot-handover",
     ];
 
+    /// The snapshot made on demand that it belongs to; 0: it is part of the stream. Who does not begin with that snapshot
+    /// passes over it: its position says nothing about where the stream has come to.
+    #[must_use]
+    pub fn snapshot_id(&self) -> u64 {
+        match &self.body {
+            Body::Image(image) => image.head.snapshot_id,
+            Body::ImagePart(part) => part.head.snapshot_id,
+            Body::Fragment(fragment) => fragment.snapshot_id,
+            Body::Control(Control::SnapshotBegin(begin)) => begin.snapshot_id,
+            Body::Control(Control::SnapshotEnd(end)) => end.snapshot_id,
+            Body::Control(Control::Function(function)) => function.snapshot_id,
+            Body::Command(_) | Body::Group(_) | Body::Control(_) => 0,
+        }
+    }
+
     /// A short constant name of the body's kind, as in the Kafka header `kf-kind`.
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -116,6 +116,8 @@ pub struct FunctionChange {
     /// `FUNCTION LOAD REPLACE source`, `FUNCTION DELETE name`, `FUNCTION FLUSH` or `FUNCTION
     /// RESTORE payload policy`.
     pub args: Vec<Bytes>,
+    /// Not 0: a library of a snapshot made on demand.
+    pub snapshot_id: u64,
 }
 
 /// The move of a range of slots.

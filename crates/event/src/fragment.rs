@@ -23,6 +23,8 @@ pub struct Fragment {
     pub crc32c: u32,
     /// This piece of it.
     pub data: Bytes,
+    /// Not 0: of an image of a snapshot made on demand.
+    pub snapshot_id: u64,
 }
 
 /// Puts the pieces of one event after the other together, as they come from one partition.
@@ -138,6 +140,7 @@ pub struct Pieces {
     count: u32,
     total_bytes: u64,
     crc32c: u32,
+    snapshot_id: u64,
     /// What all of them say.
     blank: Event,
 }
@@ -151,7 +154,8 @@ pub fn split(encoded: impl Into<Rope>, head: &Head<'_>) -> Pieces {
     let count = rest.len().div_ceil(limits::FRAGMENT_BYTES).max(1);
     let count = u32::try_from(count).expect("an encoding is smaller than four billion pieces");
     let (total_bytes, crc32c) = (rest.len() as u64, rest.crc32c());
-    let nothing = Fragment { number: 0, count, total_bytes, crc32c, data: Bytes::new() };
+    let data = Bytes::new();
+    let nothing = Fragment { number: 0, count, total_bytes, crc32c, data, snapshot_id: 0 };
     let blank = Event {
         position: head.position,
         stamp: head.stamp.clone(),
@@ -161,12 +165,19 @@ pub fn split(encoded: impl Into<Rope>, head: &Head<'_>) -> Pieces {
         body: Body::Fragment(nothing),
         seen: Vec::new(),
     };
-    Pieces { rest_bytes: rest.len(), rest, number: 0, count, total_bytes, crc32c, blank }
+    let (rest_bytes, snapshot_id) = (rest.len(), 0);
+    Pieces { rest_bytes, rest, number: 0, count, total_bytes, crc32c, snapshot_id, blank }
 }
 
 // === impl Pieces ===
 
 impl Pieces {
+    /// The same, of an image of that snapshot; 0: of none made on demand.
+    #[must_use]
+    pub fn of_snapshot(self, snapshot_id: u64) -> Self {
+        Self { snapshot_id, ..self }
+    }
+
     /// Bytes of the encoding that are not in the pieces given so far.
     #[must_use]
     pub fn rest_bytes(&self) -> usize {
@@ -192,10 +203,11 @@ impl Pieces {
 
     /// The piece that comes next, of the [`Pieces::next_bytes`] next bytes of the encoding.
     pub fn piece(&mut self, data: Bytes) -> Event {
-        let &mut Self { number, count, total_bytes, crc32c, .. } = self;
+        let &mut Self { number, count, total_bytes, crc32c, snapshot_id, .. } = self;
         self.number += 1;
         self.rest_bytes -= data.len().min(self.rest_bytes);
-        let body = Body::Fragment(Fragment { number, count, total_bytes, crc32c, data });
+        let fragment = Fragment { number, count, total_bytes, crc32c, data, snapshot_id };
+        let body = Body::Fragment(fragment);
         Event { body, ..self.blank.clone() }
     }
 }

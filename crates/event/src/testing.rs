@@ -151,17 +151,19 @@ fn grouped_change() -> impl Strategy<Value = GroupedChange> {
 }
 
 fn function() -> impl Strategy<Value = FunctionChange> {
-    vec(bytes(), 0..4).prop_map(|args| FunctionChange { args })
+    (vec(bytes(), 0..4), ulong())
+        .prop_map(|(args, snapshot_id)| FunctionChange { args, snapshot_id })
 }
 
 fn fragment() -> impl Strategy<Value = Fragment> {
-    (uint(), uint(), ulong(), any::<u32>(), bytes()).prop_map(
-        |(number, count, total_bytes, crc32c, data)| Fragment {
+    (uint(), uint(), ulong(), any::<u32>(), bytes(), ulong()).prop_map(
+        |(number, count, total_bytes, crc32c, data, snapshot_id)| Fragment {
             number,
             count,
             total_bytes,
             crc32c,
             data,
+            snapshot_id,
         },
     )
 }

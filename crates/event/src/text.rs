@@ -92,10 +92,12 @@ fn write_head(line: &mut Line, key: &[u8], head: &ImageHead) -> fmt::Result {
     if let Some(at) = head.expire_at_ms {
         write!(line, " expires={}", Utc(at))?;
     }
-    if head.snapshot_id != 0 {
-        write!(line, " snapshot={}", head.snapshot_id)?;
-    }
-    Ok(())
+    write_snapshot(line, head.snapshot_id)
+}
+
+/// To which snapshot made on demand it belongs, if to any.
+fn write_snapshot(line: &mut Line, snapshot_id: u64) -> fmt::Result {
+    if snapshot_id == 0 { Ok(()) } else { write!(line, " snapshot={snapshot_id}") }
 }
 
 fn write_image(line: &mut Line, key: &[u8], image: &Image) -> fmt::Result {
@@ -172,9 +174,10 @@ fn write_list(line: &mut Line, numbers: &[u16]) -> fmt::Result {
 }
 
 fn write_fragment(line: &mut Line, fragment: &Fragment) -> fmt::Result {
-    let Fragment { number, count, total_bytes, data, .. } = fragment;
+    let Fragment { number, count, total_bytes, data, snapshot_id, .. } = fragment;
     let piece = u64::from(*number) + 1;
-    write!(line, " {piece} of {count} ({} of {total_bytes} bytes)", data.len())
+    write!(line, " {piece} of {count} ({} of {total_bytes} bytes)", data.len())?;
+    write_snapshot(line, *snapshot_id)
 }
 
 fn write_control(line: &mut Line, control: &Control) -> fmt::Result {
@@ -214,7 +217,10 @@ fn write_control(line: &mut Line, control: &Control) -> fmt::Result {
         }
         Control::Flush { all } => line.write_str(flush(*all)),
         Control::SwapDb { first, second } => write!(line, " SWAPDB {first} {second}"),
-        Control::Function(function) => write_args(line, &function.args),
+        Control::Function(function) => {
+            write_snapshot(line, function.snapshot_id)?;
+            write_args(line, &function.args)
+        }
         Control::SlotHandover(moved) => write!(
             line,
             " slots={}-{} from={} to={} until={}",

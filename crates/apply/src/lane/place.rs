@@ -24,6 +24,15 @@ pub(super) struct Places<'a> {
     pub(super) clock: &'a dyn Clock,
 }
 
+/// What records were found to be.
+#[derive(Debug, Default)]
+struct Looked {
+    /// They come after what has been judged.
+    new: Vec<(Partition, Offset)>,
+    /// They are of a snapshot made on demand.
+    beside: Vec<(Partition, Offset)>,
+}
+
 // === impl Places ===
 
 impl Places<'_> {
@@ -47,10 +56,16 @@ impl Places<'_> {
                 }
             }
         }
+        let Looked { new, beside } = self.look(last).await?;
         // Nearly always none.
-        for (partition, Offset(last)) in self.new_of(last).await? {
-            let range = description.partitions.get(usize::from(partition.0)).copied();
-            let begin = range.unwrap_or_default().start.0;
+        let mut searched = new;
+        for (partition, last) in beside {
+            if self.ends_new(partition, begin_of(description, partition), last).await? {
+                searched.push((partition, last));
+            }
+        }
+        for (partition, Offset(last)) in searched {
+            let begin = begin_of(description, partition);
             let index = self.scope.index_of(partition.0);
             if let Some(place) = index.and_then(|index| found.get_mut(index)) {
                 *place = self.find_in(partition, begin, last).await?;
@@ -59,13 +74,10 @@ impl Places<'_> {
         Ok((found != needed).then_some(found))
     }
 
-    /// Those of these records that come after what has been judged. One reader reads them all, as far as they lie close
-    /// to one another; where they do not, another begins at the next of them.
-    async fn new_of(
-        &self,
-        mut wanted: BTreeMap<Partition, Offset>,
-    ) -> Result<Vec<(Partition, Offset)>, Error> {
-        let mut found = Vec::new();
+    /// Looks at these records. One reader reads them all, as far as they lie close to one another; where they do not,
+    /// another begins at the next of them.
+    async fn look(&self, mut wanted: BTreeMap<Partition, Offset>) -> Result<Looked, Error> {
+        let mut looked = Looked::default();
         while !wanted.is_empty() {
             let from = wanted.iter().map(|(partition, offset)| (*partition, *offset)).collect();
             let mut reader = self.journal.reader(from).await?;
@@ -76,8 +88,10 @@ impl Places<'_> {
                     .iter()
                     .filter_map(|entry| Some((entry, wanted.remove(&entry.partition)?)));
                 for (entry, offset) in firsts {
-                    if self.is_new(entry)? {
-                        found.push((entry.partition, offset));
+                    match self.is_new(entry)? {
+                        Some(true) => looked.new.push((entry.partition, offset)),
+                        Some(false) => {}
+                        None => looked.beside.push((entry.partition, offset)),
                     }
                 }
                 if wanted.is_empty() {
@@ -89,36 +103,95 @@ impl Places<'_> {
                 }
             }
         }
-        Ok(found)
+        Ok(looked)
     }
 
-    /// Positions grow along a partition: if the record before a place is not new, nothing before it is.
+    /// Whether the last record of the stream up to `last` comes after what has been judged. The record at `last` is there.
+    async fn ends_new(
+        &self,
+        partition: Partition,
+        begin: u64,
+        last: Offset,
+    ) -> Result<bool, Error> {
+        let mut window = FIRST_WINDOW;
+        loop {
+            let from = last.after(1).0.saturating_sub(window).max(begin);
+            let mut reader = self.journal.reader(vec![(partition, Offset(from))]).await?;
+            let (mut verdict, mut read) = (None, false);
+            while !read {
+                for entry in reader.next(PROBE).await? {
+                    if entry.offset <= last {
+                        verdict = self.is_new(&entry)?.or(verdict);
+                    }
+                    read |= entry.offset >= last;
+                }
+            }
+            if verdict.is_some() || from == begin {
+                return Ok(verdict == Some(true));
+            }
+            window = window.saturating_mul(WINDOW_GROWTH);
+        }
+    }
+
+    /// Positions of the stream grow along a partition: if the record before a place is not new, nothing before it is.
     async fn find_in(&self, partition: Partition, begin: u64, end: u64) -> Result<u64, Error> {
         let (mut old, mut new) = (begin, end);
         while old < new {
             let middle = old + (new - old) / 2;
-            match self.new_of(BTreeMap::from([(partition, Offset(middle))])).await?.is_empty() {
-                true => old = middle + 1,
-                false => new = middle,
+            match self.goes_on_new(partition, middle, new).await? {
+                true => new = middle,
+                false => old = middle + 1,
             }
         }
         Ok(new)
     }
 
-    /// Whether a record comes after what has been judged.
-    fn is_new(&self, entry: &Entry) -> Result<bool, Error> {
+    /// Whether the first record of the stream from `from` on comes after what has been judged; also if there is none
+    /// before `to`. A record at `to` or behind it is there.
+    async fn goes_on_new(&self, partition: Partition, from: u64, to: u64) -> Result<bool, Error> {
+        let mut reader = self.journal.reader(vec![(partition, Offset(from))]).await?;
+        loop {
+            for entry in reader.next(PROBE).await? {
+                if entry.offset.0 >= to {
+                    return Ok(true);
+                }
+                if let Some(is_new) = self.is_new(&entry)? {
+                    return Ok(is_new);
+                }
+            }
+        }
+    }
+
+    /// Whether a record comes after what has been judged; none: it is of a snapshot made on demand, whose position says
+    /// nothing about the stream.
+    fn is_new(&self, entry: &Entry) -> Result<Option<bool>, Error> {
         let event = event::codec::decode(entry.payload.clone());
         let (Partition(partition), Offset(offset)) = (entry.partition, entry.offset);
         let event = event.map_err(|source| Error::Record { partition, offset, source })?;
+        if event.snapshot_id() != 0 {
+            return Ok(None);
+        }
         let index = self.scope.index_of(partition).unwrap_or_default();
         let line = Line { track: self.scope.track(index), shard: event.position.shard };
         let judged = self.judged.iter().find(|judged| judged.line() == line);
-        Ok(judged.is_some_and(|judged| event.position.is_after(&judged.position)))
+        Ok(Some(judged.is_some_and(|judged| event.position.is_after(&judged.position))))
     }
+}
+
+fn begin_of(description: &Description, partition: Partition) -> u64 {
+    let range = description.partitions.get(usize::from(partition.0)).copied();
+    range.unwrap_or_default().start.0
 }
 
 /// What is read at once where a few records are wanted that may lie among others.
 const PROBE: ReadLimit = ReadLimit { records: limits::READ_RECORDS, bytes: limits::READ_BYTES };
+
+/// So many records are looked at first for one of the stream among those of a snapshot made on demand: heartbeats are
+/// among them.
+const FIRST_WINDOW: u64 = 4_096;
+
+/// Each further try looks back this many times farther.
+const WINDOW_GROWTH: u64 = 8;
 
 /// What does not come within this lies far off: about as long as a new reader takes to begin.
 const NEAR: Duration = Duration::from_millis(5);

@@ -88,11 +88,12 @@ impl Pump<'_> {
     }
 }
 
-/// Nothing for what changes no key: such notes come in every partition, however idle the source is.
+/// Nothing for what changes no key: such notes come in every partition, however idle the source is; and what is passed
+/// over.
 fn weight(entry: &Entry) -> Rate {
     let is_note = codec::Glance::at(&entry.payload).is_none()
         && codec::decode(entry.payload.clone())
-            .is_ok_and(|event| matches!(event.body, Body::Control(_)));
+            .is_ok_and(|event| matches!(event.body, Body::Control(_)) || event.snapshot_id() != 0);
     match is_note {
         true => Rate::default(),
         false => Rate { rows: 1, bytes: entry.payload.len() as u64 },

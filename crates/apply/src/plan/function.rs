@@ -237,7 +237,7 @@ mod tests {
 
     fn reach(words: &[&str]) -> Reach {
         let args = words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
-        Reach::of(&FunctionChange { args })
+        Reach::of(&FunctionChange { args, snapshot_id: 0 })
     }
 
     fn one(name: &'static str, deletes: bool) -> Reach {

@@ -1,5 +1,6 @@
 //! Planning without a server: what events become, and that every change is planned once whatever is lost in between.
 
+mod beside;
 mod cases;
 mod doubt;
 mod expiry;

@@ -13,7 +13,7 @@ use crate::quarantine::shelf;
 fn function(words: &[&str]) -> Control {
     let args = [&["FUNCTION"], words].concat();
     let args = args.into_iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
-    Control::Function(FunctionChange { args })
+    Control::Function(FunctionChange { args, snapshot_id: 0 })
 }
 
 /// A library of one function of that name, which gives a number.

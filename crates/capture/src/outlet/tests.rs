@@ -2,6 +2,7 @@
 
 use event::control::Control;
 use event::fragment::Assembler;
+use event::image::{Flavour, Image, ImageHead, ImageValue};
 use event::limits::RECORD_KEY_BYTES;
 use event::names::record_key;
 use event::{Body, Command, Effect, KeyArgs, Shard};
@@ -73,6 +74,39 @@ async fn what_a_partition_holds_is_skipped_there_and_nowhere_else() {
     ];
     assert_eq!(records(&journal).await, expected);
     assert_eq!(outlet.counts().skipped, 5);
+}
+
+/// The stream is read again from before what the partition holds; the snapshot is new all the same.
+#[tokio::test]
+async fn a_snapshot_made_on_demand_is_never_skipped_and_skips_nothing() {
+    let journal = MemoryJournal::new("test", 1);
+    let mut outlet = outlet_to(&journal, vec![Some(at(30))]).await;
+    let beside = |offset, text_bytes| {
+        let head = ImageHead {
+            type_byte: 0,
+            flavour: Flavour::Redis,
+            rdb_version: 11,
+            expire_at_ms: None,
+            idle_s: None,
+            freq: None,
+            snapshot_id: 7,
+        };
+        let value = ImageValue::Text(vec![b'x'; text_bytes].into());
+        Event { body: Body::Image(Image { head, value }), ..set(offset, b"foo", Vec::new()) }
+    };
+    outlet.push(&set(20, b"foo", vec![1])).unwrap();
+    outlet.push(&beside(5, 1)).unwrap();
+    outlet.push(&beside(1_000, 1)).unwrap();
+    outlet.push(&beside(1_000, 2_000_000)).unwrap();
+    outlet.push(&set(30, b"foo", vec![2])).unwrap();
+    outlet.push(&set(31, b"foo", vec![3])).unwrap();
+    outlet.flush(31).await.unwrap();
+    let records: Vec<Event> = records(&journal).await.into_iter().map(|(_, event)| event).collect();
+    let (last, before) = records.split_last().unwrap();
+    assert_eq!(*last, set(31, b"foo", vec![3]));
+    assert_eq!(before[..2], [beside(5, 1), beside(1_000, 1)]);
+    assert!(before.len() > 4 && before.iter().all(|event| event.snapshot_id() == 7));
+    assert_eq!(outlet.counts().skipped, 2);
 }
 
 #[tokio::test]

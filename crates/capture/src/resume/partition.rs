@@ -36,6 +36,10 @@ impl PartitionTail {
 
     /// Takes the next event.
     pub(super) fn note(&mut self, event: Event) {
+        if event.snapshot_id() != 0 {
+            // Made on demand, beside the stream: no place of it.
+            return;
+        }
         let at = event.position;
         self.first_epoch.get_or_insert(at.epoch);
         self.last_epoch = self.last_epoch.max(at.epoch);

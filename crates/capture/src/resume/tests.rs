@@ -1,8 +1,9 @@
 //! Every shape that a tail can have.
 
 use bytes::{Bytes, BytesMut};
-use event::control::{Control, Heartbeat};
+use event::control::{Control, FunctionChange, Heartbeat, SnapshotBegin, SnapshotEnd};
 use event::fragment::Fragment;
+use event::image::{Elements, Flavour, Image, ImageHead, ImagePart, ImageValue};
 use event::{Body, Command, Effect, Event, Group, KeyArgs, codec};
 use journal::{Append, MemoryJournal, Offset, Partition};
 use wire::slot::Slot;
@@ -20,6 +21,19 @@ enum Put {
     Fragment(u64, u64, u32, u32),
     /// Number and whether it is the last.
     Group(u64, u64, u32, bool),
+    /// Any record of a snapshot made on demand: which, at the place of the snapshot.
+    Beside(Record, u64, u64),
+}
+
+/// Records of a snapshot made on demand.
+#[derive(Clone, Copy)]
+enum Record {
+    Begin,
+    Function,
+    Image,
+    Part,
+    Fragment,
+    End,
 }
 
 use EpochCause::{Continued, FullResync};
@@ -55,9 +69,11 @@ impl Put {
             }
             Put::Fragment(epoch, offset, number, count) => {
                 let data = Bytes::from_static(b"piece");
-                let fragment = Fragment { number, count, total_bytes: 100, crc32c: 0, data };
+                let fragment =
+                    Fragment { number, count, total_bytes: 100, crc32c: 0, data, snapshot_id: 0 };
                 (at(epoch, offset), Body::Fragment(fragment))
             }
+            Put::Beside(record, epoch, offset) => (at(epoch, offset).at_index(9), record.body()),
             Put::Group(epoch, offset, number, last) => {
                 let group = Group {
                     changes: Vec::new(),
@@ -73,6 +89,48 @@ impl Put {
         let stamp = Stamp { time_ms, ..Stamp::default() };
         let slot = Slot::new(0).unwrap();
         Event { position, stamp, db: 0, slot, key: Bytes::new(), body, seen: Vec::new() }
+    }
+}
+
+impl Record {
+    const ALL: [Self; 6] =
+        [Self::Begin, Self::Function, Self::Image, Self::Part, Self::Fragment, Self::End];
+
+    fn body(self) -> Body {
+        let (snapshot_id, data) = (7, Bytes::from_static(b"piece"));
+        let (type_byte, flavour, rdb_version) = (0, Flavour::Redis, 11);
+        let (expire_at_ms, idle_s, freq) = (None, None, None);
+        let head =
+            ImageHead { type_byte, flavour, rdb_version, expire_at_ms, idle_s, freq, snapshot_id };
+        match self {
+            Self::Begin => Body::Control(Control::SnapshotBegin(SnapshotBegin {
+                snapshot_id,
+                keys_expected: 0,
+                bytes_expected: 0,
+                rdb_version: 0,
+                flavour: Flavour::Redis,
+            })),
+            Self::Function => {
+                Body::Control(Control::Function(FunctionChange { args: vec![data], snapshot_id }))
+            }
+            Self::Image => Body::Image(Image { head, value: ImageValue::Text(data) }),
+            Self::Part => {
+                let elements = Elements::Text(data);
+                Body::ImagePart(ImagePart { head, number: 0, last: false, elements })
+            }
+            Self::Fragment => Body::Fragment(Fragment {
+                number: 0,
+                count: 2,
+                total_bytes: 100,
+                crc32c: 0,
+                data,
+                snapshot_id,
+            }),
+            Self::End => {
+                let end = SnapshotEnd { snapshot_id, keys: 0, keys_total: 0 };
+                Body::Control(Control::SnapshotEnd(end))
+            }
+        }
     }
 }
 
@@ -313,4 +371,37 @@ async fn a_record_that_is_no_event_is_named() {
     appender.append(&mut vec![record]).await.unwrap();
     let error = read_tail(&journal, SHARD).await.unwrap_err();
     assert!(error.to_string().starts_with("the record at offset 1 of partition 1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_snapshot_made_on_demand_is_no_place_in_the_stream() {
+    let without: [&[Put]; 2] = [
+        &[Begin(1, 0, FullResync, "a"), Beat(1, 10, "a", 0), Change(1, 20)],
+        &[Begin(1, 0, FullResync, "a"), Beat(1, 10, "a", 0), Put::Fragment(1, 30, 0, 2)],
+    ];
+    let expected = tail_of(&without).await;
+    for record in Record::ALL {
+        // Far ahead of the stream, at it, and behind it, as where it is caught up.
+        for offset in [1_000, 20, 5] {
+            let beside = || Put::Beside(record, 1, offset);
+            let with: [&[Put]; 2] = [
+                &[
+                    Begin(1, 0, FullResync, "a"),
+                    beside(),
+                    Beat(1, 10, "a", 0),
+                    beside(),
+                    Change(1, 20),
+                    beside(),
+                ],
+                &[
+                    Begin(1, 0, FullResync, "a"),
+                    Beat(1, 10, "a", 0),
+                    beside(),
+                    Put::Fragment(1, 30, 0, 2),
+                    beside(),
+                ],
+            ];
+            assert_eq!(tail_of(&with).await, expected);
+        }
+    }
 }

@@ -33,6 +33,7 @@ impl Session {
         self.report_durable();
         self.begin_epoch(&event, 0).await?;
         let start = Start {
+            id: 0,
             at: position.at_index(1),
             stamp,
             bytes_expected,

@@ -25,6 +25,7 @@ fn at() -> Position {
 fn start(partitions: u16) -> Start {
     let unsupported = Unsupported::Report;
     Start {
+        id: 0,
         at: at(),
         stamp: stamp(9),
         bytes_expected: 77,
@@ -44,8 +45,17 @@ async fn read_by(
     limits: rdb::Limits,
     chunk: usize,
 ) -> (SnapshotReader, Vec<(u16, Event)>) {
+    read_from(start(4), file, limits, chunk).await
+}
+
+async fn read_from(
+    start: Start,
+    file: &Bytes,
+    limits: rdb::Limits,
+    chunk: usize,
+) -> (SnapshotReader, Vec<(u16, Event)>) {
     let (journal, mut outlet) = outlet(4).await;
-    let mut reader = SnapshotReader::new(start(4), limits);
+    let mut reader = SnapshotReader::new(start, limits);
     let mut last = Read::NeedMore;
     for chunk in file.chunks(chunk) {
         assert_eq!(last, Read::NeedMore);
@@ -420,4 +430,29 @@ async fn a_file_that_is_none_is_refused() {
     reader.feed(broken.into());
     let error = reader.read(&mut outlet, 10_000).unwrap_err();
     assert!(matches!(error, SnapshotError::Malformed(_)), "{error}");
+}
+
+/// All but the beginning, which is recorded before the source is asked.
+#[tokio::test]
+async fn a_snapshot_on_demand_says_the_same_and_each_of_its_events_says_whose_it_is() {
+    for name in FIXTURES {
+        for limits in [rdb::Limits::default(), limits(16, 64)] {
+            let file = fixture(name);
+            let (_, of_stream) = read_by(&file, limits.clone(), 4_096).await;
+            let start = Start { id: 7, ..start(4) };
+            let (_, on_demand) = read_from(start, &file, limits, 4_096).await;
+            let is_begin =
+                |event: &Event| matches!(event.body, Body::Control(Control::SnapshotBegin(_)));
+            assert!(
+                on_demand.iter().all(|(_, event)| event.snapshot_id() == 7 && !is_begin(event))
+            );
+            let expected: Vec<_> =
+                of_stream.into_iter().filter(|(_, event)| !is_begin(event)).collect();
+            let kinds = |all: &[(u16, Event)]| -> Vec<_> {
+                let told = |(at, event): &(u16, Event)| (*at, event.kind(), event.key.clone());
+                all.iter().map(told).collect()
+            };
+            assert_eq!(kinds(&on_demand), kinds(&expected), "{name}");
+        }
+    }
 }

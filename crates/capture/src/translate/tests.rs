@@ -281,7 +281,7 @@ fn what_has_no_key_goes_everywhere() {
     assert_eq!(take("SWAPDB 3 1"), (0, Control::SwapDb { first: 3, second: 1 }));
     let function = |line: &str| {
         let args = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
-        (0, Control::Function(FunctionChange { args }))
+        (0, Control::Function(FunctionChange { args, snapshot_id: 0 }))
     };
     assert_eq!(take("FUNCTION LOAD code"), function("FUNCTION LOAD REPLACE code"));
     assert_eq!(take("function load replace code"), function("function load replace code"));

@@ -192,6 +192,7 @@ impl Message for FunctionChange {
         for arg in &self.args {
             out.bytes_present(1, arg);
         }
+        out.uint(2, self.snapshot_id);
     }
 }
 
@@ -204,6 +205,7 @@ impl Message for Fragment {
         out.uint(3, self.total_bytes);
         out.fixed32(4, self.crc32c);
         out.bytes(5, &self.data);
+        out.uint(6, self.snapshot_id);
     }
 }
 

@@ -88,6 +88,7 @@ pub(super) fn fragment(proto: schema::Fragment) -> Fragment {
         total_bytes: proto.total_bytes,
         crc32c: proto.crc32c,
         data: proto.data,
+        snapshot_id: proto.snapshot_id,
     }
 }
 
@@ -140,6 +141,13 @@ impl Convert<i32> for Effect {
     }
 }
 
+impl Convert<schema::FunctionChange> for FunctionChange {
+    fn convert(proto: schema::FunctionChange) -> Result<Self, DecodeError> {
+        let schema::FunctionChange { args, snapshot_id } = proto;
+        Ok(Self { args, snapshot_id })
+    }
+}
+
 impl Convert<schema::change::Body> for Change {
     fn convert(proto: schema::change::Body) -> Result<Self, DecodeError> {
         use schema::change::Body;
@@ -147,7 +155,7 @@ impl Convert<schema::change::Body> for Change {
             Body::Command(command) => Command::convert(command).map(Self::Command),
             Body::Flush(flush) => Ok(Self::Flush { all: flush.all }),
             Body::SwapDb(swap) => Ok(Self::SwapDb { first: swap.first, second: swap.second }),
-            Body::Function(function) => Ok(Self::Function(FunctionChange { args: function.args })),
+            Body::Function(function) => FunctionChange::convert(function).map(Self::Function),
         }
     }
 }

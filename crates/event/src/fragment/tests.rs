@@ -42,7 +42,7 @@ fn pieces() -> Vec<Fragment> {
     let (count, total_bytes, crc32c) = (3, 10, crc32c::crc32c(&whole));
     let piece = |(number, range)| {
         let data = whole.slice(range);
-        Fragment { number, count, total_bytes, crc32c, data }
+        Fragment { number, count, total_bytes, crc32c, data, snapshot_id: 0 }
     };
     [(0, 0..4), (1, 4..8), (2, 8..10)].map(piece).to_vec()
 }

@@ -67,8 +67,15 @@ fn shows_each_kind_in_a_line() {
         server: "valkey 9.1.2".to_owned(),
     };
     let part = |elements| ImagePart { head: head(4), number: 2, last: true, elements };
-    let fragment =
-        Fragment { number: 1, count: 3, total_bytes: 99, crc32c: 0, data: bytes(b"12345") };
+    let fragment = Fragment {
+        number: 1,
+        count: 3,
+        total_bytes: 99,
+        crc32c: 0,
+        data: bytes(b"12345"),
+        snapshot_id: 0,
+    };
+    let of_snapshot = Fragment { snapshot_id: 7, ..fragment.clone() };
     let cases = [
         (Body::Command(set()), r#"command SET "the key" "\x00v\xff""#),
         (
@@ -88,6 +95,7 @@ fn shows_each_kind_in_a_line() {
             r#"group record=0 partitions=3,1 : SET "the key" "\x00v\xff" ; FLUSHDB"#,
         ),
         (Body::Fragment(fragment), "fragment 2 of 3 (5 of 99 bytes)"),
+        (Body::Fragment(of_snapshot), "fragment 2 of 3 (5 of 99 bytes) snapshot=7"),
         (
             Body::Control(Control::EpochBegin(begin)),
             r#"epoch-begin continued shard="a b" replid=c0ffee branch-offset=9 server="valkey 9.1.2""#,

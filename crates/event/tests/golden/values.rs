@@ -124,7 +124,9 @@ fn bodies() -> Vec<(&'static str, Body)> {
         total_bytes: 1_000_000,
         crc32c: 0xdead_beef,
         data: Bytes::from_static(b"piece"),
+        snapshot_id: 0,
     };
+    let of_snapshot = Fragment { snapshot_id: 77, ..fragment.clone() };
     vec![
         ("command", Body::Command(command())),
         ("command-keys-listed", Body::Command(listed)),
@@ -132,11 +134,12 @@ fn bodies() -> Vec<(&'static str, Body)> {
         ("image-rdb", Body::Image(Image { head: head(), value: rdb })),
         ("group", Body::Group(group())),
         ("fragment", Body::Fragment(fragment)),
+        ("fragment-of-snapshot", Body::Fragment(of_snapshot)),
     ]
 }
 
 fn group() -> Group {
-    let function = FunctionChange { args: bytes(&[b"FUNCTION", b"FLUSH"]) };
+    let function = FunctionChange { args: bytes(&[b"FUNCTION", b"FLUSH"]), snapshot_id: 0 };
     let changes = [
         Change::Command(command()),
         Change::Flush { all: true },
@@ -253,6 +256,14 @@ fn controls() -> Vec<(&'static str, Control)> {
             "control-function",
             Control::Function(FunctionChange {
                 args: bytes(&[b"FUNCTION", b"LOAD", b"REPLACE", b"#!lua name=lib\n"]),
+                snapshot_id: 0,
+            }),
+        ),
+        (
+            "control-function-of-snapshot",
+            Control::Function(FunctionChange {
+                args: bytes(&[b"FUNCTION", b"LOAD", b"REPLACE", b"#!lua name=lib\n"]),
+                snapshot_id: 77,
             }),
         ),
         (

@@ -3,7 +3,7 @@
 use parking_lot::Mutex;
 
 use bytes::{Bytes, BytesMut};
-use event::control::{Control, Heartbeat};
+use event::control::{Control, Heartbeat, SnapshotEnd};
 use event::{Body, Event, Position, Shard, Stamp};
 use futures::future::BoxFuture;
 use journal::{Append, AppendError, Appender, MemoryJournal, OpenError, ReadError, Reader};
@@ -45,6 +45,15 @@ impl Counted {
 
     /// Appends a record of each partition, `rounds` times: at 1, 2, and so on in the source's history.
     async fn fill(&self, rounds: std::ops::RangeInclusive<u64>, partitions: std::ops::Range<u16>) {
+        self.put(rounds, partitions, heartbeat).await;
+    }
+
+    async fn put(
+        &self,
+        rounds: std::ops::RangeInclusive<u64>,
+        partitions: std::ops::Range<u16>,
+        payload: fn(u64) -> Bytes,
+    ) {
         let mut appender = self.journal.appender().await.unwrap();
         for round in rounds {
             let record = |partition| Append {
@@ -53,7 +62,7 @@ impl Counted {
                 timestamp_ms: 0,
                 kind: "heartbeat",
                 db: 0,
-                payload: heartbeat(round),
+                payload: payload(round),
             };
             appender.append(&mut partitions.clone().map(record).collect()).await.unwrap();
         }
@@ -124,13 +133,23 @@ fn heartbeat(offset: u64) -> Bytes {
         source_time_ms: 0,
         capture_time_ms: 0,
     };
+    encoded(offset, Control::Heartbeat(beat))
+}
+
+/// A record of a snapshot made on demand, which no checkpoint has seen.
+fn beside(offset: u64) -> Bytes {
+    let end = SnapshotEnd { snapshot_id: 7, keys: 0, keys_total: 0 };
+    encoded(offset + 1_000_000, Control::SnapshotEnd(end))
+}
+
+fn encoded(offset: u64, control: Control) -> Bytes {
     let event = Event {
         position: Position::new(Shard(0), 1, offset),
         stamp: Stamp::default(),
         db: 0,
         slot: Slot::of_key(b""),
         key: Bytes::new(),
-        body: Body::Control(Control::Heartbeat(beat)),
+        body: Body::Control(control),
         seen: Vec::new(),
     };
     let mut payload = BytesMut::new();
@@ -165,4 +184,33 @@ async fn where_other_records_have_come_reading_goes_on_at_the_first_that_is_new(
     // It knows of more than is there.
     let (found, _) = journal.find(10, &[10, 12, 9]).await;
     assert_eq!(found, Some(vec![10, 10, 9]));
+}
+
+#[tokio::test]
+async fn records_of_a_snapshot_made_on_demand_say_nothing_of_what_is_new() {
+    // Of the stream: 0 to 4, 10 to 14 and 5,015 to 5,017, at 1 to 13 in the history.
+    let journal = Counted::new(1);
+    journal.fill(1..=5, 0..1).await;
+    journal.put(1..=5, 0..1, beside).await;
+    journal.fill(6..=10, 0..1).await;
+    journal.put(1..=5_000, 0..1, beside).await;
+    journal.fill(11..=13, 0..1).await;
+    journal.put(1..=10, 0..1, beside).await;
+    let stream: Vec<u64> = (0..5).chain(10..15).chain(5_015..5_018).collect();
+    let end = 5_028;
+    for needed in [1, 5, 6, 9, 10, 11, 15, 16, 3_000, 5_014, 5_015, 5_018, 5_020, end] {
+        for judged in 0..=13 {
+            let (found, _) = journal.find(judged, &[needed]).await;
+            let found = found.map_or(needed, |found| found[0]);
+            let first_new = stream.get(usize::try_from(judged).unwrap()).copied().unwrap_or(end);
+            match first_new >= needed {
+                true => assert_eq!(found, needed, "nothing before {needed} is after {judged}"),
+                false => {
+                    let last_old = stream.iter().filter(|at| **at < first_new).max();
+                    let least = last_old.map_or(0, |last| last + 1);
+                    assert!((least..=first_new).contains(&found), "{needed}, {judged}: {found}");
+                }
+            }
+        }
+    }
 }

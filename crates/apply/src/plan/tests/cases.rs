@@ -447,7 +447,8 @@ fn a_source_never_writes_our_own_keys() {
 fn a_change_above_what_fragments_may_hold_is_refused_by_its_size() {
     let first = |total_bytes: u64| {
         let data = Bytes::from_static(b"data");
-        let fragment = Fragment { number: 0, count: 2, total_bytes, crc32c: 0, data };
+        let fragment =
+            Fragment { number: 0, count: 2, total_bytes, crc32c: 0, data, snapshot_id: 0 };
         event(at(1), b"", Body::Fragment(fragment))
     };
     plan(&mut begun(), &[first(600_000_000)]);

@@ -369,7 +369,7 @@ fn nothing_from_before_what_cannot_be_put_together_is_applied_again() {
     world.offset += 10;
     for number in 0..3 {
         let data = Bytes::from_static(b"x");
-        let piece = Fragment { number, count: 700, total_bytes, crc32c: 0, data };
+        let piece = Fragment { number, count: 700, total_bytes, crc32c: 0, data, snapshot_id: 0 };
         let piece = event(at(world.offset), b"", Body::Fragment(piece));
         world.stream.append(&piece, 0);
     }

@@ -8,7 +8,11 @@ use crate::quarantine::set::Spot;
 
 fn function(offset: u64, words: &[&str]) -> Event {
     let args = words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
-    event(at(offset), b"", Body::Control(Control::Function(FunctionChange { args })))
+    event(
+        at(offset),
+        b"",
+        Body::Control(Control::Function(FunctionChange { args, snapshot_id: 0 })),
+    )
 }
 
 fn load(offset: u64, name: &str) -> Event {

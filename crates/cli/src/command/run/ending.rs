@@ -158,6 +158,8 @@ fn is_ahead(event: &Event, applied: &[Position]) -> bool {
         )
     );
     let passed = |applied: &&Position| applied.shard == event.position.shard;
+    // A snapshot made on demand is passed over.
+    let changes = changes && event.snapshot_id() == 0;
     changes && applied.iter().find(passed).is_none_or(|at| event.position.is_after(at))
 }
 

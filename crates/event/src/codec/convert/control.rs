@@ -27,7 +27,7 @@ pub(in crate::codec) fn control(
         Kind::Barrier(barrier) => Control::Barrier(Barrier::convert(barrier)?),
         Kind::Flush(flush) => Control::Flush { all: flush.all },
         Kind::SwapDb(swap) => Control::SwapDb { first: swap.first, second: swap.second },
-        Kind::Function(function) => Control::Function(FunctionChange { args: function.args }),
+        Kind::Function(function) => Control::Function(FunctionChange::convert(function)?),
         Kind::SlotHandover(moved) => Control::SlotHandover(SlotHandover::convert(moved)?),
     })
 }

@@ -127,7 +127,7 @@ fn other_changes_of_a_group_stay() {
     for change in [
         Change::Flush { all: true },
         Change::SwapDb { first: 3, second: 9 },
-        Change::Function(crate::control::FunctionChange { args }),
+        Change::Function(crate::control::FunctionChange { args, snapshot_id: 0 }),
     ] {
         let (db, slot) = (4, Slot::of_key(b""));
         changes.push(GroupedChange { db, slot, key: Bytes::new(), change });

@@ -83,13 +83,14 @@ impl Serialize for Json<'_, GroupedChange> {
 
 impl Serialize for Json<'_, Fragment> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Fragment { number, count, total_bytes, crc32c, data } = self.0;
+        let Fragment { number, count, total_bytes, crc32c, data, snapshot_id } = self.0;
         object!(serializer, {
             "number": number,
             "count": count,
             "total_bytes": total_bytes,
             "crc32c": crc32c,
             "data": Blob(data),
+            "snapshot_id": snapshot_id,
         })
     }
 }
@@ -133,7 +134,10 @@ impl Serialize for Json<'_, Control> {
                 object!(serializer, { "swapdb": [first, second] })
             }
             Control::Function(function) => {
-                object!(serializer, { "function": Json(&function.args[..]) })
+                object!(serializer, {
+                    "function": Json(&function.args[..]),
+                    "snapshot_id": function.snapshot_id,
+                })
             }
             Control::SlotHandover(moved) => object!(serializer, {
                 "first_slot": moved.first_slot,

@@ -1,0 +1,95 @@
+//! Snapshots made on demand: whoever does not begin with one passes over it.
+
+use event::control::{FunctionChange, SnapshotBegin};
+use event::fragment::{self, Fragment};
+use event::image::{Elements, Flavour, Image, ImageHead, ImagePart, ImageValue};
+
+use super::*;
+
+const ID: u64 = 7;
+
+fn head() -> ImageHead {
+    ImageHead {
+        type_byte: 0,
+        flavour: Flavour::Redis,
+        rdb_version: 11,
+        expire_at_ms: None,
+        idle_s: None,
+        freq: None,
+        snapshot_id: ID,
+    }
+}
+
+/// One of each kind, at the offset of the snapshot, which is far beyond the stream.
+fn records() -> Vec<Event> {
+    let text = ImageValue::Text(Bytes::from_static(b"of the snapshot"));
+    let image = Body::Image(Image { head: head(), value: text });
+    let part = |number, last| {
+        let elements = Elements::Items(vec![Bytes::from_static(b"item")]);
+        Body::ImagePart(ImagePart { head: head(), number, last, elements })
+    };
+    let opaque = Elements::Opaque(Bytes::from_static(b"x"));
+    let opaque = ImagePart { head: head(), number: 0, last: false, elements: opaque };
+    let data = Bytes::from_static(b"x");
+    let piece = Fragment { number: 0, count: 2, total_bytes: 9, crc32c: 0, data, snapshot_id: ID };
+    let args = ["FUNCTION", "LOAD", "REPLACE", "#!lua name=lib"].map(Bytes::from).to_vec();
+    let begin = SnapshotBegin {
+        snapshot_id: ID,
+        keys_expected: 0,
+        bytes_expected: 0,
+        rdb_version: 0,
+        flavour: Flavour::Redis,
+    };
+    let end = SnapshotEnd { snapshot_id: ID, keys: 1, keys_total: 1 };
+    let bodies = [
+        Body::Control(Control::SnapshotBegin(begin)),
+        Body::Control(Control::Function(FunctionChange { args, snapshot_id: ID })),
+        image,
+        part(0, false),
+        part(1, true),
+        Body::ImagePart(opaque),
+        Body::Fragment(piece),
+        Body::Control(Control::SnapshotEnd(end)),
+    ];
+    let places = (1..).map(|index| at(1_000).at_index(index));
+    places.zip(bodies).map(|(position, body)| event(position, b"k", body)).collect()
+}
+
+#[test]
+fn a_snapshot_made_on_demand_is_passed_over_wherever_it_stands() {
+    for before in [0, 1, 3] {
+        let mut planner = begun();
+        let stream: Vec<Event> =
+            (1..=3).map(|n| written(n, &format!("INCRBY k {n}"), Effect::Merge)).collect();
+        let (first, rest) = stream.split_at(before);
+        let mut found = commands(&plan(&mut planner, first));
+        let stood = planner.now().applied;
+        let beside = plan(&mut planner, &records());
+        assert!(!beside.has_work() && !beside.urgent);
+        assert_eq!(planner.now().applied, stood, "it is no place in the stream");
+        found.extend(commands(&plan(&mut planner, rest)));
+        assert_eq!(found, ["INCRBY k 1", "INCRBY k 2", "INCRBY k 3"]);
+    }
+}
+
+#[test]
+fn a_lane_that_has_not_begun_passes_over_it_too() {
+    let mut planner = planner();
+    plan(&mut planner, &records());
+    assert!(planner.now().applied.is_empty());
+}
+
+#[test]
+fn the_pieces_of_one_of_its_images_all_say_whose_they_are() {
+    let text = ImageValue::Text(Bytes::from(vec![b'x'; 2_000_000]));
+    let image = event(at(9), b"k", Body::Image(Image { head: head(), value: text }));
+    let mut encoded = BytesMut::new();
+    event::codec::encode(&image, &mut encoded).unwrap();
+    let pieces = fragment::split(encoded.freeze(), &event::codec::Head::of(&image));
+    let pieces: Vec<Event> = pieces.of_snapshot(image.snapshot_id()).collect();
+    assert!(pieces.len() > 2 && pieces.iter().all(|piece| piece.snapshot_id() == ID));
+    let mut planner = begun();
+    let batch = plan(&mut planner, &pieces);
+    assert!(!batch.has_work());
+    assert_eq!(planner.now().applied, begun().now().applied);
+}
