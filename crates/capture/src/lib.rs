@@ -12,6 +12,7 @@
 //!    └── heartbeat
 //! ```
 
+mod beside;
 mod config;
 mod describe;
 mod error;
@@ -40,7 +41,7 @@ pub use config::{Config, Problem, Unsupported};
 pub use error::{
     BuildError, Error, IntakeError, OutletError, ResumeError, SessionError, SnapshotError,
 };
-pub use orders::{TransferCause, TransferOrder};
+pub use orders::{SnapshotOrder, SnapshotsMade, TransferCause, TransferOrder};
 pub use service::{Capture, Parts, Summary};
 pub use spool::{SpoolConfig, SpoolError};
 pub use translate::TranslateError;

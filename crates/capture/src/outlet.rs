@@ -200,6 +200,14 @@ impl Outlet {
         self.accepted.is_some()
     }
 
+    /// Whether the stream has come, at `position`, behind all that was there at the start, and no partition ends within an
+    /// event.
+    #[must_use]
+    pub(crate) fn has_passed(&self, position: Position) -> bool {
+        !self.open.contains(&true)
+            && !self.held.iter().flatten().any(|held| held.is_after(&position))
+    }
+
     /// Takes an event for a partition named.
     ///
     /// # Errors

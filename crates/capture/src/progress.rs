@@ -1,5 +1,7 @@
 //! What the status tree shows of capture, and what its parts tell each other of how far they are.
 
+mod beside;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +12,8 @@ use runtime::status::{Counter, Gauge, Value};
 use runtime::{Hold, StatusNode};
 use tokio::sync::watch;
 
+pub(crate) use self::beside::Beside;
+use self::beside::BesideShown;
 use crate::outlet::OutletCounts;
 use crate::snapshot::SnapshotCounts;
 use crate::spool::SpoolGauge;
@@ -65,6 +69,8 @@ pub(crate) struct Progress {
     bytes: Gauge,
     skipped: Gauge,
     phases: Arc<Mutex<(LinkPhase, Recording)>>,
+    /// Of snapshots on demand.
+    beside: BesideShown,
     /// What stands in the way at the moment.
     troubles: Mutex<BTreeMap<Obstacle, String>>,
     /// Pieces that the session has finished.
@@ -97,6 +103,7 @@ impl Progress {
             bytes: node.bytes_gauge("record_bytes"),
             skipped: node.gauge("skipped_events"),
             phases: Arc::default(),
+            beside: BesideShown::new(node),
             troubles: Mutex::default(),
             pieces: AtomicU64::new(0),
             waiting_for_room: AtomicU64::new(0),

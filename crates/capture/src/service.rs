@@ -16,6 +16,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use wire::rdb;
 
+use crate::beside::{Port, SecondLink};
 use crate::config::Config;
 use crate::describe::CommandDescriber;
 use crate::error::{BuildError, Error, IntakeError};
@@ -23,7 +24,9 @@ use crate::heartbeat::{Heartbeater, SourceClock};
 use crate::inflow::Inflow;
 use crate::intake::{Intake, Place, Reading};
 use crate::limits::{DRAIN_GRACE, STALL_GRACE, TRANSACTION_BYTES};
-use crate::orders::{TransferOrder, TransferOrders, transfer_orders};
+use crate::orders::{
+    SnapshotOrder, SnapshotOrders, TransferOrder, TransferOrders, snapshot_orders, transfer_orders,
+};
 use crate::outlet::{Holdings, Outlet};
 use crate::piece::{Durable, History};
 use crate::progress::Progress;
@@ -70,6 +73,7 @@ pub struct Capture {
     spool: (SpoolWriter, SpoolReader),
     progress: Arc<Progress>,
     orders: (TransferOrder, TransferOrders),
+    snapshots: (SnapshotOrder, SnapshotOrders),
 }
 
 /// Where a capture stopped.
@@ -116,14 +120,30 @@ impl Capture {
         let progress = Arc::new(Progress::new(&parts.status, spool.0.gauge()));
         parts.status.set("source", endpoint);
         progress.set_server(&source.peer.shown);
-        let orders = transfer_orders();
-        Ok(Self { config, parts, connector, source, tail, outlet, spool, progress, orders })
+        Ok(Self {
+            config,
+            parts,
+            connector,
+            source,
+            tail,
+            outlet,
+            spool,
+            progress,
+            orders: transfer_orders(),
+            snapshots: snapshot_orders(),
+        })
     }
 
     /// By which a full transfer can be ordered while it runs.
     #[must_use]
     pub fn transfer_order(&self) -> TransferOrder {
         self.orders.0.clone()
+    }
+
+    /// By which a snapshot beside the stream can be ordered while it runs, for whoever wants to begin with one.
+    #[must_use]
+    pub fn snapshot_order(&self) -> SnapshotOrder {
+        self.snapshots.0.clone()
     }
 
     /// Runs until `stop` is cancelled, then finishes what has been read; ends early only on an
@@ -163,26 +183,29 @@ impl Capture {
         }
     }
 
-    /// Starts the tasks around the session: the link, which drains the socket, and the heartbeat.
+    /// Starts the tasks around the session: the link, which drains the socket, the heartbeat, and the one that makes
+    /// snapshots on demand.
     /// The token is cancelled when the link has ended.
     fn start(self, tasks: &Tasks) -> (Session, CancellationToken) {
         let stop = tasks.stop_token();
         let (clock_out, source_clock) = watch::channel(SourceClock::default());
         let (durable_out, durable) = watch::channel(Durable::default());
         let ack_wanted = Arc::new(Notify::new());
-        let (spool_in, spool_out) = self.spool;
+        tasks.spawn("heartbeat", OnFailure::Report, self.heartbeater(clock_out).run(stop.clone()));
         let clock = &self.parts.clock;
-        let heartbeat_key = names::heartbeat(&self.config.stream);
-        let heartbeater = Heartbeater {
+        let (offers, beside) = Port::new(self.config.throttle.gate(Arc::clone(clock)));
+        let second_link = SecondLink {
             connector: self.connector.clone(),
             clock: Arc::clone(clock),
-            key: heartbeat_key.clone(),
-            interval: self.config.heartbeat_interval,
-            write: self.config.heartbeat,
-            source_clock: clock_out,
+            random: Random::from_entropy(),
+            orders: self.snapshots.1,
+            offers,
+            reading: Reading::new(self.config.throttle.gate(Arc::clone(clock))),
             progress: Arc::clone(&self.progress),
+            last_id: 0,
         };
-        tasks.spawn("heartbeat", OnFailure::Report, heartbeater.run(stop.clone()));
+        tasks.spawn("snapshots-on-demand", OnFailure::Report, second_link.run(stop.clone()));
+        let (spool_in, spool_out) = self.spool;
         let intake = Intake {
             connector: self.connector.clone(),
             clock: Arc::clone(clock),
@@ -226,9 +249,22 @@ impl Capture {
             durable: durable_out,
             ack_wanted,
             order: self.orders.0,
+            beside,
         };
-        let config = session_config(&self.config, heartbeat_key);
+        let config = session_config(&self.config);
         (Session::new(config, parts, &self.tail, self.source.peer), link_ended)
+    }
+
+    fn heartbeater(&self, source_clock: watch::Sender<SourceClock>) -> Heartbeater {
+        Heartbeater {
+            connector: self.connector.clone(),
+            clock: Arc::clone(&self.parts.clock),
+            key: names::heartbeat(&self.config.stream),
+            interval: self.config.heartbeat_interval,
+            write: self.config.heartbeat,
+            source_clock,
+            progress: Arc::clone(&self.progress),
+        }
     }
 }
 
@@ -258,11 +294,11 @@ fn refuse_another(config: &Config, source: &Source, tail: &Tail) -> Result<(), B
     Err(BuildError::OtherSource { stream, before, address })
 }
 
-fn session_config(config: &Config, heartbeat_key: String) -> SessionConfig {
+fn session_config(config: &Config) -> SessionConfig {
     SessionConfig {
         shard: ONLY_SHARD,
         shard_name: ONLY_SHARD_NAME.to_owned(),
-        heartbeat_key,
+        heartbeat_key: names::heartbeat(&config.stream),
         heartbeat_interval: config.heartbeat_interval,
         unsupported: config.unsupported,
         snapshot_limits: rdb::Limits {

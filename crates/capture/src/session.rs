@@ -6,6 +6,7 @@
 //! appended; what has come is finished when the link ends, but for a snapshot whose end is missing.
 
 mod beat;
+mod beside;
 mod epochs;
 mod group;
 mod stream;
@@ -27,9 +28,11 @@ use wire::rdb;
 use wire::slot::Slot;
 
 use self::beat::LastBeat;
+use self::beside::Asides;
 use self::epochs::Epochs;
 use self::stream::StreamReader;
 use self::transfer::SnapshotPhase;
+use crate::beside::Port;
 use crate::config::Unsupported;
 use crate::describe::CommandDescriber;
 use crate::error::SessionError;
@@ -58,6 +61,8 @@ pub(crate) struct SessionParts {
     pub(crate) ack_wanted: Arc<Notify>,
     /// By which a full transfer is ordered, where only that leads on.
     pub(crate) order: TransferOrder,
+    /// Where snapshots on demand come in.
+    pub(crate) beside: Port,
 }
 
 /// What a session is about.
@@ -85,6 +90,7 @@ pub(crate) struct Session {
     stamps: StampClock,
     phase: Phase,
     last_beat: LastBeat,
+    asides: Asides,
 }
 
 enum Phase {
@@ -105,6 +111,7 @@ impl Session {
             history: History::default(),
             phase: Phase::Idle,
             last_beat: LastBeat::default(),
+            asides: Asides::default(),
             config,
             parts,
             peer,
@@ -143,15 +150,22 @@ impl Session {
                 piece = self.parts.inflow.next(&stop) => match piece? {
                     Some(piece) => {
                         self.take_counted(piece).await?;
+                        self.let_beside_pass().await?;
                         self.beat_if_due().await?;
                     }
                     None => break,
                 },
+                // What the stream leaves time for. The next start makes none go on.
+                input = self.parts.beside.next(), if !stop.is_cancelled() => {
+                    self.take_beside(input).await?;
+                    self.beat_if_due().await?;
+                }
                 // Nothing came for a while: the idle stream shows that it lives. In a pause it does not.
                 () = tick => {
                     self.look_at_source_clock();
                     if !self.parts.inflow.is_paused(&stop) {
                         self.beat_if_due().await?;
+                        self.begin_beside_if_due().await?;
                     }
                 }
             }
@@ -209,6 +223,7 @@ impl Session {
         self.peer = peer;
         self.expect_backlog();
         if let Some(lineage) = branch {
+            self.give_up_beside(OTHER_EPOCH);
             let begin = self.epoch_begin(EpochCause::Continued, &lineage);
             self.epochs.continued(begin, self.parts.clock.now_ms());
         }
@@ -271,6 +286,9 @@ impl Session {
         }
     }
 }
+
+/// Why a snapshot on demand is given up.
+const OTHER_EPOCH: &str = "the source's history goes on under another id";
 
 /// An event that is not about one key.
 fn control_event(position: Position, stamp: Stamp, control: Control) -> Event {

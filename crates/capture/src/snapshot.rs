@@ -143,6 +143,11 @@ impl SnapshotReader {
         }
     }
 
+    /// What comes next is recorded with this stamp.
+    pub(crate) fn set_stamp(&mut self, stamp: Stamp) {
+        self.place.stamp = stamp;
+    }
+
     /// Takes bytes of the file.
     pub(crate) fn feed(&mut self, bytes: Bytes) {
         self.parser.feed(bytes);

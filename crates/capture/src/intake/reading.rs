@@ -38,8 +38,15 @@ impl Reading {
         self.is_held = false;
     }
 
+    /// Completes when the next bytes may be read. Cancel-safe.
+    pub(crate) async fn wait(&mut self) {
+        if self.is_held {
+            self.passes().await;
+        }
+    }
+
     /// Counts bytes, which may be of a snapshot.
-    pub(super) fn count(&mut self, bytes: usize, of_snapshot: bool) {
+    pub(crate) fn count(&mut self, bytes: usize, of_snapshot: bool) {
         if !of_snapshot {
             return;
         }

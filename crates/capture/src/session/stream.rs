@@ -176,6 +176,7 @@ impl Session {
                 self.close_epoch().await?;
             }
             let Some((position, begin)) = self.epochs.enter(offset) else { break };
+            self.give_up_beside(super::OTHER_EPOCH);
             let event = control_event(position, self.stamp_now(), Control::EpochBegin(begin));
             self.begin_epoch(&event, recorded).await?;
         }

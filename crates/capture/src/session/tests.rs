@@ -5,6 +5,7 @@
 //! A failure prints its seed: `simulate(seed, …)` alone repeats it.
 
 mod aside;
+mod beside;
 mod destination;
 mod link;
 mod log;
@@ -17,16 +18,19 @@ use journal::{Journal, MemoryJournal};
 use redis_io::{Connector, Endpoint, connector};
 use runtime::{Backoff, ManualClock, Random, StatusNode, Throttle, backoff};
 
+use self::beside::Second;
 use self::destination::Destination;
 use self::link::Link;
 use self::world::World;
 use super::*;
+use crate::beside::Offer;
 use crate::heartbeat::SourceClock;
 use crate::orders::transfer_orders;
 use crate::outlet::Holdings;
 use crate::resume::read_tail;
 use crate::spool::{SpoolConfig, SpoolWriter, spool};
 use crate::testing::records;
+use tokio::sync::mpsc;
 use wire::command::normalise::Era;
 
 const PARTITIONS: u16 = 4;
@@ -60,6 +64,10 @@ struct Simulation {
     is_partitioned: bool,
     /// How much of a transaction is held in memory; none: sometimes little, sometimes much.
     transaction_bytes: Option<usize>,
+    /// Makes snapshots on demand.
+    second: Second,
+    /// How many of them were used.
+    begun_with: usize,
 }
 
 /// What the session was told and what it tells.
@@ -67,6 +75,7 @@ struct Wires {
     writer: SpoolWriter,
     durable: watch::Receiver<Durable>,
     stop: CancellationToken,
+    offers: mpsc::Sender<Offer>,
 }
 
 fn connector() -> Connector {
@@ -90,6 +99,8 @@ impl Simulation {
             destination: Destination::new(PARTITIONS),
             is_partitioned,
             transaction_bytes: None,
+            second: Second::default(),
+            begun_with: 0,
             random,
         }
     }
@@ -112,8 +123,11 @@ impl Simulation {
         let progress = Arc::new(Progress::new(&status, writer.gauge()));
         let window = Duration::ZERO;
         let asking = (connector(), Arc::clone(&clock));
+        let (offers, beside) = Port::new(Throttle::default().gate(Arc::clone(&clock)));
+        self.second.cut();
         let parts = SessionParts {
             order,
+            beside,
             clock,
             outlet: Outlet::new(appender, Holdings::of(&tail)).with_asides(reader.asides()),
             inflow: Inflow::new(
@@ -135,7 +149,7 @@ impl Simulation {
             heartbeat_interval: Duration::from_secs(1),
             unsupported: Unsupported::Report,
             snapshot_limits: rdb::Limits {
-                raw_value_bytes: 100_000,
+                raw_value_bytes: if self.random.chance(0.5) { 100_000 } else { 10_000_000 },
                 part_bytes: 100_000,
                 ..rdb::Limits::default()
             },
@@ -147,18 +161,18 @@ impl Simulation {
         };
         let link = Link::of(&tail);
         let session = Session::new(config, parts, &tail, peer());
-        (session, Wires { writer, durable, stop: CancellationToken::new() }, link)
+        (session, Wires { writer, durable, stop: CancellationToken::new(), offers }, link)
     }
 
     /// One life of the process.
     async fn run_once(&mut self, dir: &std::path::Path, end: End) {
         let (session, wires, mut link) = self.start(dir).await;
-        let (mut writer, durable, stop) = (wires.writer, wires.durable, wires.stop);
+        let Wires { mut writer, durable, stop, offers } = wires;
         let mut session = Box::pin(session.run(stop.clone()));
         let steps = self.random.below(60);
         let driving = async {
             for _ in 0..steps {
-                self.step(&mut link, &mut writer).await;
+                self.step(&mut link, &mut writer, &offers).await;
             }
             self
         };
@@ -193,22 +207,35 @@ impl Simulation {
     }
 
     /// Something happens, or nothing.
-    async fn step(&mut self, link: &mut Link, writer: &mut SpoolWriter) {
+    async fn step(
+        &mut self,
+        link: &mut Link,
+        writer: &mut SpoolWriter,
+        offers: &mpsc::Sender<Offer>,
+    ) {
+        for _ in 0..self.random.below(4) {
+            self.second.step(&mut self.world, offers, &mut self.random);
+            tokio::task::yield_now().await;
+        }
         match self.random.below(100) {
             0..40 => self.world.write_some(),
             40..75 => link.deliver(&mut self.world, writer, &mut self.random, &self.clock).await,
             75..80 => self.clock.advance(Duration::from_millis(self.random.below(3000))),
-            80..84 => link.cut(),
+            80..83 => link.cut(),
+            83 => self.second.cut(),
             84..87 => {
                 link.cut();
+                self.second.cut();
                 self.world.fail_over();
             }
             87 => {
                 link.cut();
+                self.second.cut();
                 self.world.restart_anew();
             }
             88 if self.random.chance(0.5) => {
                 link.cut();
+                self.second.cut();
                 std::mem::swap(&mut self.world, &mut self.other_world);
             }
             88 => self.world.forget_backlog(),
@@ -226,10 +253,11 @@ impl Simulation {
     async fn finish(&mut self, dir: &std::path::Path) {
         self.journal.release_durability();
         let (session, wires, mut link) = self.start(dir).await;
-        let (mut writer, stop) = (wires.writer, wires.stop);
+        let Wires { mut writer, stop, offers, .. } = wires;
         let delivering = async {
             while !link.is_at_end(&self.world) {
                 link.deliver(&mut self.world, &mut writer, &mut self.random, &self.clock).await;
+                self.second.step(&mut self.world, &offers, &mut self.random);
                 tokio::task::yield_now().await;
             }
             drop(writer);
@@ -243,18 +271,27 @@ impl Simulation {
         let written = log::read(&self.journal).await;
         written.assert_in_order();
         written.assert_complete(&self.world);
+        let on_demand = beside::complete(&self.journal).await;
         if !self.is_partitioned {
+            for one in on_demand {
+                if let Some(destination) = beside::begin_with(&self.journal, one).await {
+                    destination.assert_holds(self.world.data());
+                    self.begun_with += 1;
+                }
+            }
             self.destination.read(&self.journal).await;
             self.destination.assert_holds(self.world.data());
         }
     }
 }
 
-fn simulate(seed: u64, is_partitioned: bool) {
+/// Tells with how many snapshots on demand somebody began.
+fn simulate(seed: u64, is_partitioned: bool) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let dir = tempfile::tempdir().unwrap();
         let mut simulation = Simulation::new(seed, is_partitioned);
+        simulation.second.is_wanted = true;
         for _ in 0..simulation.random.below(12) {
             let end = match simulation.random.below(4) {
                 0 => End::Stopped,
@@ -269,24 +306,31 @@ fn simulate(seed: u64, is_partitioned: bool) {
         simulation.clock.advance(Duration::from_millis(1));
         simulation.finish(dir.path()).await;
         simulation.judge().await;
-    });
+        simulation.begun_with
+    })
 }
 
 /// Runs a simulation for each seed; names the one that fails.
 #[expect(clippy::print_stderr, reason = "the seed belongs to the message of a failed test")]
-fn simulate_all(seeds: std::ops::Range<u64>, is_partitioned: bool) {
+fn simulate_all(seeds: std::ops::Range<u64>, is_partitioned: bool) -> usize {
+    let mut begun_with = 0;
     for seed in seeds {
         let run = std::panic::AssertUnwindSafe(|| simulate(seed, is_partitioned));
-        if let Err(panic) = std::panic::catch_unwind(run) {
-            eprintln!("failed with seed {seed}, is_partitioned {is_partitioned}");
-            std::panic::resume_unwind(panic);
+        match std::panic::catch_unwind(run) {
+            Ok(more) => begun_with += more,
+            Err(panic) => {
+                eprintln!("failed with seed {seed}, is_partitioned {is_partitioned}");
+                std::panic::resume_unwind(panic);
+            }
         }
     }
+    begun_with
 }
 
 #[test]
 fn every_change_is_there_once_and_in_order_whatever_crashes() {
-    simulate_all(0..150, false);
+    let begun_with = simulate_all(0..150, false);
+    assert!(begun_with > 50, "only {begun_with} snapshots on demand were used");
 }
 
 #[test]

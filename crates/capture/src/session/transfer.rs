@@ -22,6 +22,7 @@ pub(super) struct SnapshotPhase {
 impl Session {
     pub(super) async fn full_resync(&mut self, begin: FullResync) -> Result<(), SessionError> {
         let FullResync { history, lineage, bytes_expected, keys_expected, peer } = begin;
+        self.give_up_beside(super::OTHER_EPOCH);
         self.close_epoch().await?;
         self.peer = peer;
         self.history = history;

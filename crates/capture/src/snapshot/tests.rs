@@ -438,7 +438,7 @@ async fn a_snapshot_on_demand_says_the_same_and_each_of_its_events_says_whose_it
     for name in FIXTURES {
         for limits in [rdb::Limits::default(), limits(16, 64)] {
             let file = fixture(name);
-            let (_, of_stream) = read_by(&file, limits.clone(), 4_096).await;
+            let (_, of_stream) = read_by(&file, limits, 4_096).await;
             let start = Start { id: 7, ..start(4) };
             let (_, on_demand) = read_from(start, &file, limits, 4_096).await;
             let is_begin =

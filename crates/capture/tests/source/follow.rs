@@ -9,7 +9,7 @@ use crate::running::{PARTITIONS, PATIENCE};
 
 /// Follows a journal, and keeps what it has read.
 pub(crate) struct Follower {
-    reader: Box<dyn Reader>,
+    reader: Option<Box<dyn Reader>>,
     assembler: Assembler,
     records_read: u64,
     /// Every event with its partition, fragments put together.
@@ -21,7 +21,13 @@ impl Follower {
         let from = (0..PARTITIONS).map(|number| (Partition(number), Offset(0))).collect();
         let reader = journal.reader(from).await.unwrap();
         let assembler = Assembler::new(usize::MAX >> 1);
-        Self { reader, assembler, records_read: 0, events: Vec::new() }
+        Self { reader: Some(reader), assembler, records_read: 0, events: Vec::new() }
+    }
+
+    /// One that has read these, and reads no more.
+    pub(crate) fn with(events: Vec<(u16, Event)>) -> Self {
+        let assembler = Assembler::new(usize::MAX >> 1);
+        Self { reader: None, assembler, records_read: 0, events }
     }
 
     /// Reads until an event is one that is waited for.
@@ -49,7 +55,8 @@ impl Follower {
     }
 
     async fn read_one(&mut self) {
-        for entry in self.reader.next(ReadLimit { records: 1, bytes: 1 << 20 }).await.unwrap() {
+        let reader = self.reader.as_mut().unwrap();
+        for entry in reader.next(ReadLimit { records: 1, bytes: 1 << 20 }).await.unwrap() {
             self.records_read += 1;
             let event = codec::decode(entry.payload).unwrap();
             let Body::Fragment(fragment) = event.body else {

@@ -10,6 +10,7 @@
 mod access;
 mod applier;
 mod aside;
+mod beside;
 mod follow;
 mod large;
 mod link;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use capture::{BuildError, Capture, Config, Parts, Summary};
+use capture::{BuildError, Capture, Config, Parts, SnapshotOrder, Summary};
 use journal::{Journal, MemoryJournal};
 use redis_io::Endpoint;
 use runtime::policy::Classified;
@@ -22,6 +22,8 @@ pub(crate) struct Running {
     stop: CancellationToken,
     task: JoinHandle<Result<Summary, capture::Error>>,
     status: StatusNode,
+    /// By which snapshots beside the stream are ordered.
+    pub(crate) snapshots: SnapshotOrder,
     _dir: Arc<tempfile::TempDir>,
 }
 
@@ -80,8 +82,9 @@ impl Setup {
         let status = StatusNode::root();
         let capture = self.build(status.clone()).await.unwrap();
         let stop = CancellationToken::new();
+        let snapshots = capture.snapshot_order();
         let task = tokio::spawn(capture.run(stop.clone()));
-        Running { stop, task, status, _dir: Arc::clone(&self.dir) }
+        Running { stop, task, status, snapshots, _dir: Arc::clone(&self.dir) }
     }
 
     /// What building ends with, as a person sees it.

@@ -56,9 +56,38 @@ impl Destination {
         if records.iter().any(is_beyond) {
             *self = Self::new(u16::try_from(self.assemblers.len()).unwrap());
         }
+        self.take_all(records);
+    }
+
+    /// Reads what comes of the stream.
+    pub(super) fn take_all(&mut self, records: Vec<(u16, Event)>) {
         for (partition, event) in records {
             self.take(usize::from(partition), event);
         }
+    }
+
+    /// Takes a snapshot made on demand, and stands where it does.
+    pub(super) fn begin_with(&mut self, images: Vec<(u16, Event)>, at: Position) {
+        let mut ends = 0;
+        for (partition, event) in images {
+            let position = event.position;
+            let event = match event.body {
+                Body::Fragment(fragment) => {
+                    let whole =
+                        self.assemblers[usize::from(partition)].push(fragment, position).unwrap();
+                    let Some(whole) = whole else { continue };
+                    codec::decode(whole).unwrap()
+                }
+                _ => event,
+            };
+            // One of them, behind the last, judges all partitions.
+            let is_end = matches!(event.body, Body::Control(Control::SnapshotEnd(_)));
+            ends += usize::from(is_end);
+            if !is_end || ends == self.assemblers.len() {
+                self.apply(&event);
+            }
+        }
+        self.applied = Some(at);
     }
 
     pub(super) fn assert_holds(&self, data: &Data) {
@@ -71,6 +100,9 @@ impl Destination {
     }
 
     fn take(&mut self, partition: usize, event: Event) {
+        if event.snapshot_id() != 0 {
+            return;
+        }
         let position = event.position;
         let is_barrier = matches!(event.body, Body::Control(Control::Barrier(_)));
         if is_barrier || self.applied.is_some_and(|applied| !position.is_after(&applied)) {

@@ -98,11 +98,13 @@ fn digest(args: &[Bytes]) -> String {
     args.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// All that the journal holds.
+/// All that the journal holds of the stream.
 pub(super) async fn read(journal: &MemoryJournal) -> Log {
     let mut assemblers: BTreeMap<u16, Assembler> = BTreeMap::new();
     let mut events: Vec<(u16, Event)> = Vec::new();
-    for (partition, event) in records(journal).await {
+    let of_stream =
+        records(journal).await.into_iter().filter(|(_, event)| event.snapshot_id() == 0);
+    for (partition, event) in of_stream {
         let Body::Fragment(fragment) = event.body else {
             events.push((partition, event));
             continue;

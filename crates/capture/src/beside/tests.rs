@@ -1,0 +1,195 @@
+//! A second link to a source that answers what it should not, or nothing.
+
+use redis_io::{Endpoint, connector};
+use runtime::{ManualClock, StatusNode, Throttle};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::orders::{SnapshotOrder, SnapshotsMade, snapshot_orders};
+use crate::spool::{SpoolConfig, spool};
+
+const INFO: &str = "redis_version:7.0.0\r\nrole:master\r\ndb0:keys=3,expires=0,avg_ttl=0\r\n";
+const FILE: &str = "$9\r\nREDIS0011";
+
+/// A source, and the session's end of what comes over the link to it.
+struct Stage {
+    listener: TcpListener,
+    clock: ManualClock,
+    order: SnapshotOrder,
+    offers: mpsc::Receiver<Offer>,
+    status: StatusNode,
+    _dir: tempfile::TempDir,
+}
+
+fn id(digit: char) -> String {
+    digit.to_string().repeat(40)
+}
+
+impl Stage {
+    #[expect(clippy::disallowed_methods, reason = "a test owns its task")]
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("redis://{}", listener.local_addr().unwrap());
+        let clock = ManualClock::new(1_000);
+        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+        let settings = connector::Settings::default();
+        let endpoint = Endpoint::parse(&uri).unwrap();
+        let connector = Connector::new(endpoint, settings, Arc::clone(&shared)).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let config =
+            SpoolConfig { dir: dir.path().to_owned(), memory_bytes: 1, disk_bytes: 1 << 20 };
+        let (writer, _) = spool(config, &clock).await.unwrap();
+        let status = StatusNode::root();
+        let (order, orders) = snapshot_orders();
+        let (offers_in, offers) = mpsc::channel(1);
+        let link = SecondLink {
+            connector,
+            clock: Arc::clone(&shared),
+            random: Random::from_seed(1),
+            orders,
+            offers: offers_in,
+            reading: Reading::new(Throttle::default().gate(shared)),
+            progress: Arc::new(Progress::new(&status, writer.gauge())),
+            last_id: 0,
+        };
+        tokio::spawn(link.run(CancellationToken::new()));
+        Self { listener, clock, order, offers, status, _dir: dir }
+    }
+
+    /// The next link, answered up to its PSYNC. The offer that came with it is taken up at this place of history `a`.
+    async fn accept(&mut self, offset: u64) -> (TcpStream, Offer) {
+        let mut stream = loop {
+            tokio::select! {
+                biased;
+                accepted = self.listener.accept() => break accepted.unwrap().0,
+                () = tokio::task::yield_now() => self.clock.advance(Duration::from_millis(50)),
+            }
+        };
+        let mut offer = None;
+        let mut buffer = vec![0; 4_096];
+        loop {
+            let read = tokio::select! {
+                biased;
+                made = self.offers.recv(), if offer.is_none() => {
+                    let mut made: Offer = made.unwrap();
+                    let begun = std::mem::replace(&mut made.begun, tokio::sync::oneshot::channel().0);
+                    begun.send(Lineage { replication_id: id('a'), offset }).unwrap();
+                    offer = Some(made);
+                    continue;
+                }
+                read = stream.read(&mut buffer) => read.unwrap(),
+            };
+            let text = String::from_utf8_lossy(&buffer[..read]).into_owned();
+            if text.contains("PSYNC") {
+                assert!(text.contains("$1\r\n?\r\n$2\r\n-1"), "{text}");
+                return (
+                    stream,
+                    offer.expect("the beginning is recorded before the source is asked"),
+                );
+            }
+            for command in text.split('*').skip(1) {
+                let reply = match command {
+                    info if info.contains("INFO") => format!("${}\r\n{INFO}\r\n", INFO.len()),
+                    ping if ping.contains("PING") => "+PONG\r\n".to_owned(),
+                    _ => "+OK\r\n".to_owned(),
+                };
+                stream.write_all(reply.as_bytes()).await.unwrap();
+            }
+        }
+    }
+
+    async fn trouble(&self) -> String {
+        let mut changes = self.status.watch();
+        loop {
+            let trouble =
+                self.status.snapshot()["on_demand"]["trouble"].as_str().map(str::to_owned);
+            match trouble {
+                Some(trouble) => return trouble,
+                None => changes.changed().await.unwrap(),
+            }
+        }
+    }
+}
+
+async fn say(stream: &mut TcpStream, text: &str) {
+    stream.write_all(text.as_bytes()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_not_of_the_stream_or_older_than_it_is_given_up_and_asked_for_again() {
+    let mut stage = Stage::start().await;
+    stage.order.give();
+    let mut ids = Vec::new();
+    for (answer, trouble) in [
+        (format!("+FULLRESYNC {} 200\r\n{FILE}", id('b')), "answered with the history b"),
+        (
+            format!("+FULLRESYNC {} 99\r\n{FILE}", id('a')),
+            "as of offset 99, the stream had come to 100",
+        ),
+        ("+CONTINUE\r\n".to_owned(), "not asked for"),
+        ("-NOMASTERLINK none\r\n".to_owned(), "NOMASTERLINK"),
+        (format!("+FULLRESYNC {} 100\r\n-ERR no room\r\n", id('a')), "no room"),
+    ] {
+        let (mut stream, mut offer) = stage.accept(100).await;
+        assert_eq!(offer.keys_expected, 3);
+        say(&mut stream, &answer).await;
+        assert!(offer.parts.recv().await.is_none(), "nothing of {answer:?} is handed on");
+        let found = stage.trouble().await;
+        assert!(found.contains(trouble), "{found}");
+        stage.status.child("on_demand").unset("trouble");
+        ids.push(offer.id);
+    }
+    assert!(ids.is_sorted_by(|one, other| one < other), "{ids:?}");
+    let (mut stream, mut offer) = stage.accept(100).await;
+    say(&mut stream, &format!("+FULLRESYNC {} 100\r\n{FILE}", id('a'))).await;
+    assert!(matches!(
+        offer.parts.recv().await,
+        Some(Part::Start { offset: 100, bytes_expected: 9 })
+    ));
+    assert!(matches!(offer.parts.recv().await, Some(Part::Bytes(bytes)) if bytes == "REDIS0011"));
+    assert!(matches!(offer.parts.recv().await, Some(Part::End)));
+    assert_eq!(stage.order.made().borrow().done, 0, "not before the session says so");
+    offer.ended.send(Ok(SnapshotCounts::default())).unwrap();
+    let mut made = stage.order.made();
+    made.wait_for(|made| *made == SnapshotsMade { done: 1, given_up: 0 }).await.unwrap();
+    // Nothing was acknowledged, and the link is closed.
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(rest, b"");
+}
+
+#[tokio::test]
+async fn a_session_that_takes_no_more_ends_the_link_and_says_why() {
+    let mut stage = Stage::start().await;
+    stage.order.give();
+    let (mut stream, offer) = stage.accept(0).await;
+    say(&mut stream, &format!("+FULLRESYNC {} 7\r\n$1000000\r\nREDIS", id('a'))).await;
+    drop(offer.parts);
+    offer.ended.send(Err("another epoch".to_owned())).unwrap();
+    assert_eq!(stage.trouble().await, "another epoch");
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_session_that_is_slow_is_waited_for() {
+    let mut stage = Stage::start().await;
+    stage.order.give();
+    let (mut stream, mut offer) = stage.accept(0).await;
+    const BYTES: usize = 64 << 20;
+    say(&mut stream, &format!("+FULLRESYNC {} 7\r\n${BYTES}\r\n", id('a'))).await;
+    let chunk = vec![b'x'; 1 << 20];
+    let mut sent = 0;
+    // The socket takes some, and then nothing: what was read waits in few places.
+    while let Ok(taken) =
+        tokio::time::timeout(Duration::from_millis(500), stream.write(&chunk)).await
+    {
+        sent += taken.unwrap();
+        assert!(sent < BYTES, "all of it is in memory");
+    }
+    // The first says where it stands.
+    offer.parts.recv().await.unwrap();
+    assert!(matches!(offer.parts.recv().await, Some(Part::Bytes(_))));
+    stream.write_all(&chunk).await.expect("room again");
+}
