@@ -101,12 +101,17 @@ impl Stage {
 
     /// Fails with the differences unless both servers come to hold the same.
     pub(crate) fn assert_same(&self) -> Result<()> {
+        self.assert_same_in(&self.destination)
+    }
+
+    /// Fails with the differences unless that server comes to hold what the source does.
+    pub(crate) fn assert_same_in(&self, other: &Server) -> Result<()> {
         let kind = self.source.kind();
-        let tolerance = Tolerance::native(kind, self.destination.kind()).with_lag(kind, LAG_MS);
+        let tolerance = Tolerance::native(kind, other.kind()).with_lag(kind, LAG_MS);
         let deadline = Deadline::after(SETTLING);
         loop {
             let source = Dataset::read(&mut self.source.client()?)?;
-            let destination = Dataset::read(&mut self.destination.client()?)?;
+            let destination = Dataset::read(&mut other.client()?)?;
             let differences = compare(&source, &destination, &tolerance);
             if differences.is_empty() {
                 return Ok(());

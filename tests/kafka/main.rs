@@ -9,3 +9,4 @@ mod processes;
 mod refusals;
 mod secure;
 mod stage;
+mod third_party;

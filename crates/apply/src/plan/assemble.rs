@@ -125,7 +125,6 @@ impl Assembly {
         origin: Origin,
         applied: Option<Position>,
     ) -> Result<Gathered, Error> {
-        let shard = event.position.shard;
         match &event.body {
             Body::Fragment(_) => self.fragment(event, origin),
             Body::Group(group) if Self::gathers(&event.body) => {
@@ -144,13 +143,14 @@ impl Assembly {
                 self.part_of_value(event, origin)
             }
             Body::Control(Control::EpochBegin(_)) => {
-                self.fragments.retain(|open| open.origin.shard != shard);
-                self.groups.retain(|open| open.origin.shard != shard);
-                self.values.retain(|open| open.origin.shard != shard);
+                // It stands in every partition, and says nothing of others that may not be there yet.
+                self.fragments.retain(|open| !open.origin.is_beside(&origin));
+                self.groups.retain(|open| !open.origin.is_beside(&origin));
+                self.values.retain(|open| !open.origin.is_beside(&origin));
                 Ok(Gathered::Event(event))
             }
             _ => {
-                self.refuse_overtaking(&event)?;
+                self.refuse_overtaking(&event, &origin)?;
                 Ok(Gathered::Event(event))
             }
         }
@@ -265,20 +265,23 @@ impl Assembly {
         Ok(Gathered::Value(event, record))
     }
 
-    /// Nothing of a shard may come between the records of one of its events: what was open would be passed over.
-    fn refuse_overtaking(&self, event: &Event) -> Result<(), Error> {
-        let shard = event.position.shard;
+    /// Nothing of a shard may come between the records of one of its events: what was open would be passed over. That
+    /// goes for what has one order: all partitions together, or each for itself.
+    fn refuse_overtaking(&self, event: &Event, origin: &Origin) -> Result<(), Error> {
+        let in_order = |of: &Origin| {
+            of.is_beside(origin) || self.one_order && of.shard == event.position.shard
+        };
         let overtaken = self
             .fragments
             .iter()
-            .map(|open| (open.origin.shard, open.position))
+            .map(|open| (open.origin, open.position))
             .chain(
                 self.groups
                     .iter()
-                    .filter_map(|open| Some((open.origin.shard, open.records.first()?.position))),
+                    .filter_map(|open| Some((open.origin, open.records.first()?.position))),
             )
-            .chain(self.values.iter().map(|open| (open.origin.shard, open.first)))
-            .find(|(of, position)| *of == shard && event.position.is_after(position));
+            .chain(self.values.iter().map(|open| (open.origin, open.first)))
+            .find(|(of, position)| in_order(of) && event.position.is_after(position));
         match overtaken {
             None => Ok(()),
             Some((_, open)) => {

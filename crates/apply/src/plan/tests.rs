@@ -1,6 +1,7 @@
 //! Planning without a server: what events become, and that every change is planned once whatever is lost in between.
 
 mod beside;
+mod between;
 mod cases;
 mod doubt;
 mod expiry;
