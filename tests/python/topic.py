@@ -102,8 +102,10 @@ class Assembly:
         self.change, self.pieces = change, []
 
     def take(self, value):
-        """The whole event that this record is, or completes; None while more is to come."""
+        """The whole event that this record is, or completes; None while more is to come, and where it is not for us."""
         event = self.change.ChangeEvent.FromString(value)
+        if is_for_somebody_else(event):
+            return None
         if event.WhichOneof("body") != "fragment":
             self.pieces = []
             return event
@@ -128,9 +130,12 @@ def is_for_somebody_else(event):
             return event.image.head.snapshot_id != 0
         case "image_part":
             return event.image_part.head.snapshot_id != 0
+        case "fragment":
+            return event.fragment.snapshot_id != 0
         case "control":
             kind = event.control.WhichOneof("kind")
-            return kind in ("snapshot_begin", "snapshot_end") and getattr(event.control, kind).snapshot_id != 0
+            ours = ("snapshot_begin", "snapshot_end", "function")
+            return kind in ours and getattr(event.control, kind).snapshot_id != 0
     return False
 
 
@@ -139,7 +144,7 @@ def once(change, partition, values):
     assembly, last = Assembly(change), None
     for _, value in values:
         event = assembly.take(value)
-        if event is None or is_for_somebody_else(event):
+        if event is None:
             continue
         if event.schema > SCHEMA:
             raise ValueError(f"schema {event.schema} is newer than {SCHEMA}: fields may mean something else")

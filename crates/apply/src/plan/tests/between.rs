@@ -12,7 +12,7 @@ fn halves(offset: u64) -> [Event; 2] {
     let middle = whole.len() / 2;
     let pieces = [(0, whole.slice(..middle)), (1, whole.slice(middle..))];
     pieces.map(|(number, data)| {
-        let fragment = Fragment { number, count: 2, total_bytes, crc32c, data };
+        let fragment = Fragment { number, count: 2, total_bytes, crc32c, data, snapshot_id: 0 };
         event(at(offset), b"a", Body::Fragment(fragment))
     })
 }
