@@ -8,5 +8,6 @@ mod members;
 mod processes;
 mod refusals;
 mod secure;
+mod shared;
 mod stage;
 mod third_party;

@@ -31,6 +31,7 @@ mod record;
 mod rights;
 mod session;
 mod settings;
+mod shared;
 mod topics;
 mod watermark;
 
@@ -66,6 +67,7 @@ use crate::{
 };
 
 pub use self::config::{Compression, KafkaConfig};
+pub use self::shared::SharedLog;
 
 /// How long an appender that was dropped may take to write what it had accepted before another is refused.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
@@ -305,25 +307,11 @@ impl KafkaJournal {
         let place = self.config.place();
         let raw = self.ask(move || ranges.raw()).await;
         let raw = raw.map_err(|error| rights::as_append(of_reader(error, &place)))?;
-        let topic = &self.config.topic;
-        let failed = |error: &KafkaError| Asked::DeleteRecords(topic).append_error(error, &place);
-        let mut list = TopicPartitionList::new();
-        for (partition, offset) in before {
+        let places = before.into_iter().map(|(partition, offset)| {
             let end = raw.get(usize::from(partition.0)).map_or(0, |(_, end)| *end);
-            let offset = Place::Offset(i64::try_from(offset.0.min(end)).unwrap_or(i64::MAX));
-            list.add_partition_offset(topic, i32::from(partition.0), offset)
-                .map_err(|error| failed(&error))?;
-        }
-        let options = AdminOptions::new().request_timeout(Some(ANSWER_LIMIT));
-        let admin = administrator(&self.config).map_err(|error| failed(&error))?;
-        let deleted = admin.delete_records(&list, &options).await;
-        drop_aside(admin);
-        let deleted = deleted.map_err(|error| failed(&error))?;
-        deleted
-            .elements()
-            .iter()
-            .try_for_each(TopicPartitionListElem::error)
-            .map_err(|error| failed(&error))
+            (partition, offset.0.min(end))
+        });
+        delete_records(&self.config, places.collect()).await
     }
 
     async fn forget(&self, name: &str) -> Result<(), AppendError> {
@@ -343,6 +331,31 @@ impl KafkaJournal {
             Some(Err((_, code))) => Err(failed(&KafkaError::AdminOp(code))),
         }
     }
+}
+
+/// Has the brokers forget what is before these places, none of which is beyond its partition's end.
+async fn delete_records(
+    config: &KafkaConfig,
+    before: Vec<(Partition, u64)>,
+) -> Result<(), AppendError> {
+    let (topic, place) = (&config.topic, config.place());
+    let failed = |error: &KafkaError| Asked::DeleteRecords(topic).append_error(error, &place);
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in before {
+        let offset = Place::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
+        list.add_partition_offset(topic, i32::from(partition.0), offset)
+            .map_err(|error| failed(&error))?;
+    }
+    let options = AdminOptions::new().request_timeout(Some(ANSWER_LIMIT));
+    let admin = administrator(config).map_err(|error| failed(&error))?;
+    let deleted = admin.delete_records(&list, &options).await;
+    drop_aside(admin);
+    let deleted = deleted.map_err(|error| failed(&error))?;
+    deleted
+        .elements()
+        .iter()
+        .try_for_each(TopicPartitionListElem::error)
+        .map_err(|error| failed(&error))
 }
 
 impl Journal for KafkaJournal {

@@ -148,6 +148,19 @@ impl KafkaConfig {
         format!("{}.{reader}", self.topic)
     }
 
+    /// The settings of a log of one partition beside the stream, from which nothing is forgotten by itself.
+    pub(super) fn beside(&self, ending: &str) -> Self {
+        Self {
+            topic: format!("{}.{ending}", self.topic),
+            partitions: 1,
+            retention_ms: Some(-1),
+            retention_bytes: Some(-1),
+            // Records are few, and somebody waits for each.
+            linger_ms: 0,
+            ..self.clone()
+        }
+    }
+
     /// Where the stream is, for messages.
     pub(super) fn place(&self) -> String {
         format!("topic {} at {}", self.topic, self.brokers)

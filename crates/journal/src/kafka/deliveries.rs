@@ -58,6 +58,11 @@ impl Deliveries {
         }
     }
 
+    /// Of a log of one partition without a lease.
+    pub(super) fn without_fences(topic: &str, place: &str) -> Self {
+        Self { fences: 0, ..Self::new(topic, place, 1) }
+    }
+
     /// How many records, fences included, are confirmed without a gap.
     pub(super) fn confirmed(&self) -> u64 {
         self.state.lock().watermark.low()

@@ -19,6 +19,8 @@ const LEASE: &str = "kf-lease";
 const KIND: &str = "kf-kind";
 /// The database it concerns, decimal.
 const DB: &str = "kf-db";
+/// Whom a record of a shared log is for.
+const FOR: &str = "kf-for";
 /// The record's time, decimal, where the message cannot carry it.
 const TIME: &str = "kf-time";
 /// The kind of the record by which a writer begins.
@@ -63,6 +65,14 @@ impl<'a> Envelope<'a> {
         Self { key, timestamp_ms, headers }
     }
 
+    /// For a record of a log without a lease, which is for somebody.
+    pub(super) fn shared(record: &'a Append, addressee: &str, now_ms: i64) -> Self {
+        let mut envelope = Self::of(record, 0, now_ms);
+        let addressee = Header { key: FOR, value: Some(addressee) };
+        envelope.headers = envelope.headers.insert(addressee);
+        envelope
+    }
+
     /// The fence of the writer with this number.
     pub(super) fn fence(lease: u64) -> Self {
         Self { key: None, timestamp_ms: FENCE_TIME_MS, headers: head(lease, FENCE) }
@@ -70,7 +80,7 @@ impl<'a> Envelope<'a> {
 }
 
 fn head(lease: u64, kind: &str) -> OwnedHeaders {
-    let headers = OwnedHeaders::new_with_capacity(4);
+    let headers = OwnedHeaders::new_with_capacity(5);
     with_number(headers, LEASE, lease).insert(Header { key: KIND, value: Some(kind) })
 }
 

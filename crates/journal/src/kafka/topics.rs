@@ -65,32 +65,39 @@ impl Topics {
 
     /// Makes what is missing and checks what is there; true when the topic of notes is new.
     pub(super) async fn ensure(&self) -> Result<bool, OpenError> {
+        self.ensure_alone().await?;
+        self.ensure_one(&self.config.meta_topic(), 1).await
+    }
+
+    /// The same without a topic of notes.
+    pub(super) async fn ensure_alone(&self) -> Result<bool, OpenError> {
+        self.ensure_one(&self.config.topic, usize::from(self.config.partitions)).await
+    }
+
+    /// True when this made it.
+    async fn ensure_one(&self, topic: &str, partitions: usize) -> Result<bool, OpenError> {
         let config = &self.config;
-        let meta = config.meta_topic();
-        let wanted = [(config.topic.as_str(), usize::from(config.partitions)), (meta.as_str(), 1)];
         let mut is_new = false;
-        for (topic, partitions) in wanted {
-            match self.find(topic).await? {
-                Found::Nothing if !config.create => {
-                    return Err(self.mismatch(format!(
+        match self.find(topic).await? {
+            Found::Nothing if !config.create => {
+                return Err(self.mismatch(format!(
                         "topic {topic} does not exist at {}, and may not be made: make it, with {partitions} \
                          partition(s), or allow keyferry to",
                         config.brokers
                     )));
-                }
-                Found::Nothing => {
-                    is_new = self.make(topic, partitions).await? && topic == meta;
-                    self.appears(topic, partitions).await?;
-                }
-                Found::Topic { partitions: found, .. } if found != partitions => {
-                    return Err(self.mismatch(format!(
+            }
+            Found::Nothing => {
+                is_new = self.make(topic, partitions).await?;
+                self.appears(topic, partitions).await?;
+            }
+            Found::Topic { partitions: found, .. } if found != partitions => {
+                return Err(self.mismatch(format!(
                         "topic {topic} at {} has {found} partition(s), {partitions} are asked for: the number of \
                          partitions of a stream is fixed, so ask for {found} or for another topic",
                         config.brokers
                     )));
-                }
-                Found::Topic { .. } => self.check(topic).await?,
             }
+            Found::Topic { .. } => self.check(topic).await?,
         }
         Ok(is_new)
     }
