@@ -53,10 +53,12 @@ topics=(--topic "$topic" --topic "$topic.meta")
 case $role in
     capture)
         allow "Read Write Describe DescribeConfigs" "${topics[@]}"
-        [[ ${CREATE:-yes} == no ]] || allow Create "${topics[@]}"
+        allow "Read Describe" --topic "$topic.requests"
+        [[ ${CREATE:-yes} == no ]] || allow Create "${topics[@]}" --topic "$topic.requests"
         ;;
     apply)
         allow "Read Describe DescribeConfigs" "${topics[@]}"
+        allow "Write Describe" --topic "$topic.requests"
         allow "Read Describe" --group "$topic.$destination"
         ;;
 esac

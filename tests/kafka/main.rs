@@ -7,6 +7,7 @@ mod lease;
 mod members;
 mod processes;
 mod refusals;
+mod requests;
 mod secure;
 mod shared;
 mod stage;

@@ -6,6 +6,7 @@
 //! describes itself as totally ordered has to be. They panic when the contract is broken.
 
 mod acceptance;
+mod asking;
 mod keeping;
 mod order;
 mod random;
@@ -24,6 +25,10 @@ pub use acceptance::{
     a_second_appender_never_interleaves, an_empty_batch_changes_nothing,
     receipts_count_records_and_durability_reaches_them,
     records_of_no_bytes_and_of_the_limit_are_kept, the_description_follows_the_stream,
+};
+pub use asking::{
+    a_dropped_wait_for_requests_loses_none, a_request_that_is_too_large_is_refused,
+    requests_are_heard_by_who_listens, requests_are_not_kept_for_who_comes_later,
 };
 pub use keeping::{
     a_named_reader_is_remembered_until_forgotten, reopening_keeps_everything,
@@ -84,6 +89,10 @@ macro_rules! conformance_tests {
             what_is_not_trimmed_stays
             a_named_reader_is_remembered_until_forgotten
             random_histories_are_read_back
+            requests_are_heard_by_who_listens
+            requests_are_not_kept_for_who_comes_later
+            a_dropped_wait_for_requests_loses_none
+            a_request_that_is_too_large_is_refused
         }
     };
     ($backend:expr; $($case:ident)+) => {

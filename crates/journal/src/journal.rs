@@ -3,6 +3,7 @@
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
+use crate::mailbox::Mailbox;
 use crate::member::{Membership, Sole};
 use crate::{Append, AppendError, Entry, Offset, OpenError, Partition, ReadError, Receipt};
 
@@ -47,6 +48,9 @@ pub trait Journal: Send + Sync {
 
     /// Forgets a named reader, so that retention no longer waits for it.
     fn forget_reader(&self, name: &str) -> BoxFuture<'_, Result<(), AppendError>>;
+
+    /// Where the stream's writer is asked for something, also by those who may not write the stream.
+    fn mailbox(&self) -> Box<dyn Mailbox>;
 
     /// Becomes one of those who share the partitions under the name. A backend within one process knows one member
     /// only, which has them all.

@@ -21,6 +21,7 @@ mod fences;
 mod fetch;
 mod follow;
 mod lease;
+mod mailbox;
 mod member;
 mod named;
 mod notary;
@@ -51,6 +52,7 @@ use self::client::drop_aside;
 use self::fetch::Fetch;
 use self::follow::Following;
 use self::lease::{Candidate, LEASE_TIMEOUT, catch_up};
+use self::mailbox::KafkaMailbox;
 use self::member::Member;
 use self::named::Named;
 use self::notary::Notary;
@@ -62,7 +64,7 @@ use self::rights::{Asked, of_reader};
 use self::session::Session;
 use self::topics::{ANSWER_LIMIT, Topics, administrator};
 use crate::{
-    AppendError, Appender, Description, Journal, Membership, Offset, OpenError, Partition,
+    AppendError, Appender, Description, Journal, Mailbox, Membership, Offset, OpenError, Partition,
     ReadError, Reader,
 };
 
@@ -439,6 +441,10 @@ impl Journal for KafkaJournal {
     fn forget_reader(&self, name: &str) -> BoxFuture<'_, Result<(), AppendError>> {
         let name = name.to_owned();
         Box::pin(async move { self.forget(&name).await })
+    }
+
+    fn mailbox(&self) -> Box<dyn Mailbox> {
+        Box::new(KafkaMailbox::new(&self.config, Arc::clone(&self.clock)))
     }
 
     fn join<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Box<dyn Membership>, ReadError>> {

@@ -27,6 +27,7 @@ mod journal;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod local;
+mod mailbox;
 mod member;
 mod memory;
 mod record;
@@ -35,6 +36,7 @@ pub use error::{AppendError, OpenError, ReadError};
 pub use journal::{
     Appender, Description, Health, Journal, PartitionRange, ReadLimit, Reader, ReaderProgress,
 };
+pub use mailbox::{Listener, MAX_REQUEST_BYTES, Mailbox};
 pub use member::{Assignment, Membership};
 pub use memory::MemoryJournal;
 pub use record::{Append, Entry, Offset, Partition, Receipt};

@@ -29,6 +29,7 @@ pub mod fuzzing;
 mod intake;
 mod lock;
 mod log;
+mod mailbox;
 mod meta;
 mod reader;
 mod recover;

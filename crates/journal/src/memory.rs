@@ -5,6 +5,7 @@
 //! everything until [`Journal::trim`]; nothing survives the last clone.
 
 mod appender;
+mod mailbox;
 mod reader;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,9 +16,10 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use self::appender::MemoryAppender;
+use self::mailbox::MemoryMailbox;
 use self::reader::MemoryReader;
 use crate::{
-    Append, AppendError, Appender, Description, Entry, Health, Journal, Offset, OpenError,
+    Append, AppendError, Appender, Description, Entry, Health, Journal, Mailbox, Offset, OpenError,
     Partition, PartitionRange, ReadError, Reader, ReaderProgress, Receipt,
 };
 
@@ -40,6 +42,7 @@ struct Shared {
     /// Counts changes of the state that a waiting reader or appender may have waited for.
     changes: watch::Sender<u64>,
     health: watch::Sender<Health>,
+    mailbox: MemoryMailbox,
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +83,7 @@ impl MemoryJournal {
             state: Mutex::new(State { ranges, ..State::default() }),
             changes: watch::Sender::new(0),
             health: watch::Sender::new(Health::Accepting),
+            mailbox: MemoryMailbox::new(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -241,6 +245,10 @@ impl Journal for MemoryJournal {
     fn forget_reader(&self, name: &str) -> BoxFuture<'_, Result<(), AppendError>> {
         self.shared.state.lock().readers.remove(name);
         ready(Ok(()))
+    }
+
+    fn mailbox(&self) -> Box<dyn Mailbox> {
+        Box::new(self.shared.mailbox.clone())
     }
 }
 

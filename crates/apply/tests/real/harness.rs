@@ -12,8 +12,8 @@ use event::checkpoint::Checkpoint;
 use event::quarantine::Letter;
 use futures::future::BoxFuture;
 use journal::{
-    AppendError, Appender, Assignment, Description, Entry, Journal, Membership, MemoryJournal,
-    Offset, OpenError, Partition, ReadError, ReadLimit, Reader,
+    AppendError, Appender, Assignment, Description, Entry, Journal, Mailbox, Membership,
+    MemoryJournal, Offset, OpenError, Partition, ReadError, ReadLimit, Reader,
 };
 use parking_lot::Mutex;
 use redis_io::Endpoint;
@@ -340,6 +340,10 @@ impl Journal for Shown {
         before: Vec<(Partition, Offset)>,
     ) -> BoxFuture<'_, Result<(), AppendError>> {
         self.0.release(name, before)
+    }
+
+    fn mailbox(&self) -> Box<dyn Mailbox> {
+        self.0.mailbox()
     }
 
     fn forget_reader(&self, name: &str) -> BoxFuture<'_, Result<(), AppendError>> {

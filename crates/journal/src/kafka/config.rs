@@ -21,7 +21,8 @@ pub struct KafkaConfig {
     /// `host:port` of some brokers, separated by commas.
     pub brokers: String,
     /// The topic of the records, such as `keyferry.shop`. What keyferry notes about the stream is in a second topic,
-    /// `<topic>.meta`; consumer groups are called `<topic>.<name>`.
+    /// `<topic>.meta`, what readers ask of its writer in a third, `<topic>.requests`; consumer groups are called
+    /// `<topic>.<name>`.
     pub topic: String,
     /// The stream's name, kept with it.
     pub stream: String,
@@ -141,6 +142,11 @@ impl KafkaConfig {
     /// The topic of what is noted about the stream.
     pub(super) fn meta_topic(&self) -> String {
         format!("{}.meta", self.topic)
+    }
+
+    /// The topic of requests to the stream's writer.
+    pub(super) fn requests_topic(&self) -> String {
+        format!("{}.requests", self.topic)
     }
 
     /// The consumer group of a named reader.

@@ -53,9 +53,18 @@ impl Notary {
         Ok(Self { producer, topic: config.meta_topic(), place: config.place() })
     }
 
+    /// One that writes to another topic of the stream.
+    pub(super) fn to(config: &KafkaConfig, topic: String) -> Result<Self, OpenError> {
+        Ok(Self { topic, ..Self::new(config)? })
+    }
+
     /// Hands a note over.
     pub(super) fn write(&self, key: &str, note: &impl Serialize) -> Result<Written, OpenError> {
         let value = serde_json::to_vec(note).expect("notes are plain data");
+        self.send(key, &value)
+    }
+
+    fn send(&self, key: &str, value: &[u8]) -> Result<Written, OpenError> {
         let (sender, written) = oneshot::channel();
         let context = self.producer.context();
         let number = {
@@ -66,7 +75,7 @@ impl Notary {
             number
         };
         let record = BaseRecord::with_opaque_to(&self.topic, number).partition(0);
-        self.producer.send(record.key(key).payload(&value)).map_err(|(error, _)| {
+        self.producer.send(record.key(key).payload(value)).map_err(|(error, _)| {
             context.waiting.lock().by_number.remove(&number);
             self.refused(&error)
         })?;
@@ -78,10 +87,21 @@ impl Notary {
         &self,
         key: &str,
         note: &impl Serialize,
+        polls: usize,
+    ) -> Result<u64, OpenError> {
+        let value = serde_json::to_vec(note).expect("notes are plain data");
+        self.send_and_wait(key, &value, polls)
+    }
+
+    /// The same with what is encoded already.
+    pub(super) fn send_and_wait(
+        &self,
+        key: &str,
+        value: &[u8],
         mut polls: usize,
     ) -> Result<u64, OpenError> {
         const STEP: Duration = Duration::from_millis(50);
-        let mut written = self.write(key, note)?;
+        let mut written = self.send(key, value)?;
         loop {
             self.poll(STEP);
             match written.try_recv() {

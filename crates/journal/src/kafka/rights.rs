@@ -120,6 +120,14 @@ pub(super) fn as_append(error: OpenError) -> AppendError {
     }
 }
 
+/// The same trouble, met while opening, as one of a reader.
+pub(super) fn of_opener(error: OpenError) -> ReadError {
+    match error {
+        OpenError::NoRight { right, place } => ReadError::NoRight { right, place },
+        other => ReadError::Failed(other.to_string()),
+    }
+}
+
 /// The same trouble, met by a writer, as one of becoming it.
 pub(super) fn of_writer(error: AppendError, place: &str) -> OpenError {
     match error {

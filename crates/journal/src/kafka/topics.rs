@@ -1,4 +1,4 @@
-//! The two topics of a stream: made where they are missing, checked where they are not.
+//! The topics of a stream: made where they are missing, checked where they are not.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,6 +102,30 @@ impl Topics {
         Ok(is_new)
     }
 
+    /// Looks for the topic of requests, and makes it if it is missing and this is who listens.
+    pub(super) async fn ensure_requests(&self, listens: bool) -> Result<(), OpenError> {
+        let (config, topic) = (&self.config, self.config.requests_topic());
+        let what = match self.find(&topic).await? {
+            Found::Topic { partitions: 0 | 1, .. } => return Ok(()),
+            Found::Topic { partitions, .. } => {
+                format!("has {partitions} partitions, and may have one only: make it anew")
+            }
+            Found::Nothing if listens && config.create => {
+                self.make(&topic, 1).await?;
+                return self.appears(&topic, 1).await;
+            }
+            Found::Nothing if listens => {
+                "does not exist, and may not be made: make it, with 1 partition, or allow keyferry to"
+                    .to_owned()
+            }
+            Found::Nothing => {
+                "does not exist: capture makes it when it starts, so start capture, or make it, with 1 partition"
+                    .to_owned()
+            }
+        };
+        Err(self.mismatch(format!("topic {topic} at {} {what}", config.brokers)))
+    }
+
     async fn find(&self, topic: &str) -> Result<Found, OpenError> {
         let (asker, name) = (Arc::clone(&self.asker), topic.to_owned());
         let asked = tokio::task::spawn_blocking(move || {
@@ -181,6 +205,10 @@ impl Topics {
             settings.extend(config.retention_ms.map(|ms| ("retention.ms", ms.to_string())));
             settings
                 .extend(config.retention_bytes.map(|bytes| ("retention.bytes", bytes.to_string())));
+        } else if topic == config.requests_topic() {
+            settings.push(("cleanup.policy", "delete".to_owned()));
+            // Who still wants something asks again within seconds.
+            settings.push(("retention.ms", "3600000".to_owned()));
         } else {
             settings.push(("cleanup.policy", "compact".to_owned()));
             // Signs of life come twice a second and are worth nothing later; a start reads all that is left.

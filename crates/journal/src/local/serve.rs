@@ -8,13 +8,14 @@ use super::appender::LocalAppender;
 use super::catalogue::{Sealed, Start};
 use super::files::read_footer;
 use super::log::{Log, unreadable};
+use super::mailbox::LocalMailbox;
 use super::reader::LocalReader;
 use super::retention::Keeper;
 use super::segment::Mark;
 use super::{LocalJournal, Role, time};
 use crate::{
-    AppendError, Appender, Description, Journal, Offset, OpenError, Partition, PartitionRange,
-    ReadError, Reader,
+    AppendError, Appender, Description, Journal, Mailbox, Offset, OpenError, Partition,
+    PartitionRange, ReadError, Reader,
 };
 
 impl Journal for LocalJournal {
@@ -115,6 +116,10 @@ impl Journal for LocalJournal {
     fn forget_reader(&self, name: &str) -> BoxFuture<'_, Result<(), AppendError>> {
         let name = name.to_owned();
         self.keep(move |keeper, now_ms| keeper.forget_reader(&name, now_ms))
+    }
+
+    fn mailbox(&self) -> Box<dyn Mailbox> {
+        Box::new(LocalMailbox::new(&self.log.dir, Arc::clone(&self.clock)))
     }
 }
 

@@ -6,7 +6,9 @@ use bytes::{Bytes, BytesMut};
 use event::control::{Control, Heartbeat, SnapshotEnd};
 use event::{Body, Event, Position, Shard, Stamp};
 use futures::future::BoxFuture;
-use journal::{Append, AppendError, Appender, MemoryJournal, OpenError, ReadError, Reader};
+use journal::{
+    Append, AppendError, Appender, Mailbox, MemoryJournal, OpenError, ReadError, Reader,
+};
 use runtime::SystemClock;
 use wire::slot::Slot;
 
@@ -119,6 +121,10 @@ impl Journal for Counted {
         before: Vec<(Partition, Offset)>,
     ) -> BoxFuture<'_, Result<(), AppendError>> {
         self.journal.release(name, before)
+    }
+
+    fn mailbox(&self) -> Box<dyn Mailbox> {
+        self.journal.mailbox()
     }
 
     fn forget_reader(&self, name: &str) -> BoxFuture<'_, Result<(), AppendError>> {
