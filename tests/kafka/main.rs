@@ -9,6 +9,6 @@ mod processes;
 mod refusals;
 mod requests;
 mod secure;
-mod shared;
 mod stage;
 mod third_party;
+mod unleased;

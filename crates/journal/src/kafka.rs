@@ -32,8 +32,8 @@ mod record;
 mod rights;
 mod session;
 mod settings;
-mod shared;
 mod topics;
+mod unleased;
 mod watermark;
 
 use std::sync::{Arc, Weak};
@@ -69,7 +69,7 @@ use crate::{
 };
 
 pub use self::config::{Compression, KafkaConfig};
-pub use self::shared::SharedLog;
+pub use self::unleased::SharedLog;
 
 /// How long an appender that was dropped may take to write what it had accepted before another is refused.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
