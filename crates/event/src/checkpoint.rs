@@ -48,6 +48,9 @@ pub struct Resync {
     pub sweep: bool,
     /// The snapshot has ended and the sweep is under way.
     pub sweeping: bool,
+    /// Not 0: it was made on demand, beside the stream, and the records with this id are it; the stream is read from its
+    /// beginning on once it has been applied.
+    pub snapshot_id: u64,
 }
 
 /// What became of a remote event in a two-way set.

@@ -173,9 +173,15 @@ fn applied() -> impl Strategy<Value = Applied> {
 }
 
 fn resync() -> impl Strategy<Value = Resync> {
-    (uint(), ulong(), any::<bool>(), any::<bool>()).prop_map(|(shard, epoch, sweep, sweeping)| {
-        Resync { shard: Shard(shard), epoch, sweep, sweeping }
-    })
+    (uint(), ulong(), any::<bool>(), any::<bool>(), ulong()).prop_map(
+        |(shard, epoch, sweep, sweeping, snapshot_id)| Resync {
+            shard: Shard(shard),
+            epoch,
+            sweep,
+            sweeping,
+            snapshot_id,
+        },
+    )
 }
 
 fn marker() -> impl Strategy<Value = Marker> {

@@ -93,13 +93,14 @@ impl Message for Resync {
         out.uint(2, self.epoch);
         out.uint(3, self.sweep);
         out.uint(4, self.sweeping);
+        out.uint(5, self.snapshot_id);
     }
 }
 
 impl Convert<schema::Resync> for Resync {
     fn convert(proto: schema::Resync) -> Result<Self, DecodeError> {
-        let schema::Resync { shard, epoch, sweep, sweeping } = proto;
-        Ok(Self { shard: Shard(shard), epoch, sweep, sweeping })
+        let schema::Resync { shard, epoch, sweep, sweeping, snapshot_id } = proto;
+        Ok(Self { shard: Shard(shard), epoch, sweep, sweeping, snapshot_id })
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn checkpoints() -> Vec<(&'static str, Checkpoint)> {
         marker: None,
     };
     let full = Checkpoint {
-        resync: Some(Resync { shard: Shard(2), epoch: 7, sweep: true, sweeping: false }),
+        resync: Some(resync()),
         marker: Some(Marker {
             origin: "vienna".to_owned(),
             position: position(),
@@ -54,7 +54,18 @@ pub(crate) fn checkpoints() -> Vec<(&'static str, Checkpoint)> {
         }),
         ..plain.clone()
     };
-    vec![("checkpoint", plain), ("checkpoint-resync-marker", full)]
+    let on_demand = Resync { sweep: false, snapshot_id: 77, ..resync() };
+    // Nothing of it has been applied.
+    let announced = Checkpoint { applied: vec![], resync: Some(on_demand), ..plain.clone() };
+    vec![
+        ("checkpoint", plain),
+        ("checkpoint-resync-marker", full),
+        ("checkpoint-on-demand", announced),
+    ]
+}
+
+fn resync() -> Resync {
+    Resync { shard: Shard(2), epoch: 7, sweep: true, sweeping: false, snapshot_id: 0 }
 }
 
 fn position() -> Position {
