@@ -8,7 +8,7 @@ use runtime::{Clock, Random, StatusNode, chain};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, Existing};
 use crate::error::{BuildError, Error};
 use crate::lane::{Link, Stopped, Tools};
 use crate::names::Names;
@@ -74,7 +74,8 @@ impl Apply {
         let letters = Arc::new(Letters::open(letters).await?);
         let (ask, wanted) = watch::channel(0);
         let config = Arc::new(config);
-        let tools = Tools { config, connector, journal, letters, clock, wanted: ask };
+        let begun = Arc::default();
+        let tools = Tools { config, connector, journal, letters, clock, wanted: ask, begun };
         Ok(Self { tools, random, status, wanted })
     }
 
@@ -188,12 +189,18 @@ async fn check_destination(
     let names = Names::new(scope);
     rights::check(&mut link.connection, &names).await?;
     existing::check_mapping(&link, config)?;
-    if has_begun(&mut link, scope, config).await? {
-        return Ok(());
+    match (has_begun(&mut link, scope, config).await?, &config.replay) {
+        (false, _) => {}
+        (true, Some(_)) if config.existing == Existing::Fail => {
+            let endpoint = link.connection.endpoint().to_string();
+            return Err(Error::HasBegun { endpoint, stream: scope.stream.clone() });
+        }
+        (true, _) => return Ok(()),
     }
     match existing::check(&mut link, config, &names).await {
         // What is there may have come from another process meanwhile, with its checkpoint.
-        Err(Error::Existing { .. }) if has_begun(&mut link, scope, config).await? => Ok(()),
+        Err(Error::Existing { .. })
+            if config.replay.is_none() && has_begun(&mut link, scope, config).await? => Ok(()),
         checked => checked,
     }
 }

@@ -135,6 +135,12 @@ impl Checkpoints {
         self.0.get(track).is_some_and(Option::is_some)
     }
 
+    /// Counts those of these tracks as none.
+    pub(crate) fn forget(&mut self, is_forgotten: impl Fn(usize) -> bool) {
+        let known = self.0.iter_mut().enumerate();
+        known.filter(|(track, _)| is_forgotten(*track)).for_each(|(_, known)| *known = None);
+    }
+
     /// Those that there are, with their tracks.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Checkpoint)> {
         self.0.iter().enumerate().filter_map(|(track, known)| Some((track, known.as_ref()?)))
@@ -145,12 +151,12 @@ impl Checkpoints {
         let mut progress = Progress::from(begin.to_vec());
         progress.needed.resize(scope.numbers.len(), 0);
         for (track, checkpoint) in self.iter() {
-            let sweeps = checkpoint.resync.is_some_and(|resync| resync.sweep);
+            let read_again = checkpoint.resync.is_some_and(|resync| resync.is_read_again());
             for (index, from) in scope.lane_indexes(track).zip(&checkpoint.read_from) {
                 if let Some(needed) = progress.needed.get_mut(index) {
                     *needed = *from;
                 }
-                if sweeps {
+                if read_again {
                     progress.snapshot_from.insert(index, *from);
                 }
             }
@@ -174,8 +180,9 @@ impl Checkpoints {
             let same = known.is_some_and(|known| {
                 Checkpoint { written_ms: checkpoint.written_ms, ..known.clone() } == *checkpoint
             });
-            // What has not begun has nothing to say.
-            !checkpoint.applied.is_empty() && (all || !same)
+            // What has not begun has nothing to say, except with which snapshot it will: the same in all tracks.
+            let begins = !checkpoint.applied.is_empty() || checkpoint.resync.is_some();
+            begins && (all || !same)
         };
         let mut news: Vec<_> = (0..scope.tracks()).map(of_track).filter(is_new).collect();
         if news.is_empty() {

@@ -10,6 +10,7 @@ use runtime::Throttle;
 use crate::filter::Filters;
 use crate::limits;
 use crate::mapping::DbMapping;
+use crate::replay::Replay;
 
 /// Settings of one destination.
 #[derive(Clone, Debug)]
@@ -21,6 +22,12 @@ pub struct Config {
     pub name: String,
     /// What to do about data that is there before the first sync. Default: refuse it.
     pub existing: Existing,
+    /// Where to begin anew, whatever the destination's checkpoint says, and where to end. Default: go on from the
+    /// checkpoint; without one begin at the newest snapshot.
+    pub replay: Option<Replay>,
+    /// Where the journal has forgotten what the destination needs next: fill it anew from a newer snapshot, and remove
+    /// what that does not name. Default: that is done; otherwise the service stops and says so.
+    pub heal: bool,
     /// Database of the checkpoint. Default: 0.
     pub checkpoint_db: u32,
     /// What of the stream to take. Default: all.
@@ -129,6 +136,8 @@ impl Config {
             name: destination.to_string(),
             destination,
             existing: Existing::default(),
+            replay: None,
+            heal: true,
             checkpoint_db: 0,
             filters: Filters::default(),
             mapping: DbMapping::default(),

@@ -153,6 +153,33 @@ pub enum Error {
         /// Whose.
         shard: Shard,
     },
+    /// The journal has no snapshot that a replay could begin with, or does not know the place where it should end.
+    #[error("stream {stream} cannot be replayed so: {what}; {possible}")]
+    NoReplay {
+        /// Which stream.
+        stream: String,
+        /// Why not.
+        what: String,
+        /// Which places there are.
+        possible: String,
+    },
+    /// A replay would begin anew where a destination has come further.
+    #[error("{endpoint} has a checkpoint of stream {stream}")]
+    HasBegun {
+        /// Where.
+        endpoint: String,
+        /// Which stream.
+        stream: String,
+    },
+    /// The journal has forgotten what the destination needs next, and it is not to be filled anew.
+    #[error("what {endpoint} needs next has left the journal")]
+    PlaceGone {
+        /// Where.
+        endpoint: String,
+        /// What the journal said.
+        #[source]
+        why: ReadError,
+    },
     /// The destination has what the new history of the source never had.
     #[error(
         "the destination is at {applied}, past offset {branch_offset} where the source's history begins anew"

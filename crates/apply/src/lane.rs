@@ -14,11 +14,13 @@ mod outcome;
 mod place;
 mod proof;
 mod pump;
+mod reading;
 mod retreat;
 mod retry;
 mod rewind;
 mod session;
 mod settle;
+mod start;
 mod stash;
 mod status;
 mod throttle;
@@ -31,6 +33,7 @@ use std::time::Duration;
 
 use event::Position;
 use journal::{Journal, ReadError};
+use parking_lot::Mutex;
 use redis_io::Connector;
 use runtime::{Classified, Clock, Random, StatusNode};
 use tokio::sync::watch::Sender;
@@ -49,6 +52,7 @@ use crate::progress::Progress;
 use crate::quarantine::notices::{LeftOut, Notices};
 use crate::quarantine::store::Letters;
 use crate::scope::Scope;
+use crate::survey::Survey;
 
 /// What a lane works with, shared by all of an apply service.
 #[derive(Clone)]
@@ -65,6 +69,8 @@ pub(crate) struct Tools {
     pub(crate) clock: Arc<dyn Clock>,
     /// Counts the snapshots that are asked of the source.
     pub(crate) wanted: Sender<u64>,
+    /// Of a replay, the partitions that this process has begun anew.
+    pub(crate) begun: Arc<Mutex<BTreeSet<u16>>>,
 }
 
 /// One lane.
@@ -99,7 +105,11 @@ pub(crate) struct Memory {
     /// Where it stands and where the source's history branched off before that: only a snapshot leads on.
     beyond: Option<(Position, u64)>,
     /// How far the journal has been searched for it.
-    search: begin::Search,
+    survey: Survey,
+    /// Where the journal ended when a replay began, per partition.
+    ends: Option<Vec<u64>>,
+    /// Where a replay has come to its end.
+    reached: Option<Reached>,
     /// Whether such a snapshot has been asked for.
     has_asked: bool,
     /// Tracks that had a checkpoint before.
@@ -122,6 +132,17 @@ pub struct Stopped {
     pub applied: Vec<Position>,
     /// Per partition, the offset of the next record to apply; empty when it had not begun.
     pub next: Vec<u64>,
+    /// Where a replay has come to its end.
+    pub reached: Option<Reached>,
+}
+
+/// The end of a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// Whether what comes next is behind the place where it was to end; otherwise the journal ends before that.
+    pub passed: bool,
+    /// When the last record before it was written, Unix milliseconds; 0: there was none.
+    pub time_ms: i64,
 }
 
 // === impl Lane ===
@@ -219,6 +240,7 @@ impl Lane {
             partitions: self.scope.numbers.to_vec(),
             applied: progress.applied.iter().map(|point| point.position).collect(),
             next: progress.needed.clone(),
+            reached: self.memory.reached,
         }
     }
 }

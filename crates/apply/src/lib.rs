@@ -24,13 +24,15 @@ mod plan;
 mod policy;
 mod progress;
 pub mod quarantine;
+pub mod replay;
 mod rights;
 mod scope;
 mod shift;
+mod survey;
 mod swap;
 mod target;
 
 pub use apply::{Apply, Parts, Summary};
 pub use config::{BatchLimits, Config, Existing, Inexact, Problem, Unsupported, Windows};
 pub use error::{BuildError, Error};
-pub use lane::Stopped;
+pub use lane::{Reached, Stopped};

@@ -16,6 +16,7 @@ mod image;
 mod keys;
 mod lower;
 mod meet;
+mod on_demand;
 mod part;
 mod quick;
 mod rebuild;
@@ -83,6 +84,8 @@ pub(crate) struct Planner {
     track: usize,
     /// The next offset per partition.
     next: Vec<u64>,
+    /// Whether that is before what has been read.
+    goes_back: bool,
     /// The partition's index and the offset of the record at hand.
     at: (usize, u64),
     /// Per line that nothing has been applied of: where its newest snapshot begins.
@@ -156,6 +159,7 @@ impl Planner {
         let mut planner = Self {
             rules,
             next: progress.needed.clone(),
+            goes_back: false,
             at: (0, 0),
             floor: HashMap::new(),
             exact: true,
@@ -187,6 +191,7 @@ impl Planner {
         self.assembly = Assembly::new(self.rules.sizes.group, self.scope.one_order);
         self.parked.clear();
         self.gates.clear();
+        self.goes_back = false;
         self.require_marks();
     }
 
@@ -227,8 +232,7 @@ impl Planner {
             decoded.map_err(|source| Error::Record { partition, offset, source })
         };
         let event = decode(&payload)?;
-        if event.snapshot_id() != 0 {
-            // Of a snapshot made on demand, for whoever begins with it: no place in the stream.
+        if self.is_beside(&event) {
             return Ok(Planned::Done);
         }
         let line = self.line(event.position);
@@ -274,7 +278,9 @@ impl Planner {
         let mut progress = self.progress.clone();
         progress.needed.clone_from(&self.next);
         let parked = self.parked.iter().map(|parked| (parked.lane_index, parked.offset));
-        for (lane_index, offset) in self.assembly.open().chain(parked) {
+        let on_demand = self.progress.snapshot_from.iter().map(|(index, from)| (*index, *from));
+        let on_demand = on_demand.filter(|(index, _)| self.reads_on_demand(*index));
+        for (lane_index, offset) in self.assembly.open().chain(parked).chain(on_demand) {
             if let Some(needed) = progress.needed.get_mut(lane_index) {
                 *needed = offset.min(*needed);
             }
@@ -337,6 +343,7 @@ impl Planner {
             record: &record,
             index: batch.next_record(),
         };
+        self.begin_on_demand(&place, batch)?;
         let need = match &event.body {
             Body::Command(command) => self.command(&place, command, batch).map(|()| None)?,
             Body::Image(image) => self.image(&place, image, batch).map(|()| None)?,
@@ -387,11 +394,14 @@ impl Planner {
             (Body::Control(Control::SwapDb { first, second }), Need::Alone) => {
                 self.swap(&place, (*first, *second), batch)?;
             }
-            (_, Need::Sweep) => self.end_resync(self.track),
-            (_, Need::Alone | Need::Script | Need::Together) => {}
+            (Body::Control(Control::SnapshotEnd(_)), _) => {
+                self.go_back_to_stream(self.track);
+                self.end_resync(self.track);
+            }
+            (_, Need::Alone | Need::Script | Need::Together | Need::Sweep) => {}
         }
         batch.urgent = true;
-        self.done(event.position, batch);
+        self.done(self.behind_end(event), batch);
         self.go_on(barrier, batch);
         Ok(())
     }
@@ -445,6 +455,7 @@ impl Planner {
             _ => None,
         };
         match (self.progress.of(self.line(event.position)), begins) {
+            _ if self.is_on_demand() => Ok(()),
             (None, Some(EpochCause::FullResync)) | (Some(_), Some(_)) => Ok(()),
             (None, _) => Err(self.no_snapshot(shard)),
             (Some(applied), None) if applied.epoch == event.position.epoch => Ok(()),

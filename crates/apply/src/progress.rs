@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use event::Position;
 use event::checkpoint::Resync;
 
-use crate::scope::{Line, Point};
+use crate::scope::{Line, Point, Scope};
 
 /// How far a lane has come, at one point between two events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,7 +17,8 @@ pub(crate) struct Progress {
     pub(crate) needed: Vec<u64>,
     /// Per track, the snapshot that is being applied.
     pub(crate) resyncs: BTreeMap<usize, Resync>,
-    /// Where a resync needs marks: per partition, by its index in the lane, where the snapshot begins.
+    /// Where a snapshot is read again from its beginning, for its marks or for the stream beside it: per partition, by
+    /// its index in the lane, where it begins.
     pub(crate) snapshot_from: BTreeMap<usize, u64>,
 }
 
@@ -33,6 +34,22 @@ impl Progress {
     pub(crate) fn of(&self, line: Line) -> Option<&Position> {
         let known = self.applied.binary_search_by_key(&line, Point::line).ok()?;
         self.applied.get(known).map(|point| &point.position)
+    }
+
+    /// A track begins with a snapshot, at the records that it needs.
+    pub(crate) fn begin(&mut self, scope: &Scope, track: usize, resync: Option<Resync>) {
+        let Some(resync) = resync else { return };
+        self.resyncs.insert(track, resync);
+        if resync.is_read_again() {
+            let mine = scope.lane_indexes(track);
+            let from = self.needed.iter().copied().enumerate();
+            self.snapshot_from.extend(from.filter(|(index, _)| mine.contains(index)));
+        }
+    }
+
+    /// The id of the snapshot made on demand that a track applies; none: it follows the stream.
+    pub(crate) fn on_demand(&self, track: usize) -> Option<u64> {
+        self.resyncs.get(&track).map(|resync| resync.snapshot_id).filter(|id| *id != 0)
     }
 
     /// Any place that it has reached, for messages.

@@ -70,6 +70,9 @@ impl<'a> Shift<'a> {
                         tracing::warn!(%error, "the others were not told that this process leaves");
                     }
                     worked?;
+                    if self.last.as_ref().is_some_and(|last| last.reached.is_some()) {
+                        break;
+                    }
                     Error::Journal(ReadError::Failed(LOST.to_owned()))
                 }
                 Err(error) => Error::Journal(error),
@@ -104,7 +107,13 @@ impl<'a> Shift<'a> {
             }
             self.status.unset("phase");
             match self.lane(&assignment, &mut assigned).await? {
-                Ended::Stopped(stopped) => self.last = Some(stopped),
+                Ended::Stopped(stopped) => {
+                    let reached = stopped.reached.is_some();
+                    self.last = Some(stopped);
+                    if reached {
+                        return Ok(());
+                    }
+                }
                 Ended::ShutOut(error) => {
                     tracing::warn!(%error, "another process has these partitions now");
                     self.shut_out(&mut assigned).await;
@@ -130,8 +139,11 @@ impl<'a> Shift<'a> {
         let (tell, told) = oneshot::channel();
         let stop = tasks.stop_token();
         tasks.spawn(name, OnFailure::StopAll, async move {
-            let result = Box::pin(lane.run(stop)).await;
+            let result = Box::pin(lane.run(stop.clone())).await;
             let failed = result.is_err();
+            if result.as_ref().is_ok_and(|stopped| stopped.reached.is_some()) {
+                stop.cancel();
+            }
             // Whoever runs the lane waits for its end.
             tell.send(result).ok();
             if failed { Err("the lane has failed".into()) } else { Ok(()) }

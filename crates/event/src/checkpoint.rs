@@ -77,6 +77,17 @@ pub enum Verdict {
     Restored,
 }
 
+// === impl Resync ===
+
+impl Resync {
+    /// Whether it has to be read again from its beginning once it was interrupted: to know all keys that it names, or
+    /// for the stream, which goes on beside a snapshot made on demand.
+    #[must_use]
+    pub fn is_read_again(&self) -> bool {
+        self.sweep || self.snapshot_id != 0
+    }
+}
+
 // === impl Checkpoint ===
 
 impl Checkpoint {

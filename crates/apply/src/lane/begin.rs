@@ -1,215 +1,93 @@
-//! Where a lane without a usable checkpoint begins: at the newest snapshot of every shard that the journal holds.
+//! Where a lane without a usable checkpoint begins: at the newest snapshot of every shard that the journal holds, or at
+//! the one that it is told to begin with.
 
-use std::collections::HashMap;
-
-use event::control::{Control, EpochCause};
-use event::{Body, Position, Shard};
-use journal::{Description, Entry, Journal, Offset, Partition, PartitionRange, ReadLimit};
+use event::checkpoint::Resync;
+use event::{Position, Shard};
+use journal::{Description, Journal};
 
 use crate::error::Error;
-use crate::limits;
+use crate::replay::Beginning;
 use crate::scope::{Line, Scope};
+use crate::survey::{Snapshot, Survey};
 
 /// Where to begin.
 #[derive(Debug, Default)]
 pub(crate) struct Begin {
     /// Per partition of the lane, the first record to read.
     pub(crate) offsets: Vec<u64>,
-    /// Per line, the beginning of its shard's newest snapshot: what is before it is not for this destination.
-    pub(crate) snapshots: HashMap<Line, Position>,
+    /// Per shard, the snapshot.
+    pub(crate) snapshots: Vec<Beginning>,
 }
 
-/// How far the journal has been searched for snapshots, so that a lane that waits for one reads each record once.
-#[derive(Debug, Default)]
-pub(crate) struct Search {
-    /// Per partition of the lane, what has been read and survives a crash of the journal.
-    read: Vec<Offset>,
-    /// Per partition and shard, the beginning of the newest snapshot.
-    found: HashMap<(Partition, Shard), (Offset, Position)>,
-}
+// === impl Begin ===
 
-// === impl Search ===
-
-impl Search {
-    /// Looks for the newest snapshots in what the journal holds now.
+impl Begin {
+    /// Finds the newest snapshots in what the journal holds now: one that is part of the stream may still be under way,
+    /// one made on demand is complete.
     ///
     /// # Errors
     /// When the journal cannot be read, or holds no snapshot although it holds something.
-    pub(crate) async fn find(
-        &mut self,
-        journal: &dyn Journal,
-        description: &Description,
+    pub(crate) async fn newest(
+        survey: &mut Survey,
+        (journal, description): (&dyn Journal, &Description),
         scope: &Scope,
-    ) -> Result<Begin, Error> {
-        let range = |number: &u16| {
-            let range = description.partitions.get(usize::from(*number)).copied();
-            (Partition(*number), range.unwrap_or_default())
+    ) -> Result<Self, Error> {
+        survey.read(journal, description).await?;
+        let shards = survey.shards();
+        // Those made on demand are told apart in a track, and of several shards not.
+        let may_begin = |snapshot: &&Snapshot| match snapshot.id {
+            0 => snapshot.has_begun(),
+            _ => snapshot.is_complete() && shards.len() == 1,
         };
-        let ranges: Vec<_> = scope.numbers.iter().map(range).collect();
-        self.read_on(journal, &ranges).await?;
-        let mut begin = Begin::default();
-        let mut newest: HashMap<Shard, Position> = HashMap::new();
-        for ((_, shard), (_, position)) in &self.found {
-            let newest = newest.entry(*shard).or_insert(*position);
-            if position.is_after(newest) {
-                *newest = *position;
-            }
-        }
-        begin.snapshots = (0..scope.tracks())
-            .flat_map(|track| {
-                newest.iter().map(move |(shard, position)| (track, *shard, *position))
-            })
-            .map(|(track, shard, position)| (Line { track, shard }, position))
-            .collect();
-        let is_empty = ranges.iter().all(|(_, range)| range.start == range.end);
-        if begin.snapshots.is_empty() && !is_empty {
+        let newest = |shard: &Shard| {
+            let snapshots = survey.snapshots().iter().filter(|of| of.shard == *shard);
+            snapshots.filter(may_begin).max_by_key(|snapshot| snapshot.order())
+        };
+        let starts: Vec<u64> = description.partitions.iter().map(|range| range.start.0).collect();
+        let found = shards.iter().filter_map(newest);
+        let snapshots: Vec<_> = found.map(|found| Beginning::of(found, &starts)).collect();
+        let is_empty = description.partitions.iter().all(|range| range.start == range.end);
+        if snapshots.is_empty() && !is_empty {
             return Err(Error::NoSnapshot { stream: scope.stream.clone(), shard: Shard(0) });
         }
-        for (partition, range) in &ranges {
-            let of_partition = self.found.iter().filter(|((of, _), _)| of == partition);
-            let first = of_partition.map(|(_, (offset, _))| offset.0).min();
-            begin.offsets.push(first.unwrap_or(range.start.0));
-        }
-        Ok(begin)
+        let begin = Self::at(snapshots, scope);
+        Ok(if begin.snapshots.is_empty() {
+            let of = |number: &u16| starts.get(usize::from(*number)).copied().unwrap_or_default();
+            Self { offsets: scope.numbers.iter().map(of).collect(), ..begin }
+        } else {
+            begin
+        })
     }
 
-    /// Reads what was not read before.
-    async fn read_on(
-        &mut self,
-        journal: &dyn Journal,
-        ranges: &[(Partition, PartitionRange)],
-    ) -> Result<(), Error> {
-        self.read.resize(ranges.len(), Offset(0));
-        let mut from = Vec::with_capacity(ranges.len());
-        let mut left = 0;
-        for ((partition, range), read) in ranges.iter().zip(&mut self.read) {
-            *read = (*read).clamp(range.start, range.end);
-            // What left the journal meanwhile, and what is read again.
-            self.found.retain(|(of, _), (offset, _)| {
-                of != partition || (range.start..*read).contains(offset)
-            });
-            from.push((*partition, *read));
-            left += usize::from(*read < range.end);
-        }
-        if left == 0 {
-            return Ok(());
-        }
-        let mut reader = journal.reader(from).await?;
-        while left > 0 {
-            let limit = ReadLimit { records: limits::READ_RECORDS, bytes: limits::READ_BYTES };
-            for entry in reader.next(limit).await? {
-                let range = ranges.iter().find(|(partition, _)| *partition == entry.partition);
-                let end = range.map_or(Offset(0), |(_, range)| range.end);
-                left -= usize::from(entry.offset.after(1) == end);
-                self.note(entry)?;
-            }
-        }
-        for (read, (_, range)) in self.read.iter_mut().zip(ranges) {
-            *read = range.end.min(range.durable);
-        }
-        Ok(())
+    /// With these snapshots, one of each shard.
+    pub(crate) fn at(snapshots: Vec<Beginning>, scope: &Scope) -> Self {
+        let first = |number: &u16| {
+            let offsets = snapshots.iter().filter_map(|of| of.offset(*number));
+            offsets.min().unwrap_or_default()
+        };
+        Self { offsets: scope.numbers.iter().map(first).collect(), snapshots }
     }
 
-    fn note(&mut self, entry: Entry) -> Result<(), Error> {
-        let Entry { partition, offset, payload, .. } = entry;
-        let decoded = event::codec::decode(payload);
-        let event = decoded.map_err(|source| Error::Record {
-            partition: partition.0,
-            offset: offset.0,
-            source,
-        })?;
-        if let Body::Control(Control::EpochBegin(epoch)) = &event.body
-            && epoch.cause == EpochCause::FullResync
-        {
-            self.found.insert((partition, event.position.shard), (offset, event.position));
-        }
-        Ok(())
+    /// What a track applies that begins so; none where there is no snapshot, or one of each of several shards.
+    pub(crate) fn resync(&self, sweep: bool) -> Option<Resync> {
+        let [only] = self.snapshots.as_slice() else { return None };
+        let Position { shard, epoch, .. } = only.position;
+        Some(Resync { shard, epoch, sweep, sweeping: false, snapshot_id: only.snapshot_id })
+    }
+
+    /// The snapshot of a line's shard.
+    pub(crate) fn of(&self, line: Line) -> Option<&Beginning> {
+        self.snapshots.iter().find(|of| of.position.shard == line.shard)
+    }
+
+    /// Whether it leads on from everything that has been applied; where the source's history goes on without that, in a
+    /// later epoch.
+    pub(crate) fn leads_on(&self, line: Line, applied: Position, is_beyond: bool) -> bool {
+        self.of(line).is_some_and(|of| {
+            of.position.is_after(&applied) && (!is_beyond || of.position.epoch > applied.epoch)
+        })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::{Bytes, BytesMut};
-    use event::Event;
-    use event::control::{EpochBegin, Heartbeat};
-    use journal::{Append, Appender, MemoryJournal};
-    use wire::slot::Slot;
-
-    use super::*;
-
-    fn heartbeat() -> Control {
-        Control::Heartbeat(Heartbeat {
-            replication_id: String::new(),
-            selected_db: 0,
-            capture_time_ms: 0,
-            source_time_ms: 0,
-        })
-    }
-
-    fn snapshot() -> Control {
-        Control::EpochBegin(EpochBegin {
-            cause: EpochCause::FullResync,
-            shard_name: String::new(),
-            replication_id: String::new(),
-            branch_offset: 0,
-            server: String::new(),
-        })
-    }
-
-    async fn append(appender: &mut dyn Appender, epoch: u64, control: Control) {
-        let event = Event {
-            position: Position::new(Shard(0), epoch, 0),
-            stamp: event::Stamp::default(),
-            db: 0,
-            slot: Slot::of_key(b""),
-            key: Bytes::new(),
-            body: Body::Control(control),
-            seen: Vec::new(),
-        };
-        let mut payload = BytesMut::new();
-        event::codec::encode(&event, &mut payload).unwrap();
-        let payload = payload.freeze();
-        let (partition, key) = (Partition(0), Bytes::new());
-        let record = Append { partition, key, timestamp_ms: 0, kind: "control", db: 0, payload };
-        appender.append(&mut vec![record]).await.unwrap();
-        appender.flush().await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_search_goes_on_where_the_last_one_ended() {
-        let journal = MemoryJournal::new("shop", 1);
-        let mut appender = journal.appender().await.unwrap();
-        let scope = Scope {
-            stream: "shop".into(),
-            incarnation: 1,
-            numbers: [0].into(),
-            partitions: 1,
-            one_order: true,
-        };
-        let mut search = Search::default();
-        let found = async |search: &mut Search| {
-            let description = journal.describe().await.unwrap();
-            let begin = search.find(&journal, &description, &scope).await.ok();
-            begin.map(|begin| {
-                (begin.offsets, begin.snapshots.get(&Line::default()).map(|at| at.epoch))
-            })
-        };
-        assert_eq!(found(&mut search).await, Some((vec![0], None)));
-        append(&mut *appender, 1, heartbeat()).await;
-        assert_eq!(found(&mut search).await, None);
-        append(&mut *appender, 1, snapshot()).await;
-        append(&mut *appender, 1, heartbeat()).await;
-        for _ in 0..2 {
-            assert_eq!(found(&mut search).await, Some((vec![1], Some(1))));
-            assert_eq!(search.read, [Offset(3)]);
-        }
-        // What is not read again is not looked for: it is known already.
-        search.found.clear();
-        assert_eq!(found(&mut search).await, None);
-        append(&mut *appender, 2, snapshot()).await;
-        assert_eq!(found(&mut search).await, Some((vec![3], Some(2))));
-        append(&mut *appender, 2, heartbeat()).await;
-        journal.trim(vec![(Partition(0), Offset(4))]).await.unwrap();
-        assert_eq!(found(&mut search).await, None, "it has left the journal");
-    }
-}
+mod tests;

@@ -75,7 +75,8 @@ impl Pump<'_> {
         self.executed.clone_from(&batch.after);
         self.memory.stood = vec![self.executed.clone()];
         self.memory.had_checkpoint.extend(self.stored.iter().map(|(track, _)| track));
-        self.anew.clear();
+        let begun = std::mem::take(&mut self.anew);
+        self.tools.begun.lock().extend(begun.into_iter().map(|track| self.scope.span(track).0));
         self.lags = works;
         self.tell_left_out(&batch);
         self.status.executed(Executed {

@@ -29,6 +29,7 @@ use crate::plan::{Barrier, Planned, Planner};
 use crate::progress::Progress;
 use crate::quarantine::set::Spot;
 use crate::quarantine::suspects::Suspects;
+use crate::replay::Cut;
 use crate::scope::{Point, Scope};
 
 /// Where a session stands when it begins to pump.
@@ -53,6 +54,8 @@ pub(super) struct Standing {
     pub(crate) stored_from: Vec<u64>,
     /// The checkpoints at the destination.
     pub(crate) stored: Checkpoints,
+    /// Up to where records are taken.
+    pub(crate) cut: Option<Cut>,
 }
 
 /// One session at work.
@@ -67,6 +70,8 @@ pub(super) struct Pump<'a> {
     pub(super) planner: Planner,
     pub(super) reader: Box<dyn Reader>,
     pub(super) input: VecDeque<Entry>,
+    /// Up to where records are taken.
+    pub(super) cut: Option<Cut>,
     /// What may come in.
     pub(super) inflow: Inflow,
     pub(super) open: Batch,
@@ -158,6 +163,7 @@ impl<'a> Pump<'a> {
             planner: standing.planner,
             reader: standing.reader,
             input: VecDeque::new(),
+            cut: standing.cut,
             inflow: Inflow::new(tools),
             open: Batch::new(tools.config.checkpoint_db),
             waiting: None,
@@ -227,9 +233,10 @@ impl<'a> Pump<'a> {
                     self.ties = None;
                     self.pass(barrier).await?;
                     self.execute_alone().await?;
-                    self.take_stash().await?;
+                    self.go_on_reading().await?;
                     continue;
                 }
+                self.stopping |= self.is_at_the_end();
                 if self.stopping {
                     if !self.lags && self.planner.now() == self.executed {
                         return Ok(self.executed.clone());
@@ -271,7 +278,7 @@ impl<'a> Pump<'a> {
                 if is_busy(&entries, limit) {
                     self.rest = Some(self.tools.clock.sleep(limits::BUSY_REST));
                 }
-                self.input.extend(entries);
+                self.take_in(entries)?;
             }
             // After the input: what there is to apply goes between two parts of what is tried again.
             () = over(self.pause.as_mut()) => (self.pause, self.asked) = (None, true),

@@ -111,9 +111,7 @@ impl Pump<'_> {
         self.durable = durable(&description, self.scope);
         progress.stay_before(&self.durable);
         self.planner.rewind(progress);
-        let from = self.scope.offsets(&self.planner.progress.needed);
-        self.reader = self.tools.journal.reader(from).await?;
-        Ok(())
+        self.read_on().await
     }
 
     /// Per line, up to where it is judged and executed.

@@ -58,9 +58,6 @@ impl Pump<'_> {
             self.input = entries;
             return Ok(());
         }
-        self.input.clear();
-        let from = self.scope.offsets(self.planner.next());
-        self.reader = self.tools.journal.reader(from).await?;
-        Ok(())
+        self.read_on().await
     }
 }

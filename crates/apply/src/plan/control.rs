@@ -9,6 +9,7 @@ use crate::batch::Batch;
 use crate::config::Existing;
 use crate::doubt::Doubt;
 use crate::error::Error;
+use crate::lane::begin::Begin;
 use crate::marks::{Marks, Snapshot};
 use crate::quarantine;
 use crate::scope::{Line, Point};
@@ -26,9 +27,7 @@ impl Planner {
     ) -> Result<Option<Need>, Error> {
         match control {
             Control::EpochBegin(begin) => self.epoch(place, begin)?,
-            Control::SnapshotEnd(end) if end.snapshot_id == 0 => {
-                return Ok(self.snapshot_end(place));
-            }
+            Control::SnapshotEnd(_) => return Ok(self.snapshot_end(place)),
             // Of several tracks one does it, and this one has met that.
             Control::Flush { .. } | Control::SwapDb { .. } if self.scope.tracks() == 1 => {
                 return Ok(Some(Need::Alone));
@@ -40,12 +39,8 @@ impl Planner {
                 let what = "a slot that moves between shards";
                 return Err(Error::Unsupported { what, position: place.position });
             }
-            Control::SnapshotBegin(begin) if begin.snapshot_id == 0 => {
-                self.forget_functions(place, batch)?;
-            }
-            Control::SnapshotBegin(_)
-            | Control::SnapshotEnd(_)
-            | Control::Function(_)
+            Control::SnapshotBegin(_) => self.forget_functions(place, batch)?,
+            Control::Function(_)
             | Control::Barrier(_)
             | Control::Flush { .. }
             | Control::SwapDb { .. }
@@ -170,7 +165,8 @@ impl Planner {
         self.deadlines.clear();
         let (track, here) = (self.track, self.here());
         self.end_resync(track);
-        self.progress.resyncs.insert(track, Resync { shard, epoch, sweep, sweeping: false });
+        let resync = Resync { shard, epoch, sweep, sweeping: false, snapshot_id: 0 };
+        self.progress.resyncs.insert(track, resync);
         if sweep {
             let begins = here.into_iter().enumerate();
             let mine = self.scope.lane_indexes(track);
@@ -260,12 +256,17 @@ impl Planner {
         if resync.sweep {
             return Some(Need::Sweep);
         }
+        if let Some(need) = self.end_on_demand() {
+            return Some(need);
+        }
         self.end_resync(self.track);
         None
     }
 
     /// Goes on at a later snapshot, since what is before it cannot be read any more.
-    pub(crate) fn skip_to(&mut self, offsets: Vec<u64>) {
+    pub(crate) fn skip_to(&mut self, begin: Begin) {
+        let resync = begin.resync(self.sweeps_first || !self.spares_others);
+        let offsets = begin.offsets;
         self.progress.resyncs.clear();
         self.progress.snapshot_from.clear();
         self.marks.clear();
@@ -273,6 +274,9 @@ impl Planner {
         self.doubt = Doubt::default();
         self.next.clone_from(&offsets);
         self.progress.needed = offsets;
+        let scope = self.scope.clone();
+        (0..scope.tracks()).for_each(|track| self.progress.begin(&scope, track, resync));
+        self.require_marks();
     }
 
     /// Notes that the snapshot of a track has ended and what it did not name is about to go. Says whether that is news.

@@ -75,10 +75,6 @@ impl Planner {
         place: &Place<'_>,
         head: &ImageHead,
     ) -> Result<bool, Error> {
-        if head.snapshot_id != 0 {
-            // For whoever starts with that snapshot.
-            return Ok(false);
-        }
         if self.rules.is_own(place.key) {
             self.counts.own += 1;
             return Ok(false);

@@ -17,7 +17,7 @@ use crate::scope::Line;
 impl Planner {
     /// Plans a record if it may go the short way; says whether it did.
     pub(super) fn quick(&mut self, record: &Bytes, batch: &mut Batch) -> bool {
-        if !self.is_plain() || record.len() >= SHARED_BYTES {
+        if !self.is_plain() || self.is_on_demand() || record.len() >= SHARED_BYTES {
             return false;
         }
         let Some(event) = Glance::at(record) else { return false };

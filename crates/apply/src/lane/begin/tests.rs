@@ -1,0 +1,63 @@
+use event::control::EpochCause;
+use journal::{Offset, Partition};
+
+use super::*;
+use crate::survey::tests::Log;
+
+async fn newest(log: &Log, survey: &mut Survey) -> Option<(Vec<u64>, Vec<(u64, u64)>)> {
+    let description = log.describe().await;
+    let begin =
+        Begin::newest(survey, (&log.journal, &description), &Scope::all(&description)).await.ok()?;
+    let snapshots =
+        begin.snapshots.iter().map(|of| (of.position.epoch, of.snapshot_id)).collect();
+    Some((begin.offsets, snapshots))
+}
+
+#[tokio::test]
+async fn a_search_goes_on_where_the_last_one_ended() {
+    let (mut log, mut survey) = (Log::new(1).await, Survey::default());
+    assert_eq!(newest(&log, &mut survey).await, Some((vec![0], vec![])));
+    log.heartbeat((1, 0, 0)).await;
+    assert_eq!(newest(&log, &mut survey).await, None);
+    log.epoch((1, 0, 0), EpochCause::FullResync).await;
+    log.heartbeat((1, 0, 0)).await;
+    for _ in 0..2 {
+        assert_eq!(newest(&log, &mut survey).await, Some((vec![1], vec![(1, 0)])));
+    }
+    log.epoch((2, 0, 0), EpochCause::FullResync).await;
+    assert_eq!(newest(&log, &mut survey).await, Some((vec![3], vec![(2, 0)])));
+    log.heartbeat((2, 0, 0)).await;
+    log.journal.trim(vec![(Partition(0), Offset(4))]).await.unwrap();
+    assert_eq!(newest(&log, &mut survey).await, None, "it has left the journal");
+}
+
+#[tokio::test]
+async fn one_of_the_stream_may_be_under_way_and_one_made_on_demand_may_not() {
+    let (mut log, mut survey) = (Log::new(2).await, Survey::default());
+    log.epoch((1, 10, 100), EpochCause::FullResync).await;
+    assert_eq!(newest(&log, &mut survey).await, Some((vec![0, 0], vec![(1, 0)])));
+    log.end((1, 10, 100), 0).await;
+    log.begin((1, 20, 200), 7).await;
+    log.image(0, (1, 25, 210), 7).await;
+    log.end_in(0, (1, 25, 210), 7).await;
+    assert_eq!(newest(&log, &mut survey).await, Some((vec![0, 0], vec![(1, 0)])));
+    log.end_in(1, (1, 25, 210), 7).await;
+    assert_eq!(newest(&log, &mut survey).await, Some((vec![2, 2], vec![(1, 7)])));
+    log.epoch((2, 5, 300), EpochCause::FullResync).await;
+    assert_eq!(newest(&log, &mut survey).await.unwrap().1, [(2, 0)]);
+}
+
+#[tokio::test]
+async fn only_a_snapshot_of_the_history_that_goes_on_leads_on() {
+    let (mut log, mut survey) = (Log::new(1).await, Survey::default());
+    log.snapshot((1, 10, 100)).await;
+    log.begin((1, 20, 200), 7).await;
+    log.end((1, 25, 210), 7).await;
+    let description = log.describe().await;
+    let scope = Scope::all(&description);
+    let begin =
+        Begin::newest(&mut survey, (&log.journal, &description), &scope).await.unwrap();
+    let at = |offset| Position::new(Shard(0), 1, offset);
+    let leads = |offset, is_beyond| begin.leads_on(Line::default(), at(offset), is_beyond);
+    assert!(leads(20, false) && !leads(25, false) && !leads(20, true));
+}

@@ -1,0 +1,60 @@
+//! What a session reads: from where, and up to where.
+
+use journal::Entry;
+
+use super::Reached;
+use super::pump::Pump;
+use super::stash::Stash;
+use crate::error::Error;
+
+// === impl Pump ===
+
+impl Pump<'_> {
+    /// Takes what has been read, as far as it is to be applied.
+    pub(super) fn take_in(&mut self, entries: Vec<Entry>) -> Result<(), Error> {
+        let Some(cut) = &mut self.cut else {
+            self.input.extend(entries);
+            return Ok(());
+        };
+        for entry in entries {
+            let index = self.scope.index_of(entry.partition.0).unwrap_or_default();
+            // What it begins with is before every place where it may end.
+            if self.planner.reads_on_demand(index) || cut.takes(index, &entry)? {
+                self.input.push_back(entry);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads on where the planner says, whatever has been read.
+    pub(super) async fn read_on(&mut self) -> Result<(), Error> {
+        let next = self.planner.next();
+        if let Some(cut) = &mut self.cut {
+            cut.read_from(next);
+        }
+        self.input.clear();
+        self.stash = Stash::default();
+        self.reader = self.tools.journal.reader(self.scope.offsets(next)).await?;
+        Ok(())
+    }
+
+    /// Goes on behind a barrier: where the stream begins, if what was applied stands beside it.
+    pub(super) async fn go_on_reading(&mut self) -> Result<(), Error> {
+        match self.planner.take_goes_back() {
+            true => self.read_on().await,
+            false => self.take_stash().await,
+        }
+    }
+
+    /// Whether everything has been applied that is to be. What still waits for others then waits for what the journal
+    /// has not.
+    pub(super) fn is_at_the_end(&mut self) -> bool {
+        let Some(cut) = self.cut.as_ref().filter(|cut| cut.is_complete()) else { return false };
+        let is_at_the_end = self.input.is_empty();
+        if is_at_the_end {
+            self.memory.reached =
+                Some(Reached { passed: cut.is_passed(), time_ms: cut.time_ms() });
+        }
+        is_at_the_end
+    }
+}

@@ -1,0 +1,162 @@
+//! Where a session goes on: where the checkpoints at the destination end, where this process knows better, or at a
+//! snapshot.
+
+use std::collections::{BTreeSet, HashMap};
+
+use event::Position;
+use journal::Description;
+
+use super::begin::Begin;
+use super::place::Places;
+use super::{Memory, Tools};
+use crate::checkpoint::Checkpoints;
+use crate::config::{Config, Existing};
+use crate::deadlines::Deadlines;
+use crate::doubt::Doubt;
+use crate::error::Error;
+use crate::progress::Progress;
+use crate::scope::{Line, Point, Scope};
+
+/// Where a session begins.
+pub(super) struct Start {
+    pub(super) progress: Progress,
+    pub(super) judged: Vec<Point>,
+    pub(super) doubt: Doubt,
+    /// Per line that nothing has been applied of: what is before its snapshot's epoch is not for this destination.
+    pub(super) floor: HashMap<Line, Position>,
+    /// Tracks that have no checkpoint of this history.
+    pub(super) fresh: BTreeSet<usize>,
+}
+
+/// Finds out where to begin.
+pub(super) async fn start(
+    tools: &Tools,
+    description: &Description,
+    (scope, known): (&Scope, &Checkpoints),
+    memory: &mut Memory,
+) -> Result<Start, Error> {
+    let journal = &*tools.journal;
+    let fresh: BTreeSet<usize> = (0..scope.tracks()).filter(|track| !known.has(*track)).collect();
+    let begin = match (&tools.config.replay, fresh.is_empty()) {
+        (_, true) => Begin::default(),
+        (Some(replay), false) => Begin::at(vec![replay.begin.clone()], scope),
+        (None, false) => {
+            Begin::newest(&mut memory.survey, (journal, description), scope).await?
+        }
+    };
+    let mut stored = known.progress(scope, &begin.offsets);
+    for track in &fresh {
+        stored.begin(scope, *track, begin.resync(tools.config.existing == Existing::Sweep));
+    }
+    let mut start = match known.written_ms() {
+        Some(written_ms) => {
+            if memory.had_checkpoint.is_empty() {
+                let age_ms = tools.clock.now_ms().saturating_sub(written_ms);
+                warn_of_expiry(&tools.config, age_ms);
+            }
+            let start = resume(stored, known.judged(), memory);
+            start.in_journal(tools, description, scope).await?
+        }
+        None => {
+            memory.deadlines = Deadlines::default();
+            memory.aftermath = None;
+            Start::at(stored, Vec::new())
+        }
+    };
+    let begun = start.progress.resyncs.iter().map(|(track, of)| (*track, of.shard, of.epoch));
+    let snapshots = begin.snapshots.iter().map(|of| of.position);
+    let found = fresh.iter().flat_map(|track| {
+        snapshots.clone().map(|position| (*track, position.shard, position.epoch))
+    });
+    let epochs = begun.chain(found);
+    start.floor = epochs
+        .map(|(track, shard, epoch)| (Line { track, shard }, Position::new(shard, epoch, 0)))
+        .collect();
+    start.fresh = fresh;
+    Ok(start)
+}
+
+/// Goes on where checkpoints end, or where this process knows it to be.
+fn resume(stored: Progress, judged: Vec<Point>, memory: &mut Memory) -> Start {
+    let same =
+        |known: &Progress| (&known.applied, &known.resyncs) == (&stored.applied, &stored.resyncs);
+    let known = memory.stood.iter().position(same);
+    let mut stood = std::mem::take(&mut memory.stood).into_iter().map(|mut progress| {
+        progress.stay_before(&memory.durable);
+        progress
+    });
+    let unsure = std::mem::take(&mut memory.unsure_deadlines);
+    match (known, stood.next(), stood.next()) {
+        (Some(0), Some(judged), _) => {
+            memory.deadlines.undo(unsure);
+            memory.deadlines.drop_questions();
+            let applied = judged.applied.clone();
+            Start::at(judged, applied)
+        }
+        // The batch that was under way has been executed, and its replies are lost.
+        (Some(1), Some(judged), Some(executed)) => {
+            memory.aftermath = None;
+            let progress = Progress { needed: judged.needed, ..executed };
+            Start::at(progress, judged.applied)
+        }
+        _ => {
+            memory.marks = Vec::new();
+            memory.aftermath = None;
+            memory.deadlines = Deadlines::default();
+            Start::at(stored, judged)
+        }
+    }
+}
+
+/// Says what may have gone wrong while nobody wrote: it cannot be told afterwards in every case.
+fn warn_of_expiry(config: &Config, age_ms: i64) {
+    if u128::try_from(age_ms).is_ok_and(|age_ms| age_ms > config.hold_expiry.as_millis()) {
+        tracing::warn!(
+            seconds = age_ms / 1_000,
+            "the last checkpoint is older than destination.hold_expiry: keys that expired here since then, and \
+             lived on at the source, are set aside where that shows; compare counters and lists with such short \
+             lives (docs/limits.md, Expiry)"
+        );
+    }
+}
+
+// === impl Start ===
+
+impl Start {
+    /// The same, reading on from where this journal has what comes next.
+    async fn in_journal(
+        self,
+        tools: &Tools,
+        description: &Description,
+        scope: &Scope,
+    ) -> Result<Self, Error> {
+        let (journal, clock) = (&*tools.journal, &*tools.clock);
+        // Who applies a snapshot made on demand needs nothing of the stream before it.
+        let mut judged = self.judged.clone();
+        judged.retain(|point| self.progress.on_demand(point.track).is_none());
+        let places = Places { journal, judged: &judged, scope, clock };
+        let found = places.find(description, &self.progress.needed).await?;
+        let Some(found) = found else { return Ok(self) };
+        tracing::warn!(
+            checkpoint = ?self.progress.needed,
+            journal = ?found,
+            "the journal is not as the checkpoint knows it (was it put back from a copy?): reading on from \
+             before that, by the source's positions"
+        );
+        let mut snapshot_from = self.progress.snapshot_from.clone();
+        for (index, from) in &mut snapshot_from {
+            *from = found.get(*index).map_or(*from, |found| *found.min(from));
+        }
+        let progress = Progress { needed: found, snapshot_from, ..self.progress };
+        Ok(Self::at(progress, self.judged))
+    }
+
+    fn at(progress: Progress, judged: Vec<Point>) -> Self {
+        let pairs = progress.applied.iter().map(|applied| {
+            let judged = judged.iter().find(|judged| judged.line() == applied.line());
+            (judged.map(|judged| judged.position).unwrap_or_default(), *applied)
+        });
+        let doubt = Doubt::new(pairs, progress.needed.clone());
+        Self { progress, judged, doubt, floor: HashMap::new(), fresh: BTreeSet::new() }
+    }
+}

@@ -1,0 +1,89 @@
+//! A snapshot made on demand, beside the stream: who begins with it takes its records alone, and then the stream from
+//! where it begins. Everybody else passes over it. Pure.
+//!
+//! Guarantees: what such a snapshot has moves nobody's position but of who applies it; who has applied it stands behind
+//! everything that it shows, with all of its changes judged, and meets every change after that.
+
+use event::control::{Control, EpochCause};
+use event::{Body, Event, Position};
+
+use super::{Need, Place, Planner};
+use crate::batch::Batch;
+use crate::error::Error;
+
+// === impl Planner ===
+
+impl Planner {
+    /// Whether the track at hand applies a snapshot made on demand.
+    pub(super) fn is_on_demand(&self) -> bool {
+        self.progress.on_demand(self.track).is_some()
+    }
+
+    /// Whether an event is not for the track at hand: of a snapshot that it does not apply, or of the stream beside the one
+    /// that it does.
+    pub(super) fn is_beside(&self, event: &Event) -> bool {
+        let of = event.snapshot_id();
+        let Some(mine) = self.progress.on_demand(self.track) else { return of != 0 };
+        // The stream begins anew: the end of the snapshot does not come any more.
+        let supersedes = matches!(&event.body, Body::Control(Control::EpochBegin(begin))
+            if begin.cause == EpochCause::FullResync)
+            && self.progress.resyncs.get(&self.track).is_some_and(|resync| {
+                (resync.shard, resync.epoch) < (event.position.shard, event.position.epoch)
+            });
+        // Its beginning stands where the stream was, not where the snapshot is.
+        let begins = matches!(&event.body, Body::Control(Control::SnapshotBegin(_)));
+        (of != mine || begins) && !supersedes
+    }
+
+    /// Ahead of the first record of a snapshot made on demand: what its beginning does where it is part of the stream.
+    pub(super) fn begin_on_demand(
+        &mut self,
+        place: &Place<'_>,
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
+        let Position { epoch, offset, .. } = place.position;
+        let applied = self.progress.of(self.line(place.position));
+        let is_first = applied.is_none_or(|at| (at.epoch, at.offset) != (epoch, offset));
+        match self.is_on_demand() && is_first {
+            true => self.forget_functions(place, batch),
+            false => Ok(()),
+        }
+    }
+
+    /// What the end of a snapshot made on demand needs: that everything before it has been judged.
+    pub(super) fn end_on_demand(&self) -> Option<Need> {
+        self.is_on_demand().then_some(Need::Together)
+    }
+
+    /// The place behind the end of a snapshot.
+    pub(super) fn behind_end(&self, event: &Event) -> Position {
+        match event.snapshot_id() {
+            0 => event.position,
+            _ => event.position.at_index(Position::LAST_INDEX),
+        }
+    }
+
+    /// A track that has applied a snapshot made on demand goes back to where that begins.
+    pub(super) fn go_back_to_stream(&mut self, track: usize) {
+        if self.progress.on_demand(track).is_none() {
+            return;
+        }
+        for index in self.scope.lane_indexes(track) {
+            let from = self.progress.snapshot_from.get(&index);
+            if let (Some(next), Some(from)) = (self.next.get_mut(index), from) {
+                *next = *from;
+            }
+        }
+        self.goes_back = true;
+    }
+
+    /// Whether reading has to begin anew where [`Planner::next`] says.
+    pub(crate) fn take_goes_back(&mut self) -> bool {
+        std::mem::take(&mut self.goes_back)
+    }
+
+    /// Whether the partition with that index in the lane is of a track that applies a snapshot made on demand.
+    pub(crate) fn reads_on_demand(&self, lane_index: usize) -> bool {
+        self.progress.on_demand(self.scope.track(lane_index)).is_some()
+    }
+}
