@@ -191,7 +191,8 @@ async fn check_destination(
     existing::check_mapping(&link, config)?;
     match (has_begun(&mut link, scope, config).await?, &config.replay) {
         (false, _) => {}
-        (true, Some(_)) if config.existing == Existing::Fail => {
+        // Over what later changes have left, earlier ones do not give what they gave: only a sweep makes that good.
+        (true, Some(_)) if config.existing != Existing::Sweep => {
             let endpoint = link.connection.endpoint().to_string();
             return Err(Error::HasBegun { endpoint, stream: scope.stream.clone() });
         }
@@ -200,7 +201,10 @@ async fn check_destination(
     match existing::check(&mut link, config, &names).await {
         // What is there may have come from another process meanwhile, with its checkpoint.
         Err(Error::Existing { .. })
-            if config.replay.is_none() && has_begun(&mut link, scope, config).await? => Ok(()),
+            if config.replay.is_none() && has_begun(&mut link, scope, config).await? =>
+        {
+            Ok(())
+        }
         checked => checked,
     }
 }

@@ -120,12 +120,14 @@ impl Failure {
 /// Which side of apply an error is of: the destination, its contents, or the journal it reads.
 pub(crate) fn of_apply(error: &apply::Error) -> Exit {
     match error {
-        apply::Error::Existing { .. } => Exit::NotEmpty,
+        apply::Error::Existing { .. } | apply::Error::HasBegun { .. } => Exit::NotEmpty,
         apply::Error::Journal(_)
         | apply::Error::Letters(_)
         | apply::Error::Letter(_)
         | apply::Error::Record { .. }
         | apply::Error::NoSnapshot { .. }
+        | apply::Error::NoReplay { .. }
+        | apply::Error::PlaceGone { .. }
         | apply::Error::Contradiction { .. }
         | apply::Error::Marks { .. } => Exit::Journal,
         apply::Error::GaveUp { .. } if !error.is_denied() => Exit::GaveUp,

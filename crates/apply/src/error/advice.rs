@@ -146,28 +146,11 @@ impl Error {
                  out which; then start again with --existing sweep, and it is filled anew."
             }
             Self::Fenced { .. } => "Run one apply process per stream and destination.",
-            Self::NoSnapshot { .. } => {
-                "The journal begins in the middle of the source's history: start with a new \
-                 --data-dir, which makes a new snapshot, and --existing sweep."
-            }
-            Self::NoReplay { .. } => {
-                "Name one of these places, or a later one (EPOCH:OFFSET, or a time); or have a snapshot made now: \
-                 keyferry resnapshot."
-            }
-            Self::HasBegun { .. } => {
-                "`keyferry apply` goes on from it. To begin anew, over the data that is there, say --existing sweep: \
-                 keys that the replay does not bring are removed; or --existing overwrite, which leaves them."
-            }
-            Self::PlaceGone { .. } => {
-                "Start with --resnapshot heal: it is filled anew from a newer snapshot, which is asked for where the \
-                 journal holds none, and keys that the source does not have are removed. A replay has to begin \
-                 anew, at a snapshot that the journal still holds. A longer journal.retention_age keeps what is \
-                 needed after an outage."
-            }
-            Self::ResyncNeeded { .. } => {
-                "Nothing, where the capture of this stream runs: it is asked for a new snapshot, and what the \
-                 source has lost goes with it."
-            }
+            Self::NoSnapshot { .. }
+            | Self::NoReplay { .. }
+            | Self::HasBegun { .. }
+            | Self::PlaceGone { .. }
+            | Self::ResyncNeeded { .. } => self.advice_about_the_beginning(),
             Self::Unsupported { .. }
             | Self::Elsewhere { .. }
             | Self::TooLarge { .. }
@@ -199,6 +182,36 @@ impl Error {
             | Self::Letters(_)
             | Self::Letter(_)
             | Self::GaveUp { .. } => "",
+        }
+    }
+
+    /// What to do where a stream cannot be applied from the place where it would be.
+    fn advice_about_the_beginning(&self) -> &'static str {
+        match self {
+            Self::NoSnapshot { .. } => {
+                "The journal begins in the middle of the source's history: start with a new \
+                 --data-dir, which makes a new snapshot, and --existing sweep."
+            }
+            Self::NoReplay { .. } => {
+                "Name one of these places, or a later one (EPOCH:OFFSET, or a time); or have a snapshot made now: \
+                 keyferry resnapshot."
+            }
+            Self::HasBegun { .. } => {
+                "`keyferry apply` goes on from it. To begin anew, over the data that is there, say --existing sweep: \
+                 all keys that the replay does not bring are removed. With overwrite, changes would be applied to \
+                 what later ones have left."
+            }
+            Self::PlaceGone { .. } => {
+                "Start with --resnapshot heal: it is filled anew from a newer snapshot, which is asked for where the \
+                 journal holds none, and keys that the source does not have are removed. A replay has to begin \
+                 anew, at a snapshot that the journal still holds. A longer journal.retention_age keeps what is \
+                 needed after an outage."
+            }
+            Self::ResyncNeeded { .. } => {
+                "Nothing, where the capture of this stream runs: it is asked for a new snapshot, and what the \
+                 source has lost goes with it."
+            }
+            _ => "",
         }
     }
 

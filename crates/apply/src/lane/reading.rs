@@ -52,8 +52,7 @@ impl Pump<'_> {
         let Some(cut) = self.cut.as_ref().filter(|cut| cut.is_complete()) else { return false };
         let is_at_the_end = self.input.is_empty();
         if is_at_the_end {
-            self.memory.reached =
-                Some(Reached { passed: cut.is_passed(), time_ms: cut.time_ms() });
+            self.memory.reached = Some(Reached { passed: cut.is_passed(), time_ms: cut.time_ms() });
         }
         is_at_the_end
     }

@@ -40,9 +40,7 @@ pub(super) async fn start(
     let begin = match (&tools.config.replay, fresh.is_empty()) {
         (_, true) => Begin::default(),
         (Some(replay), false) => Begin::at(vec![replay.begin.clone()], scope),
-        (None, false) => {
-            Begin::newest(&mut memory.survey, (journal, description), scope).await?
-        }
+        (None, false) => Begin::newest(&mut memory.survey, (journal, description), scope).await?,
     };
     let mut stored = known.progress(scope, &begin.offsets);
     for track in &fresh {

@@ -83,19 +83,25 @@ impl Pump<'_> {
     pub(super) fn count_taken(&self, entry: &Entry) {
         let flow = self.flow();
         if self.inflow.gate.rate(flow) != Rate::default() {
-            self.inflow.gate.took(flow, weight(entry));
+            let index = self.scope.index_of(entry.partition.0).unwrap_or_default();
+            let on_demand = self.planner.progress.on_demand(self.scope.track(index));
+            self.inflow.gate.took(flow, weight(entry, on_demand.unwrap_or_default()));
         }
     }
 }
 
 /// Nothing for what changes no key: such notes come in every partition, however idle the source is; and what is passed
-/// over.
-fn weight(entry: &Entry) -> Rate {
-    let is_note = codec::Glance::at(&entry.payload).is_none()
-        && codec::decode(entry.payload.clone())
-            .is_ok_and(|event| matches!(event.body, Body::Control(_)) || event.snapshot_id() != 0);
-    match is_note {
-        true => Rate::default(),
-        false => Rate { rows: 1, bytes: entry.payload.len() as u64 },
+/// over, since it is not of the snapshot that is applied (0: of the stream).
+fn weight(entry: &Entry, snapshot_id: u64) -> Rate {
+    let is_of_stream = codec::Glance::at(&entry.payload).is_some();
+    let counts = match is_of_stream {
+        true => snapshot_id == 0,
+        false => codec::decode(entry.payload.clone()).map_or(true, |event| {
+            !matches!(event.body, Body::Control(_)) && event.snapshot_id() == snapshot_id
+        }),
+    };
+    match counts {
+        false => Rate::default(),
+        true => Rate { rows: 1, bytes: entry.payload.len() as u64 },
     }
 }

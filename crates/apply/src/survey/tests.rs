@@ -1,3 +1,5 @@
+//! What is found in journals that are written by hand, also by the tests of others.
+
 use bytes::{Bytes, BytesMut};
 use event::control::{EpochBegin, Heartbeat, SnapshotBegin, SnapshotEnd};
 use event::image::{Flavour, Image, ImageHead, ImageValue};

@@ -121,6 +121,39 @@ impl Feed {
         self.keyed(position, key, Body::Image(image)).await
     }
 
+    /// Begins a snapshot made on demand, which shows the place where the stream is now.
+    pub(crate) async fn begin_on_demand(&mut self, snapshot_id: u64) -> Result<Position> {
+        let begin = SnapshotBegin {
+            snapshot_id,
+            keys_expected: 0,
+            bytes_expected: 0,
+            rdb_version: 10,
+            flavour: Flavour::Redis,
+        };
+        let position = self.position();
+        let beside = position.at_index(Position::LAST_INDEX);
+        self.everywhere(beside, Control::SnapshotBegin(begin)).await?;
+        Ok(position)
+    }
+
+    /// The value of a key in such a snapshot, as DUMP gave it there.
+    pub(crate) async fn dumped(
+        &mut self,
+        (snapshot_id, at): (u64, Position),
+        key: &[u8],
+        dump: &Bytes,
+    ) -> Result<()> {
+        let payload = wire::rdb::dump::parse(dump)?;
+        let head = ImageHead { snapshot_id, ..head(dump[0]) };
+        self.keyed(at, key, Body::Image(Image { head, value: ImageValue::Rdb(payload.raw) })).await
+    }
+
+    /// The end of such a snapshot.
+    pub(crate) async fn end_on_demand(&mut self, (snapshot_id, at): (u64, Position)) -> Result<()> {
+        let end = SnapshotEnd { snapshot_id, keys: 0, keys_total: 0 };
+        self.everywhere(at, Control::SnapshotEnd(end)).await
+    }
+
     /// A part of a large value.
     pub(crate) async fn part(&mut self, key: &[u8], part: ImagePart) -> Result<()> {
         let position = self.next_in_snapshot();

@@ -230,10 +230,7 @@ impl Service {
     /// Asks it to stop and waits for it.
     pub(crate) async fn stop(self) -> Result<Summary> {
         self.tasks.stop_token().cancel();
-        match self.ended().await? {
-            Ok(summary) => Ok(summary),
-            Err(error) => bail!("it failed: {error}"),
-        }
+        self.ended_well().await
     }
 
     /// Asks it to stop.
@@ -253,7 +250,15 @@ impl Service {
         Ok(())
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until it has ended by itself, in good order.
+    pub(crate) async fn ended_well(self) -> Result<Summary> {
+        match self.ended().await? {
+            Ok(summary) => Ok(summary),
+            Err(error) => bail!("it failed: {error}"),
+        }
+    }
+
+    /// Waits until it has failed by itself.
     pub(crate) async fn failed(self) -> Result<Error> {
         match self.ended().await? {
             Ok(_) => bail!("it stopped in good order"),

@@ -17,6 +17,7 @@ mod images;
 mod modules;
 mod quarantine;
 mod refusals;
+mod replay;
 mod resync;
 mod retry;
 mod retry_many;

@@ -15,7 +15,7 @@ async fn bench() -> Result<Bench> {
 }
 
 /// Waits until every partition has been applied to the end of the stream, which a heartbeat marks.
-fn all_caught_up(bench: &mut Bench) -> Result<()> {
+pub(crate) fn all_caught_up(bench: &mut Bench) -> Result<()> {
     let end = bench.feed.position();
     eventually(LIMIT, "every partition is at the end", || {
         for partition in 0..4_u32 {
@@ -78,7 +78,7 @@ async fn each_partition_is_swept_at_the_end_of_its_snapshot() -> Result<()> {
 }
 
 /// Writes single commands and transactions over several partitions, and does the same to a model.
-async fn write(bench: &mut Bench, model: &mut Client, round: u32) -> Result<()> {
+pub(crate) async fn write(bench: &mut Bench, model: &mut Client, round: u32) -> Result<()> {
     for number in 0..120_u32 {
         let (key, other) = (number % 23, (number * 7 + round) % 23);
         let commands = match number % 10 {

@@ -1,3 +1,5 @@
+//! Where a lane begins, in journals that are written by hand.
+
 use event::control::EpochCause;
 use journal::{Offset, Partition};
 
@@ -6,10 +8,10 @@ use crate::survey::tests::Log;
 
 async fn newest(log: &Log, survey: &mut Survey) -> Option<(Vec<u64>, Vec<(u64, u64)>)> {
     let description = log.describe().await;
-    let begin =
-        Begin::newest(survey, (&log.journal, &description), &Scope::all(&description)).await.ok()?;
-    let snapshots =
-        begin.snapshots.iter().map(|of| (of.position.epoch, of.snapshot_id)).collect();
+    let begin = Begin::newest(survey, (&log.journal, &description), &Scope::all(&description))
+        .await
+        .ok()?;
+    let snapshots = begin.snapshots.iter().map(|of| (of.position.epoch, of.snapshot_id)).collect();
     Some((begin.offsets, snapshots))
 }
 
@@ -55,8 +57,7 @@ async fn only_a_snapshot_of_the_history_that_goes_on_leads_on() {
     log.end((1, 25, 210), 7).await;
     let description = log.describe().await;
     let scope = Scope::all(&description);
-    let begin =
-        Begin::newest(&mut survey, (&log.journal, &description), &scope).await.unwrap();
+    let begin = Begin::newest(&mut survey, (&log.journal, &description), &scope).await.unwrap();
     let at = |offset| Position::new(Shard(0), 1, offset);
     let leads = |offset, is_beyond| begin.leads_on(Line::default(), at(offset), is_beyond);
     assert!(leads(20, false) && !leads(25, false) && !leads(20, true));

@@ -1,3 +1,5 @@
+//! Which snapshot is chosen, in a history of several epochs, and how far it is read from there.
+
 use event::control::EpochCause;
 
 use super::*;

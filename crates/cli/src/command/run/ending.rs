@@ -214,7 +214,12 @@ mod tests {
     use super::*;
 
     async fn last_word(journal: &MemoryJournal, next: &[u64]) -> (Option<u64>, String) {
-        let lane = apply::Stopped { partitions: vec![0], applied: vec![], next: next.to_vec() };
+        let lane = apply::Stopped {
+            partitions: vec![0],
+            applied: vec![],
+            next: next.to_vec(),
+            reached: None,
+        };
         let ending = Ending { applied: vec![lane], ..Ending::default() }.beside(journal).await;
         (ending.behind, ending.places())
     }
