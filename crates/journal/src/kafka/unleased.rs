@@ -9,6 +9,7 @@ mod appender;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -25,8 +26,8 @@ use super::rights::{Asked, settings_error};
 use super::settings::{self, Role};
 use super::topics::{ANSWER_LIMIT, Topics};
 use crate::{
-    AppendError, Appender, Description, Journal, Offset, OpenError, Partition, PartitionRange,
-    ReadError, Reader,
+    AppendError, Appender, Description, Journal, Listener, Mailbox, Offset, OpenError, Partition,
+    PartitionRange, ReadError, Reader,
 };
 
 /// How long one poll takes when nothing comes.
@@ -124,6 +125,21 @@ impl SharedLog {
     }
 }
 
+/// Nobody writes such a log alone, who could be asked for something.
+struct NoMailbox;
+
+impl Mailbox for NoMailbox {
+    fn post(&self, _: Bytes) -> BoxFuture<'_, Result<(), AppendError>> {
+        let what = "a log that is shared has no writer to ask".to_owned();
+        Box::pin(std::future::ready(Err(AppendError::Failed(what))))
+    }
+
+    fn listen(&self) -> BoxFuture<'_, Result<Box<dyn Listener>, ReadError>> {
+        let what = "a log that is shared has no writer to be asked".to_owned();
+        Box::pin(std::future::ready(Err(ReadError::Failed(what))))
+    }
+}
+
 impl Journal for SharedLog {
     fn describe(&self) -> BoxFuture<'_, Result<Description, ReadError>> {
         Box::pin(async move {
@@ -154,6 +170,10 @@ impl Journal for SharedLog {
         from: Vec<(Partition, Offset)>,
     ) -> BoxFuture<'_, Result<Box<dyn Reader>, ReadError>> {
         Box::pin(async move { self.read(&from).await })
+    }
+
+    fn mailbox(&self) -> Box<dyn Mailbox> {
+        Box::new(NoMailbox)
     }
 
     fn offset_at_time(
