@@ -9,6 +9,7 @@ mod processes;
 mod refusals;
 mod requests;
 mod secure;
+mod sharing;
 mod stage;
 mod third_party;
 mod unleased;

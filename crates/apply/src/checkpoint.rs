@@ -71,17 +71,20 @@ fn of_track(
     let applied = progress.applied.iter().filter(|point| point.track == track);
     let applied =
         applied.map(|point| Applied { position: point.position, judged: judged(point.line()) });
+    let applied: Vec<Applied> = applied.collect();
     let (first_partition, last_partition) = scope.span(track);
+    let is_judged = applied.iter().all(|applied| applied.judged == applied.position);
     Checkpoint {
         stream: scope.stream.clone(),
         incarnation: scope.incarnation,
         first_partition,
         last_partition,
-        applied: applied.collect(),
+        applied,
         read_from: written.read_from.get(scope.lane_indexes(track)).unwrap_or_default().to_vec(),
         owner_epoch: written.owner,
         written_ms: written.now_ms,
         resync: progress.resyncs.get(&track).copied(),
+        waits_at: progress.waits.get(&track).filter(|_| is_judged).copied(),
         marker: None,
     }
 }
@@ -191,6 +194,11 @@ impl Checkpoints {
         news
     }
 
+    /// Where others know that a track waits.
+    pub(crate) fn waits_at(&self, track: usize) -> Option<Position> {
+        self.0.get(track)?.as_ref()?.waits_at
+    }
+
     /// Takes note of what has been written.
     pub(crate) fn take(&mut self, written: Vec<(usize, Checkpoint)>) {
         for (track, checkpoint) in written {
@@ -212,6 +220,13 @@ impl Checkpoints {
     /// When the oldest of them was written.
     pub(crate) fn written_ms(&self) -> Option<i64> {
         self.iter().map(|(_, checkpoint)| checkpoint.written_ms).min()
+    }
+}
+
+#[cfg(test)]
+impl From<Vec<Option<Checkpoint>>> for Checkpoints {
+    fn from(of_tracks: Vec<Option<Checkpoint>>) -> Self {
+        Self(of_tracks)
     }
 }
 

@@ -209,6 +209,18 @@ impl Deadlines {
         taken
     }
 
+    /// Forgets the keys that `which` names. They count as those that do not fit.
+    pub(crate) fn forget_where(&mut self, which: impl Fn(&[u8]) -> bool) {
+        let of_db = |(db, keys): (&u32, &Keys)| -> Vec<(u32, Bytes)> {
+            let named = keys.keys().filter(|key| which(key));
+            named.map(|key| (*db, key.clone())).collect()
+        };
+        let forgotten: Vec<(u32, Bytes)> = self.dbs.iter().flat_map(of_db).collect();
+        for (db, key) in forgotten {
+            self.left_out += self.take(db, &key).len() as u64;
+        }
+    }
+
     /// Forgets a database.
     pub(crate) fn clear_db(&mut self, db: u32) {
         if let Some(keys) = self.dbs.remove(&db) {

@@ -198,11 +198,13 @@ pub enum Error {
         /// Where in the source's history.
         position: Position,
     },
-    /// Several processes share the partitions of a change that is one.
-    #[error("the change at {position} is of partitions that other processes apply")]
-    Elsewhere {
-        /// Where in the source's history.
-        position: Position,
+    /// What another process keeps at the destination changed while databases were to be emptied or exchanged.
+    #[error(
+        "a change of whole databases met another process that begins at {endpoint}: nothing of it was executed"
+    )]
+    Crossed {
+        /// Which server.
+        endpoint: String,
     },
     /// An event is larger than what this version puts together.
     #[error(

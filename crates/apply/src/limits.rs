@@ -140,6 +140,12 @@ const _: () = assert!(BATCH_BYTES <= GROUP_BYTES && GROUP_BYTES <= EVENT_BYTES);
 const _: () = assert!(EVENT_BYTES <= event::limits::MAX_ENCODED_BYTES);
 const _: () = assert!(event::limits::MAX_EVENT_BYTES <= READ_BYTES);
 
+/// How long is waited before the checkpoints of other lanes are looked at again that a change has in common with this
+/// one: as long as it takes them to get there, in a bridge that keeps up.
+pub(crate) const MEETING_PAUSE: Duration = Duration::from_millis(1);
+/// It doubles up to this much while nothing moves, so that a lane that waits for another costs the destination little.
+pub(crate) const MEETING_PAUSE_MAX: Duration = Duration::from_millis(20);
+
 /// What has been read of tracks that wait for others may take so much memory; beyond that it is read again: a few
 /// fetches of a broker, so that tracks which are read unevenly still meet without that.
 pub(crate) const STASH_BYTES: usize = 32 << 20;

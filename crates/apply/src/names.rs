@@ -3,6 +3,8 @@
 //! The forms of the keys belong to the format and stand in [`event::names`]; all of a track lie in the first slot of
 //! the first partition that its checkpoint covers.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use event::names;
 use wire::slot::{Slot, slots_of};
@@ -14,6 +16,8 @@ use crate::scope::Scope;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Names {
     tracks: Vec<TrackNames>,
+    /// Those of the partitions of a journal without one order that the lane does not have.
+    elsewhere: BTreeMap<u16, TrackNames>,
     scope: Scope,
     /// What every connection of the stream is called, up to the partitions of its lane.
     pub(crate) connection: String,
@@ -44,11 +48,14 @@ impl Names {
     /// The names of a lane.
     #[must_use]
     pub(crate) fn new(scope: &Scope) -> Self {
-        let track = |track| TrackNames::new(&scope.stream, scope.span(track).0, scope.partitions);
+        let beginning = |first| TrackNames::new(&scope.stream, first, scope.partitions);
+        let track = |track| beginning(scope.span(track).0);
+        let elsewhere = scope.elsewhere().map(|partition| (partition, beginning(partition)));
         let printable: String =
             scope.stream.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).collect();
         Self {
             tracks: (0..scope.tracks()).map(track).collect(),
+            elsewhere: elsewhere.collect(),
             scope: scope.clone(),
             connection: format!("keyferry:{printable}:"),
         }
@@ -65,23 +72,36 @@ impl Names {
         &self.tracks
     }
 
-    /// The track that notes what is known of a key: its own, else the first; that has the function libraries.
-    pub(crate) fn track_of(&self, spot: &Spot) -> usize {
-        if self.tracks.len() == 1 || spot.is_library() {
-            return 0;
+    /// The track that notes what is known of a key, if the lane has its partition; the first has the function libraries.
+    pub(crate) fn track_of(&self, spot: &Spot) -> Option<usize> {
+        if self.scope.one_order || spot.is_library() {
+            return Some(0);
         }
-        self.scope.index_of(self.scope.partition_of(&spot.key)).unwrap_or_default()
+        self.scope.index_of(self.scope.partition_of(&spot.key))
     }
 
     /// Whether only that track changes a key, but for changes of several tracks.
     pub(crate) fn is_of(&self, track: usize, key: &[u8]) -> bool {
-        let index = || self.scope.index_of(self.scope.partition_of(key));
-        self.tracks.len() == 1 && self.scope.one_order || index() == Some(track)
+        self.scope.one_order || self.scope.index_of(self.scope.partition_of(key)) == Some(track)
     }
 
-    /// The names of that track.
+    /// The names under which is noted what is known of a key, whoever has its partition.
     pub(crate) fn of(&self, spot: &Spot) -> Option<&TrackNames> {
-        self.tracks.get(self.track_of(spot))
+        match self.track_of(spot) {
+            Some(track) => self.tracks.get(track),
+            None => self.elsewhere(self.scope.partition_of(&spot.key)),
+        }
+    }
+
+    /// The names of a partition that another lane has.
+    pub(crate) fn elsewhere(&self, partition: u16) -> Option<&TrackNames> {
+        self.elsewhere.get(&partition)
+    }
+
+    /// The same of several, with all that is beside a checkpoint.
+    pub(crate) fn all_of(&self, partitions: &[u16]) -> impl Iterator<Item = &[u8]> + Clone {
+        let names = partitions.iter().filter_map(|partition| self.elsewhere(*partition));
+        names.flat_map(TrackNames::all).map(|key| &key[..])
     }
 
     /// All keys of the lane.
@@ -177,14 +197,16 @@ mod tests {
     #[test]
     fn what_is_known_of_a_key_is_noted_in_its_track() {
         let names = Names::new(&scope("shop", &[1, 2], 4, false));
-        let tracks: Vec<usize> = (0..4u32)
-            .map(|partition| Slot::new(slots_of(partition, 4).start).unwrap())
-            .map(|slot| names.track_of(&spot(0, slot.tag())))
-            .collect();
-        assert_eq!(tracks, [0, 0, 1, 0]);
-        assert_eq!(shop().track_of(&spot(0, "any")), 0);
+        let of_partition =
+            |partition| spot(0, Slot::new(slots_of(partition, 4).start).unwrap().tag());
+        let tracks = [0, 1, 2, 3].map(|partition| names.track_of(&of_partition(partition)));
+        assert_eq!(tracks, [None, Some(0), Some(1), None]);
+        assert_eq!(shop().track_of(&spot(0, "any")), Some(0));
         let tag = Slot::new(slots_of(2, 4).start).unwrap().tag();
-        assert_eq!(names.track_of(&spot(Spot::LIBRARIES, tag)), 0);
+        assert_eq!(names.track_of(&spot(Spot::LIBRARIES, tag)), Some(0));
+        let third = Names::new(&scope("shop", &[3], 4, false));
+        assert_eq!(names.of(&of_partition(3)), third.track(0));
+        assert_eq!(names.all_of(&[0, 3]).count(), 10);
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(crate) use self::barrier::{Barrier, Need};
 use self::expiry::Lags;
 pub(crate) use self::fault::{Aftermath, Failure, Part};
 pub(crate) use self::keys::Roles;
-use self::meet::Gate;
+use self::meet::{Gate, Others};
 pub(crate) use self::refused::{Refused, name_of_change};
 pub(crate) use self::rules::Rules;
 use crate::batch::{Batch, Sent};
@@ -79,6 +79,10 @@ pub(crate) struct Planner {
     /// What waits: for a look at the destination, or for other tracks.
     parked: Vec<Parked>,
     gates: BTreeMap<usize, Gate>,
+    /// What is known of partitions that other lanes have.
+    others: Others,
+    /// Those of them that the barrier at hand concerns.
+    guests: Vec<u16>,
     scope: Scope,
     /// The track of the record at hand.
     track: usize,
@@ -177,6 +181,8 @@ impl Planner {
             assembly: Assembly::new(group_bytes, scope.one_order),
             parked: Vec::new(),
             gates: BTreeMap::new(),
+            others: Others::default(),
+            guests: Vec::new(),
             scope: scope.clone(),
             track: 0,
         };
@@ -192,6 +198,8 @@ impl Planner {
         self.parked.clear();
         self.gates.clear();
         self.goes_back = false;
+        self.progress.waits.clear();
+        self.others = Others::default();
         self.require_marks();
     }
 
@@ -331,7 +339,7 @@ impl Planner {
     /// Plans an event that is whole.
     fn event(&mut self, event: Event, record: Bytes, batch: &mut Batch) -> Result<Planned, Error> {
         self.check_order(&event)?;
-        if let Some(planned) = self.wait_for_others(&event, &record)? {
+        if let Some(planned) = self.wait_for_others(&event, &record, batch) {
             return Ok(planned);
         }
         batch.lend(&record);
@@ -356,7 +364,9 @@ impl Planner {
         };
         if let Some(need) = need {
             let track = self.track;
-            return Ok(Planned::Barrier(Box::new(Barrier { track, event, record, need })));
+            let guests = Vec::new();
+            let barrier = Barrier { track, event, record, need, guests };
+            return Ok(Planned::Barrier(Box::new(barrier)));
         }
         self.done(event.position, batch);
         batch.keep(record);
@@ -374,8 +384,9 @@ impl Planner {
         exact: bool,
         batch: &mut Batch,
     ) -> Result<(), Error> {
-        let Barrier { track, event, record, need } = barrier;
+        let Barrier { track, event, record, need, guests } = barrier;
         (self.exact, self.track) = (exact, *track);
+        self.guests.clone_from(guests);
         self.parked.retain(|parked| parked.track != *track);
         let index = batch.begin(record);
         let place = Place {
@@ -399,6 +410,9 @@ impl Planner {
                 self.end_resync(self.track);
             }
             (_, Need::Alone | Need::Script | Need::Together | Need::Sweep) => {}
+        }
+        if !guests.is_empty() {
+            self.forget_deadlines_elsewhere();
         }
         batch.urgent = true;
         self.done(self.behind_end(event), batch);

@@ -20,6 +20,8 @@ pub(crate) struct Progress {
     /// Where a snapshot is read again from its beginning, for its marks or for the stream beside it: per partition, by
     /// its index in the lane, where it begins.
     pub(crate) snapshot_from: BTreeMap<usize, u64>,
+    /// Per track that waits for a change whose home another lane has: the place of that change.
+    pub(crate) waits: BTreeMap<usize, Position>,
 }
 
 // === impl Progress ===

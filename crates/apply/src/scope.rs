@@ -68,6 +68,12 @@ impl Scope {
         self.numbers.binary_search(&partition).ok()
     }
 
+    /// The partitions that others have; none, where the journal has one order.
+    pub(crate) fn elsewhere(&self) -> impl Iterator<Item = u16> {
+        let count = if self.one_order { 0 } else { usize::try_from(self.partitions).unwrap_or(0) };
+        (0..=u16::MAX).take(count).filter(|number| self.index_of(*number).is_none())
+    }
+
     /// The partition of a key.
     pub(crate) fn partition_of(&self, key: &[u8]) -> u16 {
         u16::try_from(partition_of(Slot::of_key(key), self.partitions)).unwrap_or(u16::MAX)

@@ -24,6 +24,9 @@ pub struct Checkpoint {
     pub written_ms: i64,
     /// While a snapshot is being applied.
     pub resync: Option<Resync>,
+    /// The change that this waits for: one of partitions that other workers have. All before it has been executed and
+    /// judged.
+    pub waits_at: Option<Position>,
     /// Two-way sets: what the transaction stands for.
     pub marker: Option<Marker>,
 }

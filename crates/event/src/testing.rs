@@ -84,7 +84,7 @@ pub fn checkpoint() -> impl Strategy<Value = Checkpoint> {
         (Just((first, last)), vec(ulong(), usize::from(last - first) + 1))
     });
     let who = (name(), ulong(), ulong(), long());
-    let extra = (option::of(resync()), option::of(marker()));
+    let extra = (option::of(resync()), option::of(position()), option::of(marker()));
     (who, covers, vec(applied(), 0..4), extra).prop_map(
         |(who, ((first_partition, last_partition), read_from), applied, extra)| Checkpoint {
             stream: who.0,
@@ -96,7 +96,8 @@ pub fn checkpoint() -> impl Strategy<Value = Checkpoint> {
             owner_epoch: who.2,
             written_ms: who.3,
             resync: extra.0,
-            marker: extra.1,
+            waits_at: extra.1,
+            marker: extra.2,
         },
     )
 }

@@ -38,6 +38,7 @@ impl Classified for Error {
             Self::Unfit { .. }
             | Self::KeyDenied { .. }
             | Self::ResyncNeeded { .. }
+            | Self::Crossed { .. }
             | Self::Journal(ReadError::OutOfRetention { .. }) => Class::Retry,
             Self::Journal(error) => error.class(),
             Self::Letters(error) => error.class(),
@@ -59,7 +60,6 @@ impl Classified for Error {
             | Self::HasBegun { .. }
             | Self::PlaceGone { .. }
             | Self::Unsupported { .. }
-            | Self::Elsewhere { .. }
             | Self::TooLarge { .. }
             | Self::KeyTooLong { .. }
             | Self::CannotHold { .. }
@@ -152,7 +152,6 @@ impl Error {
             | Self::PlaceGone { .. }
             | Self::ResyncNeeded { .. } => self.advice_about_the_beginning(),
             Self::Unsupported { .. }
-            | Self::Elsewhere { .. }
             | Self::TooLarge { .. }
             | Self::KeyTooLong { .. }
             | Self::CannotHold { .. }
@@ -175,6 +174,7 @@ impl Error {
             Self::Marks { .. } => "Check that the directory exists, is writable and has room.",
             Self::Connection(_)
             | Self::Refused { .. }
+            | Self::Crossed { .. }
             | Self::KeyDenied { .. }
             | Self::LacksRights { .. }
             | Self::Untold { .. }
@@ -220,10 +220,6 @@ impl Error {
         match self {
             Self::Unsupported { .. } => {
                 "This version does not carry it: capture a source that is no cluster."
-            }
-            Self::Elsewhere { .. } => {
-                "A transaction, flush or script over several partitions needs one process that has them all: start one \
-                 apply for this destination alone."
             }
             Self::TooLarge { .. } => "Split it at the source; then copy everything anew.",
             Self::KeyTooLong { .. } => {

@@ -28,7 +28,9 @@ impl Pump<'_> {
     /// Whether planning rests until it is known what an operator asks about keys that are set aside.
     pub(super) fn has_question(&self) -> bool {
         let known = !self.planner.held.is_empty() || !self.suspects.is_empty();
-        self.asked && !self.stopping && (self.unsettled || known)
+        // What is set aside of a track that waits is for others to change.
+        let waits = !self.planner.progress.waits.is_empty();
+        self.asked && !self.stopping && !waits && (self.unsettled || known)
     }
 
     /// Does what has been asked for. Everything before has been executed; what this plans goes next.

@@ -19,7 +19,10 @@ use crate::quarantine::set::Spot;
 
 impl Pump<'_> {
     /// Passes a barrier, before which everything has been executed; or puts it back, for a little later.
-    pub(super) async fn pass(&mut self, barrier: Box<Barrier>) -> Result<(), Error> {
+    pub(super) async fn pass(&mut self, mut barrier: Box<Barrier>) -> Result<(), Error> {
+        if !self.receive_guests(&mut barrier).await? {
+            return Ok(());
+        }
         let position = barrier.event.position;
         let mut exact = true;
         match barrier.need {
@@ -46,6 +49,7 @@ impl Pump<'_> {
                 if let Err(error) = self.require_alone(&barrier).await {
                     exact = self.leave_out(error)?;
                 }
+                self.remember_bystanders(&barrier).await?;
             }
         }
         // It may have waited for long.
@@ -136,7 +140,9 @@ impl Pump<'_> {
     fn release_held(&mut self, track: usize, goes: impl Fn(Mark) -> bool) {
         let names = self.names;
         let is_gone = |spot: &Spot| {
-            !spot.is_library() && names.track_of(spot) == track && goes(mark(spot.db, &spot.key))
+            !spot.is_library()
+                && names.track_of(spot) == Some(track)
+                && goes(mark(spot.db, &spot.key))
         };
         self.planner.held.release_where(is_gone);
     }

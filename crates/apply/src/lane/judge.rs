@@ -17,6 +17,8 @@ pub(crate) enum Verdict {
     Rejected(Vec<Failure>),
     /// It was executed, and the checkpoint that it was to replace was not there: somebody has removed data.
     Gone,
+    /// Nothing of it was executed: what other lanes keep at the destination changed before it.
+    Crossed,
     /// It was executed but for a change of whole databases, which is not to be passed.
     Unpassed(Failure),
     /// It was executed and the checkpoint was not written.
@@ -28,6 +30,7 @@ pub(crate) fn judge(batch: &Batch, refused: &[(Option<Sent>, Refusal)], exec: &R
     match exec {
         Reply::Array(items) => executed(batch, items),
         Reply::Error(text) => not_executed(refused, text),
+        Reply::Null => Verdict::Crossed,
         other => Verdict::Torn(format!("EXEC was answered with {other:?}")),
     }
 }
@@ -208,6 +211,11 @@ mod tests {
         let some = vec![Reply::Integer(1), read_only(), read_only(), read_only()];
         assert!(matches!(judged(some), Verdict::Torn(_)));
         assert!(matches!(judged(vec![ok()]), Verdict::Torn(_)));
+    }
+
+    #[test]
+    fn a_batch_that_met_another_process_was_not_executed() {
+        assert_eq!(judge(&batch(), &[], &Reply::Null), Verdict::Crossed);
     }
 
     #[test]

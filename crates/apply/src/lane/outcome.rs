@@ -51,6 +51,11 @@ impl Pump<'_> {
                 self.running = Some(flight);
                 Err(error)
             }
+            Verdict::Crossed => {
+                let error = Error::Crossed { endpoint: endpoint() };
+                self.running = Some(flight);
+                Err(error)
+            }
             Verdict::Unpassed(failure) => self.stand_before(flight.batch, failure).await,
             Verdict::Gone => Err(Error::CheckpointGone { endpoint: endpoint() }),
             Verdict::Torn(said) => Err(Error::Torn { endpoint: endpoint(), said }),
@@ -109,6 +114,7 @@ impl Pump<'_> {
         }
         self.settle(tried);
         self.clear_suspects(&ended);
+        self.tell_others();
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use runtime::clock::{Sleep, over};
 use tokio_util::sync::CancellationToken;
 use wire::resp::reply::Reply;
 
+use super::meet::{Bystander, Met, Scout, heard};
 use super::stash::Stash;
 use super::status::Phase;
 use super::throttle::Inflow;
@@ -92,6 +93,12 @@ pub(super) struct Pump<'a> {
     pub(super) stored: Checkpoints,
     /// What has been read of tracks that wait for others.
     pub(super) stash: Stash,
+    /// Who looks at the checkpoints of other lanes.
+    pub(super) scout: Scout,
+    /// A change of several lanes that was executed here, until the others know.
+    pub(super) met: Option<Met>,
+    /// Other lanes' own keys, where a change may take them.
+    pub(super) bystanders: Vec<Bystander>,
     /// Whether the checkpoint at the destination says less than what is known.
     pub(super) lags: bool,
     pub(super) tick: Sleep,
@@ -173,6 +180,9 @@ impl<'a> Pump<'a> {
             stored_from: standing.stored_from,
             stored: standing.stored,
             stash: Stash::default(),
+            scout: Scout::default(),
+            met: None,
+            bystanders: Vec::new(),
             executed: standing.executed,
             judged: standing.judged,
             doubt_from,
@@ -221,6 +231,7 @@ impl<'a> Pump<'a> {
 
     async fn pump(&mut self) -> Result<Progress, Error> {
         loop {
+            self.look_at_others();
             self.plan_input()?;
             self.dispatch().await?;
             if self.is_quiet() {
@@ -271,6 +282,8 @@ impl<'a> Pump<'a> {
             }
             () = &mut self.tick, if self.look.is_none() => self.begin_look(),
             seen = seen(self.look.as_mut()) => self.end_look(seen)?,
+            told = heard(self.scout.asking.as_mut()) => self.take_word(told).await?,
+            () = over(self.scout.rest.as_mut()) => self.scout.rest = None,
             () = over(self.rest.as_mut()) => self.rest = None,
             () = self.inflow.opened(flow), if held => {}
             entries = self.reader.next(limit), if wants_input && !held => {

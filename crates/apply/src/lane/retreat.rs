@@ -68,7 +68,8 @@ impl Pump<'_> {
             .flat_map(|change| self.planner.concerned(record, change))
             .collect();
         let position = event.position;
-        let barrier = Barrier { track: 0, event, record: record.clone(), need: Need::Alone };
+        let (record, guests) = (record.clone(), Vec::new());
+        let barrier = Barrier { track: 0, event, record, need: Need::Alone, guests };
         Error::NotAllowed { command: barrier.command(), position, said }
     }
 }

@@ -108,6 +108,17 @@ impl LaneStatus {
         status
     }
 
+    /// Notes for which partitions of other lanes tracks of this one wait.
+    pub(crate) fn waits_for(&self, partitions: &[u16]) {
+        match partitions.is_empty() {
+            true => self.node.unset("waits_for_partitions"),
+            false => {
+                let shown: Vec<String> = partitions.iter().map(u16::to_string).collect();
+                self.node.set("waits_for_partitions", shown.join(","));
+            }
+        }
+    }
+
     /// Notes what the lane does now.
     pub(crate) fn phase(&self, phase: Phase) {
         self.node.set("phase", phase.name());

@@ -59,6 +59,9 @@ impl Pump<'_> {
             true => (0..self.scope.tracks()).collect(),
             false => self.anew.clone(),
         };
+        if batch.loses_own {
+            self.write_bystanders(batch);
+        }
         let owner = Decimal::from(self.owner);
         for names in anew.iter().filter_map(|track| self.names.track(*track)) {
             batch.own([b"SET".as_slice(), &names.owner, owner.as_ref()]);
@@ -73,7 +76,7 @@ impl Pump<'_> {
     }
 
     fn is_anew(&self, spot: &Spot, anew: &BTreeSet<usize>) -> bool {
-        !anew.is_empty() && anew.contains(&self.names.track_of(spot))
+        self.names.track_of(spot).is_some_and(|track| anew.contains(&track))
     }
 
     /// Says what the batch sets aside: each key, and each change that has none.
@@ -132,7 +135,8 @@ impl Pump<'_> {
         }
         if !self.anew.is_empty() {
             let (names, anew) = (self.names, &self.anew);
-            self.suspects.retain(|spot| !anew.contains(&names.track_of(spot)));
+            let is_anew = |spot: &Spot| names.track_of(spot).is_some_and(|of| anew.contains(&of));
+            self.suspects.retain(|spot| !is_anew(spot));
         }
         self.exchange_suspects(batch);
         let found = std::mem::take(&mut batch.suspects);
@@ -159,8 +163,11 @@ impl Pump<'_> {
 
     /// A field of the list: in the track of its key; what is counted only, in the first.
     fn write_suspect(&self, batch: &mut Batch, (field, why): (&Bytes, &Bytes)) {
-        let track = Spot::parse(field).map_or(0, |spot| self.names.track_of(&spot));
-        if let Some(names) = self.names.track(track) {
+        let names = match Spot::parse(field) {
+            Some(spot) => self.names.of(&spot),
+            None => self.names.track(0),
+        };
+        if let Some(names) = names {
             batch.own([b"HSET".as_slice(), &names.suspects, field, why]);
         }
     }
@@ -200,7 +207,8 @@ impl Pump<'_> {
             return;
         }
         let names = self.names;
-        self.suspects.retain(|spot| !tracks.contains(&names.track_of(spot)));
+        let is_anew = |spot: &Spot| names.track_of(spot).is_some_and(|of| tracks.contains(&of));
+        self.suspects.retain(|spot| !is_anew(spot));
         self.status.suspects(&self.suspects);
         for names in tracks.iter().filter_map(|track| self.names.track(*track)) {
             self.open.own([b"DEL".as_slice(), &names.suspects]);
@@ -259,6 +267,7 @@ impl Pump<'_> {
             Err(error) => return Err(error.into()),
         }
         self.look_at_deadlines();
+        self.status.waits_for(&self.planner.asks_about());
         self.tell_of_more();
         self.status.left_out(&std::mem::take(&mut self.planner.counts));
         self.status.applied(&self.executed);

@@ -17,6 +17,8 @@ pub(crate) struct Barrier {
     pub(crate) record: Bytes,
     /// What is to be done.
     pub(crate) need: Need,
+    /// The partitions that it concerns and other lanes have.
+    pub(crate) guests: Vec<u16>,
 }
 
 /// What a barrier needs.

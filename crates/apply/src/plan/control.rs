@@ -104,7 +104,9 @@ impl Planner {
             return Ok(());
         }
         self.require_allowed(place, "SWAPDB")?;
-        batch.swap((first, second), self.rules.names.all(), Self::sent(place));
+        let names = &self.rules.names;
+        let own = names.all().chain(names.all_of(&self.guests));
+        batch.swap((first, second), own, Self::sent(place));
         let swap = Swap::between(first, second);
         for (spot, why) in self.held.release_where(|spot| swap.moves(spot.db)) {
             self.held.hold(swap.follow(spot.db), &spot.key, &quarantine::moved(&why))?;

@@ -5,14 +5,18 @@
 //! others have come that far; they wait until the change is planned. Changes of a shard stand in one order in all
 //! tracks, so no two tracks wait for each other. What several tracks have in common is executed by itself: only then
 //! the changes that are in doubt after a crash are never of one key in two tracks.
+//!
+//! Tracks of other lanes are met by their checkpoints (see [`elsewhere`]).
+
+mod elsewhere;
 
 use bytes::Bytes;
 use event::control::Control;
 use event::{Body, Event, Group, Position};
 
+pub(crate) use self::elsewhere::Others;
 use super::{Barrier, Need, Planned, Planner};
 use crate::batch::Batch;
-use crate::error::Error;
 use crate::scope::{Line, Point};
 
 /// A track that waits, and where.
@@ -21,15 +25,27 @@ pub(super) struct Gate {
     position: Position,
     /// The change itself, if the track is its home.
     change: Option<Box<Barrier>>,
-    /// The tracks that meet.
-    tracks: Vec<usize>,
+    /// Who meets.
+    meeting: Meeting,
 }
 
-/// Which tracks meet at an event.
-#[derive(Debug, PartialEq, Eq)]
+/// Who meets at an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Meeting {
-    home: usize,
+    home: Home,
+    /// The tracks of the lane.
     tracks: Vec<usize>,
+    /// The partitions that other lanes have.
+    elsewhere: Vec<u16>,
+}
+
+/// Where the change stands that tracks have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Home {
+    /// In that track.
+    Here(usize),
+    /// In that partition, which another lane has.
+    Elsewhere(u16),
 }
 
 /// The partition that is the home of what concerns all and has no key.
@@ -54,20 +70,39 @@ impl Planner {
     }
 
     /// Has an event wait that several tracks have in common; none: it is of its track alone.
-    ///
-    /// # Errors
-    /// When it is of a partition that the lane does not have.
     pub(super) fn wait_for_others(
         &mut self,
         event: &Event,
         record: &Bytes,
-    ) -> Result<Option<Planned>, Error> {
-        let Some(Meeting { home, tracks }) = self.meeting(event)? else { return Ok(None) };
+        batch: &mut Batch,
+    ) -> Option<Planned> {
+        let meeting = self.meeting(event)?;
         let (track, position) = (self.track, event.position);
-        if track != home && self.is_past(home, position) {
-            return Ok(None);
+        match meeting.home {
+            Home::Here(home) if track != home && self.is_past(home, position) => return None,
+            Home::Here(_) => {}
+            Home::Elsewhere(_) => {
+                // Said at the destination, once all before it has been judged.
+                self.progress.waits.insert(track, position);
+                batch.urgent = true;
+            }
         }
-        let need = match &event.body {
+        let change = (meeting.home == Home::Here(track)).then(|| {
+            let need = self.need_of(event);
+            let guests = meeting.elsewhere.clone();
+            Box::new(Barrier { track, event: event.clone(), record: record.clone(), need, guests })
+        });
+        self.gates.insert(track, Gate { position, change, meeting: meeting.clone() });
+        let opened = match meeting.home {
+            Home::Here(home) => self.open_home(home),
+            Home::Elsewhere(_) => None,
+        };
+        Some(opened.map_or(Planned::Waits, Planned::Barrier))
+    }
+
+    /// What is to be done about an event of several tracks.
+    fn need_of(&self, event: &Event) -> Need {
+        match &event.body {
             Body::Group(group) if !Self::empties_databases(group) => {
                 match self.obstacle_to(event) {
                     Some(_) => Need::Script,
@@ -75,12 +110,7 @@ impl Planner {
                 }
             }
             _ => Need::Alone,
-        };
-        let change = (track == home).then(|| {
-            Box::new(Barrier { track, event: event.clone(), record: record.clone(), need })
-        });
-        self.gates.insert(track, Gate { position, change, tracks });
-        Ok(Some(self.open_home(home).map_or(Planned::Waits, Planned::Barrier)))
+        }
     }
 
     /// The change at its home, if all that have to be there are.
@@ -93,7 +123,8 @@ impl Planner {
                 .is_some_and(|other| is_beside(other.position, gate.position));
             waits || self.is_past(track, gate.position)
         };
-        if !gate.tracks.iter().copied().all(is_there) {
+        let are_here = gate.meeting.tracks.iter().copied().all(is_there);
+        if !are_here || !self.others.are_at(&gate.meeting.elsewhere, gate.position) {
             return None;
         }
         self.gates.get_mut(&home)?.change.take()
@@ -109,29 +140,39 @@ impl Planner {
         if !is_last {
             return;
         }
-        for track in gate.tracks.into_iter().filter(|track| *track != barrier.track) {
+        for track in gate.meeting.tracks.into_iter().filter(|track| *track != barrier.track) {
             let Some(other) = self.gates.get(&track) else { continue };
             if is_beside(other.position, gate.position) {
                 let position = other.position;
-                self.gates.remove(&track);
-                self.parked.retain(|parked| parked.track != track);
-                self.progress.advance(track, position);
-                batch.events += 1;
+                self.pass_gate(track, position, batch);
             }
         }
+        if !gate.meeting.elsewhere.is_empty() {
+            // Nothing else is recorded there: so others see that it was done wholly.
+            let end = gate.position.at_index(Position::LAST_INDEX);
+            self.progress.advance(barrier.track, end);
+        }
+    }
+
+    /// A track goes on behind what it waited for.
+    fn pass_gate(&mut self, track: usize, position: Position, batch: &mut Batch) {
+        self.gates.remove(&track);
+        self.progress.waits.remove(&track);
+        self.parked.retain(|parked| parked.track != track);
+        self.progress.advance(track, position);
+        batch.events += 1;
     }
 
     /// Whether a track has passed a change of several: something behind it has been planned.
     fn is_past(&self, track: usize, change: Position) -> bool {
-        let end = change.at_index(Position::LAST_INDEX);
         let applied = self.progress.of(Line { track, shard: change.shard });
-        applied.is_some_and(|applied| *applied == end || applied.is_after(&end))
+        applied.is_some_and(|applied| is_behind(*applied, change))
     }
 
     /// Who meets at an event, if it is not of this track alone.
-    fn meeting(&self, event: &Event) -> Result<Option<Meeting>, Error> {
+    fn meeting(&self, event: &Event) -> Option<Meeting> {
         if self.scope.one_order {
-            return Ok(None);
+            return None;
         }
         let all = || -> Vec<u16> { (0..=u16::MAX).take(self.partitions()).collect() };
         let (home, partitions) = match &event.body {
@@ -139,21 +180,16 @@ impl Planner {
                 (barrier.home_partition, barrier.partitions.clone())
             }
             Body::Control(Control::Flush { .. } | Control::SwapDb { .. }) => (HOME_OF_ALL, all()),
-            Body::Group(Group { partitions, .. }) => match partitions.first() {
-                Some(home) => (*home, partitions.clone()),
-                None => return Ok(None),
-            },
-            _ => return Ok(None),
+            Body::Group(Group { partitions, .. }) => (*partitions.first()?, partitions.clone()),
+            _ => return None,
         };
-        let track = |partition: &u16| {
-            let index = self.scope.index_of(*partition);
-            index
-                .map(|index| self.scope.track(index))
-                .ok_or(Error::Elsewhere { position: event.position })
-        };
-        let tracks: Vec<usize> = partitions.iter().map(track).collect::<Result<_, _>>()?;
-        let home = track(&home)?;
-        Ok((tracks.len() > 1).then_some(Meeting { home, tracks }))
+        let track =
+            |partition: u16| self.scope.index_of(partition).map(|index| self.scope.track(index));
+        let (here, elsewhere): (Vec<u16>, Vec<u16>) =
+            partitions.into_iter().partition(|partition| track(*partition).is_some());
+        let tracks: Vec<usize> = here.into_iter().filter_map(track).collect();
+        let home = track(home).map_or(Home::Elsewhere(home), Home::Here);
+        (tracks.len() + elsewhere.len() > 1).then_some(Meeting { home, tracks, elsewhere })
     }
 
     fn partitions(&self) -> usize {
@@ -172,4 +208,10 @@ impl Planner {
 /// Whether two events belong to one change of several tracks.
 fn is_beside(one: Position, other: Position) -> bool {
     (one.shard, one.epoch, one.offset) == (other.shard, other.epoch, other.offset)
+}
+
+/// Whether a place is behind all of a change of several tracks.
+fn is_behind(place: Position, change: Position) -> bool {
+    let end = change.at_index(Position::LAST_INDEX);
+    place.shard == change.shard && (place == end || place.is_after(&end))
 }

@@ -1,5 +1,6 @@
 //! Planning without a server: what events become, and that every change is planned once whatever is lost in between.
 
+mod apart;
 mod beside;
 mod between;
 mod cases;

@@ -172,6 +172,17 @@ impl Held {
         gone
     }
 
+    /// Replaces the keys that `which` names by those of them that were found: no change of a batch.
+    pub(crate) fn reload(
+        &mut self,
+        which: impl Fn(&Spot) -> bool,
+        found: impl Iterator<Item = (Spot, Bytes)>,
+    ) {
+        let known: Vec<Spot> = self.spots.keys().filter(|spot| which(spot)).cloned().collect();
+        known.iter().for_each(|spot| drop(self.remove(spot)));
+        found.filter(|(spot, _)| which(spot)).for_each(|(spot, why)| self.insert(spot, why));
+    }
+
     /// What has changed since the last call: it belongs to the batch that is being put together.
     pub(crate) fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)

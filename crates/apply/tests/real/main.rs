@@ -5,6 +5,7 @@
 )]
 
 mod access;
+mod apart;
 mod basics;
 mod conditions;
 mod crash;

@@ -8,7 +8,7 @@ use testkit::{Client, Kind, Server, eventually};
 
 use crate::harness::{Bench, LIMIT, Roster};
 
-async fn bench() -> Result<Bench> {
+pub(crate) async fn bench() -> Result<Bench> {
     let mut bench = Bench::streaming(Kind::Redis7_0).await?;
     bench.unordered = true;
     Ok(bench)

@@ -9,7 +9,7 @@ use super::convert::{Convert, all, fitting, required};
 use super::error::{DecodeError, EncodeError};
 use super::sink::{Message, Sink};
 use crate::checkpoint::{Applied, Checkpoint, Marker, Resync, Verdict};
-use crate::{SCHEMA_VERSION, Shard, schema};
+use crate::{Position, SCHEMA_VERSION, Shard, schema};
 
 /// Appends the encoding to `buf`, which is unchanged after an error.
 pub fn encode(checkpoint: &Checkpoint, buf: &mut BytesMut) -> Result<(), EncodeError> {
@@ -44,6 +44,7 @@ impl Message for Checkpoint {
         out.uint(8, self.owner_epoch);
         out.int(9, self.written_ms);
         out.messages(10, &self.resync);
+        out.messages(11, &self.waits_at);
         out.messages(15, &self.marker);
     }
 }
@@ -60,6 +61,7 @@ impl Convert<schema::Checkpoint> for Checkpoint {
             owner_epoch: proto.owner_epoch,
             written_ms: proto.written_ms,
             resync: proto.resync.map(Resync::convert).transpose()?,
+            waits_at: proto.waits_at.map(Position::convert).transpose()?,
             marker: proto.marker.map(Marker::convert).transpose()?,
         };
         check::checkpoint(&checkpoint)?;

@@ -42,6 +42,7 @@ pub(crate) fn checkpoints() -> Vec<(&'static str, Checkpoint)> {
         owner_epoch: 5,
         written_ms: 1_760_000_000_000,
         resync: None,
+        waits_at: None,
         marker: None,
     };
     let full = Checkpoint {
@@ -57,10 +58,12 @@ pub(crate) fn checkpoints() -> Vec<(&'static str, Checkpoint)> {
     let on_demand = Resync { sweep: false, snapshot_id: 77, ..resync() };
     // Nothing of it has been applied.
     let announced = Checkpoint { applied: vec![], resync: Some(on_demand), ..plain.clone() };
+    let waiting = Checkpoint { waits_at: Some(position().at_index(2)), ..plain.clone() };
     vec![
         ("checkpoint", plain),
         ("checkpoint-resync-marker", full),
         ("checkpoint-on-demand", announced),
+        ("checkpoint-waiting", waiting),
     ]
 }
 

@@ -10,14 +10,13 @@ use proptest::prelude::*;
 use wire::slot::partition_of;
 
 use super::*;
-use crate::error::Error;
 use crate::plan::{Barrier, Planned};
 
-const PARTITIONS: usize = 4;
+pub(super) const PARTITIONS: usize = 4;
 
 /// What a source does next.
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     /// One command on a key of that number.
     Command(usize),
     /// One transaction on keys of these numbers.
@@ -30,10 +29,10 @@ enum Step {
 
 /// A source: the records of its partitions, and what its keys hold.
 #[derive(Default)]
-struct Source {
-    records: Vec<Vec<Entry>>,
-    keys: BTreeMap<String, String>,
-    offset: u64,
+pub(super) struct Source {
+    pub(super) records: Vec<Vec<Entry>>,
+    pub(super) keys: BTreeMap<String, String>,
+    pub(super) offset: u64,
 }
 
 /// A destination that executes batches at once.
@@ -56,7 +55,7 @@ fn number(slot: Slot) -> u16 {
 }
 
 impl Source {
-    fn of(steps: &[Step]) -> Self {
+    pub(super) fn of(steps: &[Step]) -> Self {
         let mut source = Self { records: vec![Vec::new(); PARTITIONS], ..Self::default() };
         source.everywhere(&begin(1, EpochCause::FullResync));
         for step in steps {
@@ -230,7 +229,7 @@ fn apply(source: &Source, choices: &[(u8, u8)]) -> BTreeMap<String, String> {
     destination.keys
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         10 => (0..9usize).prop_map(Step::Command),
         5 => vec(0..9usize, 1..5).prop_map(Step::Transaction),
@@ -269,16 +268,4 @@ fn a_track_waits_at_a_barrier_until_the_change_is_planned() {
     assert_eq!(commands(&lane.batch).len(), 9);
     assert!(!lane.planner.any_waits());
     assert_eq!(lane.planner.now().needed, [2, 2, 2, 2]);
-}
-
-#[test]
-fn a_change_of_partitions_of_other_processes_is_refused() {
-    let scope = Scope { numbers: [0, 1].into(), ..scope(false) };
-    let rules = Rules::new(&config(), Names::new(&scope), &facts(7, 2));
-    let mut planner = Planner::new(rules, &scope, Progress::from(vec![0; 2]), Vec::new());
-    plan(&mut planner, &[begin(1, EpochCause::FullResync)]);
-    let barrier = BarrierEvent { home_partition: 3, partitions: vec![3, 0] };
-    let event = event(at(1), b"", Body::Control(Control::Barrier(barrier)));
-    let error = planner.plan(entry(&event, 0, 1), &mut Batch::new(0)).unwrap_err();
-    assert!(matches!(error, Error::Elsewhere { .. }), "{error}");
 }

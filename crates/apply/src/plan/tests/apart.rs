@@ -1,0 +1,239 @@
+//! Tracks that meet across lanes, as a property: however the partitions are spread over lanes, in whatever order these
+//! work, look at one another, die and are spread anew, every change is executed once, each key's in order, and what
+//! several tracks have in common at once.
+
+use std::collections::BTreeMap;
+
+use event::checkpoint::Checkpoint;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::meet::{PARTITIONS, Source, Step, step};
+use super::*;
+use crate::checkpoint::{Checkpoints, Written};
+use crate::plan::{Barrier, Planned};
+
+/// A destination that executes batches at once, and the checkpoints there.
+#[derive(Default)]
+struct Shared {
+    keys: BTreeMap<String, String>,
+    checkpoints: BTreeMap<u16, Checkpoint>,
+}
+
+/// One of several lanes.
+struct Lane {
+    scope: Scope,
+    planner: Planner,
+    batch: Batch,
+    read: Vec<u64>,
+}
+
+/// What happens next.
+#[derive(Clone, Debug)]
+enum Turn {
+    /// The lane of a partition plans its next record.
+    Plan(u16),
+    /// The same, and dies before what it has planned is executed, if that is what several have in common.
+    PlanAndDie(u16),
+    /// The lane of a partition has executed what it has planned.
+    Execute(u16),
+    /// The lane of a partition looks at the others' checkpoints.
+    Look(u16),
+    /// The lane of a partition dies, and begins again where its checkpoints say.
+    Die(u16),
+    /// The partitions are spread anew: to each the number of its lane.
+    Spread(Vec<u8>),
+}
+
+impl Shared {
+    fn execute(&mut self, lane: &mut Lane) {
+        lane.batch.close_run();
+        for words in commands(&lane.batch) {
+            let words: Vec<&str> = words.split(' ').collect();
+            match words[..] {
+                ["APPEND", key, word] => {
+                    self.keys.entry(key.to_owned()).or_default().push_str(word);
+                }
+                ["FLUSHDB"] => self.keys.clear(),
+                ref other => panic!("{other:?}"),
+            }
+        }
+        lane.batch = Batch::new(0);
+        let progress = lane.planner.now();
+        let (judged, read_from) = (&progress.applied, &progress.needed);
+        let written = Written { judged, read_from, owner: 1, now_ms: 0 };
+        let news = Checkpoints::default().news((&lane.scope, &progress), &written, true);
+        let begun = news.into_iter().filter(|(_, checkpoint)| !checkpoint.applied.is_empty());
+        self.checkpoints
+            .extend(begun.map(|(_, checkpoint)| (checkpoint.first_partition, checkpoint)));
+    }
+
+    fn is_at_the_end(&self, source: &Source) -> bool {
+        let is_there = |checkpoint: &Checkpoint| {
+            checkpoint.applied[0].position == at(source.offset).at_index(Position::LAST_INDEX)
+        };
+        self.checkpoints.len() == PARTITIONS && self.checkpoints.values().all(is_there)
+    }
+}
+
+impl Lane {
+    fn of(numbers: Vec<u16>, shared: &Shared) -> Self {
+        let scope = Scope { numbers: numbers.into(), ..scope(false) };
+        let known = scope.numbers.iter().map(|number| shared.checkpoints.get(number).cloned());
+        let known = Checkpoints::from(known.collect::<Vec<_>>());
+        let progress = known.progress(&scope, &vec![0; scope.numbers.len()]);
+        let rules = Rules::new(&config(), Names::new(&scope), &facts(7, 2));
+        let planner = Planner::new(rules, &scope, progress.clone(), Vec::new());
+        Self { scope, planner, batch: Batch::new(0), read: progress.needed }
+    }
+
+    fn again(&self, shared: &Shared) -> Self {
+        Self::of(self.scope.numbers.to_vec(), shared)
+    }
+
+    /// Plans the next record of a partition, unless its track waits.
+    fn plan(&mut self, source: &Source, partition: u16) -> Option<Box<Barrier>> {
+        let track = self.scope.index_of(partition).unwrap();
+        let next = usize::try_from(self.read[track]).unwrap();
+        let record = source.records[usize::from(partition)].get(next)?;
+        if self.planner.waits(track) {
+            return None;
+        }
+        self.read[track] += 1;
+        match self.planner.plan(record.clone(), &mut self.batch).unwrap() {
+            Planned::Barrier(barrier) => Some(barrier),
+            Planned::Done | Planned::Waits => None,
+        }
+    }
+
+    fn look(&mut self, shared: &Shared) -> Option<Box<Barrier>> {
+        for partition in self.planner.asks_about() {
+            assert!(self.scope.index_of(partition).is_none());
+            if let Some(checkpoint) = shared.checkpoints.get(&partition) {
+                self.planner.hear(partition, checkpoint.clone());
+            }
+        }
+        for track in self.planner.released() {
+            self.planner.release(track, &mut self.batch);
+        }
+        self.planner.met()
+    }
+
+    fn pass(&mut self, barrier: &Barrier, shared: &mut Shared, dies: bool) {
+        shared.execute(self);
+        self.planner.plan_barrier(barrier, true, &mut self.batch).unwrap();
+        assert!(self.batch.urgent);
+        if dies {
+            *self = self.again(shared);
+        } else {
+            shared.execute(self);
+        }
+    }
+}
+
+fn lanes(of: &[u8], shared: &Shared) -> Vec<Lane> {
+    let numbers = |lane: u8| -> Vec<u16> {
+        let numbers = of.iter().zip(0..).filter(|(of, _)| **of == lane);
+        numbers.map(|(_, number)| number).collect()
+    };
+    let lanes = (0..3).map(numbers).filter(|numbers| !numbers.is_empty());
+    lanes.map(|numbers| Lane::of(numbers, shared)).collect()
+}
+
+fn of_partition(lanes: &mut [Lane], partition: u16) -> &mut Lane {
+    let mut lanes = lanes.iter_mut();
+    lanes.find(|lane| lane.scope.index_of(partition).is_some()).unwrap()
+}
+
+/// Applies the source by these turns, then on to its end. Gives what the destination holds.
+fn apply(source: &Source, spread: &[u8], turns: &[Turn]) -> BTreeMap<String, String> {
+    let mut shared = Shared::default();
+    let mut lanes = lanes(spread, &shared);
+    let rounds = 2 * source.records.iter().map(Vec::len).sum::<usize>() + 4;
+    let all = || 0..u16::try_from(PARTITIONS).unwrap();
+    let round = all().map(Turn::Plan).chain(all().map(Turn::Execute)).chain(all().map(Turn::Look));
+    let rest = round.cycle().take(rounds * 3 * PARTITIONS);
+    for turn in turns.iter().cloned().chain(rest) {
+        let (partition, dies, barrier) = match turn {
+            Turn::Plan(partition) | Turn::PlanAndDie(partition) => {
+                let dies = matches!(turn, Turn::PlanAndDie(_));
+                (partition, dies, of_partition(&mut lanes, partition).plan(source, partition))
+            }
+            Turn::Look(partition) => {
+                (partition, false, of_partition(&mut lanes, partition).look(&shared))
+            }
+            Turn::Execute(partition) => {
+                shared.execute(of_partition(&mut lanes, partition));
+                continue;
+            }
+            Turn::Die(partition) => {
+                let lane = of_partition(&mut lanes, partition);
+                *lane = lane.again(&shared);
+                continue;
+            }
+            Turn::Spread(of) => {
+                lanes = self::lanes(&of, &shared);
+                continue;
+            }
+        };
+        if let Some(barrier) = barrier {
+            of_partition(&mut lanes, partition).pass(&barrier, &mut shared, dies);
+        }
+    }
+    assert!(shared.is_at_the_end(source), "{:?}", shared.checkpoints);
+    shared.keys
+}
+
+fn spread() -> impl Strategy<Value = Vec<u8>> {
+    vec(0..3u8, PARTITIONS)
+}
+
+fn turn() -> impl Strategy<Value = Turn> {
+    let partition = || 0..u16::try_from(PARTITIONS).unwrap();
+    prop_oneof![
+        20 => partition().prop_map(Turn::Plan),
+        2 => partition().prop_map(Turn::PlanAndDie),
+        12 => partition().prop_map(Turn::Execute),
+        12 => partition().prop_map(Turn::Look),
+        2 => partition().prop_map(Turn::Die),
+        1 => spread().prop_map(Turn::Spread),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn however_partitions_are_spread_every_change_is_executed_once_and_in_its_place(
+        steps in vec(step(), 0..40),
+        spread in spread(),
+        turns in vec(turn(), 0..400),
+    ) {
+        let source = Source::of(&steps);
+        prop_assert_eq!(apply(&source, &spread, &turns), source.keys);
+    }
+}
+
+#[test]
+fn a_change_that_a_later_snapshot_has_left_behind_is_passed_over() {
+    let source = Source::of(&[Step::Transaction((0..9).collect())]);
+    let mut shared = Shared::default();
+    let mut lane = Lane::of(vec![0, 1, 2], &shared);
+    for partition in [0, 0, 1, 1, 2, 2] {
+        assert!(lane.plan(&source, partition).is_none());
+    }
+    assert_eq!(lane.planner.asks_about(), [3]);
+    let mut other = Lane::of(vec![3], &shared);
+    assert!(other.plan(&source, 3).is_none());
+    shared.execute(&mut other);
+    assert!(lane.look(&shared).is_none(), "it is not there yet");
+    let later = Position::new(Shard(0), 2, 1);
+    let ahead = shared.checkpoints.get_mut(&3).unwrap();
+    ahead.applied[0].position = later;
+    let barrier = lane.look(&shared).expect("nobody is waited for");
+    assert!(lane.planner.is_superseded(&barrier));
+    lane.planner.leave_behind(&barrier, &mut lane.batch);
+    lane.batch.close_run();
+    assert_eq!(commands(&lane.batch), [""; 0]);
+    assert!(!lane.planner.any_waits());
+}

@@ -1,0 +1,168 @@
+//! Processes that share the partitions of a stream, and changes that are of partitions of several of them.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use event::control::Control;
+use journal::MemoryJournal;
+use testkit::{Client, Kind, Server, eventually};
+
+use crate::harness::{Bench, LIMIT, Roster, Service};
+use crate::tracks::{all_caught_up, bench, write};
+
+/// Two processes at one destination, each of which has two of the four partitions.
+struct Pair {
+    bench: Bench,
+    roster: Arc<Roster>,
+    /// Each with its number on the roster.
+    services: [Option<(Service, usize)>; 2],
+    /// The journals of letters, one for each.
+    letters: [MemoryJournal; 2],
+    model: Client,
+    _model: Server,
+}
+
+/// Who has which partitions.
+const SPREADS: [[&[u16]; 2]; 3] = [[&[0, 1], &[2, 3]], [&[1, 3], &[0, 2]], [&[3], &[0, 1, 2]]];
+
+impl Pair {
+    async fn start() -> Result<Self> {
+        let mut bench = bench().await?;
+        let roster = Arc::new(Roster::default());
+        bench.roster = Some(Arc::clone(&roster));
+        let server = Server::start(Kind::Redis7_0, &[])?;
+        let model = server.client()?;
+        let letters = [bench.letters.clone(), MemoryJournal::new("other-letters", 1)];
+        let services = [None, None];
+        let mut pair = Self { bench, roster, services, letters, model, _model: server };
+        pair.revive().await?;
+        pair.spread(SPREADS[0]);
+        Ok(pair)
+    }
+
+    /// Starts those that do not run.
+    async fn revive(&mut self) -> Result<()> {
+        for (service, letters) in self.services.iter_mut().zip(&self.letters) {
+            if service.is_none() {
+                self.bench.letters = letters.clone();
+                let number = self.roster.members();
+                let config = apply::Config { name: "copy".into(), ..self.bench.config() };
+                *service = Some((self.bench.start_with(config).await?, number));
+                let roster = &self.roster;
+                eventually(LIMIT, "it has come", || Ok((roster.members() > number).then_some(())))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn spread(&self, partitions: [&[u16]; 2]) {
+        for (service, partitions) in self.services.iter().zip(partitions) {
+            if let Some((_, number)) = service {
+                self.roster.give(*number, partitions);
+            }
+        }
+    }
+
+    async fn kill(&mut self, which: usize) -> Result<()> {
+        if let Some((service, number)) = self.services[which].take() {
+            self.bench.letters = self.letters[which].clone();
+            self.roster.give(number, &[]);
+            service.kill().await?;
+        }
+        Ok(())
+    }
+
+    async fn control(&mut self, words: &str, control: Control) -> Result<()> {
+        self.model.cmd(&words.split(' ').collect::<Vec<_>>())?;
+        self.bench.feed.control(control).await
+    }
+
+    fn assert_equal(&mut self) -> Result<()> {
+        all_caught_up(&mut self.bench)?;
+        self.bench.assert_holds(&mut self.model)
+    }
+
+    async fn stop(self) -> Result<()> {
+        for (service, _) in self.services.into_iter().flatten() {
+            assert_eq!(service.lane("dead_letters"), "0");
+            service.stop().await?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transactions_of_partitions_of_two_processes_take_effect_once_whatever_is_killed()
+-> Result<()> {
+    let mut pair = Pair::start().await?;
+    for round in 0..12_usize {
+        write(&mut pair.bench, &mut pair.model, u32::try_from(round)?).await?;
+        match round % 4 {
+            0 | 1 => pair.kill(round % 2).await?,
+            2 => pair.spread(SPREADS[round / 4]),
+            _ => pair.assert_equal()?,
+        }
+        if pair.services.iter().any(Option::is_none) {
+            pair.revive().await?;
+            pair.spread(SPREADS[round % 3]);
+        }
+    }
+    pair.assert_equal()?;
+    pair.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flush_of_partitions_of_two_processes_comes_in_its_place_and_takes_no_checkpoint()
+-> Result<()> {
+    let mut pair = Pair::start().await?;
+    for (round, spread) in SPREADS.into_iter().enumerate() {
+        pair.spread(spread);
+        let round = u32::try_from(round)?;
+        write(&mut pair.bench, &mut pair.model, round).await?;
+        pair.control("FLUSHALL", Control::Flush { all: true }).await?;
+        write(&mut pair.bench, &mut pair.model, round).await?;
+        pair.model.cmd(&["FLUSHDB"])?;
+        pair.model.cmd(&["INCR", "n1"])?;
+        pair.bench.feed.group(&[(0, "FLUSHDB"), (0, "INCR n1")]).await?;
+        write(&mut pair.bench, &mut pair.model, round).await?;
+        pair.control("SWAPDB 0 3", Control::SwapDb { first: 0, second: 3 }).await?;
+        write(&mut pair.bench, &mut pair.model, round).await?;
+        pair.assert_equal()?;
+    }
+    pair.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_a_transaction_sets_aside_elsewhere_is_set_aside_for_its_own_process()
+-> Result<()> {
+    let mut pair = Pair::start().await?;
+    // One key of each partition; that of the last cannot be counted here.
+    let of = |key: &str| wire::slot::partition_of(wire::slot::Slot::of_key(key.as_bytes()), 4);
+    let key_of = |partition: u32| (0..).map(|n| format!("n{n}")).find(|key| of(key) == partition);
+    let keys = [0, 1, 2, 3].map(|partition| key_of(partition).expect("there is one"));
+    pair.bench.client.cmd(&["RPUSH", &keys[3], "x"])?;
+    let group: Vec<_> = keys.iter().map(|key| (0, format!("INCR {key}"))).collect();
+    let group: Vec<_> = group.iter().map(|(db, words)| (*db, words.as_str())).collect();
+    pair.bench.feed.group(&group).await?;
+    for _ in 0..5 {
+        for key in &keys {
+            pair.bench.feed.command(&format!("INCR {key}")).await?;
+        }
+    }
+    pair.bench.feed.heartbeat().await?;
+    all_caught_up(&mut pair.bench)?;
+    for key in &keys[..3] {
+        assert_eq!(pair.bench.get(key)?.as_deref(), Some("6"), "{key}");
+    }
+    assert_eq!(pair.bench.client.cmd(&["LLEN", &keys[3]])?.int()?, 1);
+    let service = |number: usize| &pair.services[number].as_ref().expect("it runs").0;
+    // The transaction's by its home's process, the five commands by the key's own.
+    service(0).shows("dead_letters", "1")?;
+    service(1).shows("dead_letters", "5")?;
+    service(1).shows("quarantined_keys", "1")?;
+    service(0).shows("quarantined_keys", "0")?;
+    for (service, _) in pair.services.into_iter().flatten() {
+        service.stop().await?;
+    }
+    Ok(())
+}
