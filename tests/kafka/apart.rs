@@ -72,6 +72,15 @@ impl Stage {
 
     /// Waits until everything written at the source so far is at the destination.
     pub(crate) fn caught_up(&mut self, processes: &mut [&mut Process]) -> Result<()> {
+        self.caught_up_at(&[], processes)
+    }
+
+    /// The same at other destinations, too.
+    pub(crate) fn caught_up_at(
+        &mut self,
+        others: &[&Server],
+        processes: &mut [&mut Process],
+    ) -> Result<()> {
         self.sentinel += 1;
         let value = self.sentinel.to_string();
         let mut source = self.source.client()?;
@@ -79,16 +88,22 @@ impl Stage {
         for sentinel in SENTINELS {
             source.cmd(&["SET", sentinel, &value])?;
         }
-        let mut destination = self.destination.client()?;
-        destination.select(SENTINEL_DB)?;
+        let mut destinations = Vec::new();
+        for server in [&self.destination].into_iter().chain(others.iter().copied()) {
+            let mut client = server.client()?;
+            client.select(SENTINEL_DB)?;
+            destinations.push(client);
+        }
         let waited = eventually(PATIENCE, "the sentinels are at the destination", || {
             for process in processes.iter_mut() {
                 ensure!(process.is_running()?, "one has ended:\n{}", process.stderr());
             }
-            for sentinel in SENTINELS {
-                let found = destination.cmd(&["GET", sentinel])?.text().ok();
-                if found.as_deref() != Some(value.as_str()) {
-                    return Ok(None);
+            for destination in &mut destinations {
+                for sentinel in SENTINELS {
+                    let found = destination.cmd(&["GET", sentinel])?.text().ok();
+                    if found.as_deref() != Some(value.as_str()) {
+                        return Ok(None);
+                    }
                 }
             }
             Ok(Some(()))

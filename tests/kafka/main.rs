@@ -1,7 +1,10 @@
 //! The backend on Kafka against real brokers: the journal's contract, what only it promises, and processes that share it.
 
+#![expect(clippy::print_stdout, reason = "what a test prints tells how to replay it")]
+
 mod apart;
 mod brokers;
+mod chaos;
 mod contract;
 mod lease;
 mod members;

@@ -1,6 +1,8 @@
 //! Several `keyferry apply` of one destination share its partitions, and execute together what is of partitions of
 //! several of them: transactions, scripts, flushes, exchanges of databases.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use fastrand::Rng;
 use testkit::{Kind, Process, Workload, seed};
@@ -50,4 +52,12 @@ fn what_is_of_partitions_of_several_processes_takes_effect_once_whoever_is_kille
     }
     applies.iter_mut().try_for_each(stop)?;
     stop(&mut capture)
+}
+
+/// `./test long` has five minutes of this.
+const ACCIDENTS: Duration = Duration::from_secs(30);
+
+#[test]
+fn one_capture_and_five_applies_of_three_destinations_survive_accidents() -> Result<()> {
+    crate::chaos::survive(ACCIDENTS)
 }
