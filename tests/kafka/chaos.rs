@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
 use testkit::{Client, Dataset, Deadline, Kind, Process, Server, Tolerance, compare, seed};
 
@@ -65,7 +65,8 @@ impl Fleet {
             0 => self.stage.capture(&dir),
             1..=SHARING => self.stage.process(&["apply", &self.stage.destination.uri()], &dir, &[]),
             _ => {
-                let Branch { server, name, filter, .. } = &self.branches[number - SHARING - 1];
+                let branch = self.branches.get(number - SHARING - 1);
+                let Branch { server, name, filter, .. } = branch.context("no such process")?;
                 let more = ["--destination-name", *name, filter[0], filter[1]];
                 self.stage.process(&["apply", &server.uri()], &dir, &more)
             }
@@ -75,9 +76,10 @@ impl Fleet {
     /// Kills one of them and starts it again, with writes in between.
     fn accident(&mut self, rng: &mut Rng, mut write: impl FnMut() -> Result<()>) -> Result<()> {
         let which = rng.usize(0..self.processes.len());
-        self.processes[which].kill()?;
+        self.processes.get_mut(which).context("a process")?.kill()?;
         write()?;
-        self.processes[which] = self.process(which)?;
+        let again = self.process(which)?;
+        self.processes.splice(which..=which, [again]);
         Ok(())
     }
 

@@ -20,9 +20,13 @@ use crate::quarantine::set::Spot;
 impl Pump<'_> {
     /// Passes a barrier, before which everything has been executed; or puts it back, for a little later.
     pub(super) async fn pass(&mut self, mut barrier: Box<Barrier>) -> Result<(), Error> {
-        if !self.receive_guests(&mut barrier).await? {
+        if self.planner.is_superseded(&barrier) {
+            let position = barrier.event.position;
+            tracing::info!(%position, "a change is passed over: a later snapshot has what it did");
+            self.planner.leave_behind(&barrier, &mut self.open);
             return Ok(());
         }
+        self.receive_guests(&mut barrier).await?;
         let position = barrier.event.position;
         let mut exact = true;
         match barrier.need {
@@ -49,12 +53,15 @@ impl Pump<'_> {
                 if let Err(error) = self.require_alone(&barrier).await {
                     exact = self.leave_out(error)?;
                 }
-                self.remember_bystanders(&barrier).await?;
             }
         }
         // It may have waited for long.
         self.planner.rules.hold_expiry_anew(self.tools.clock.now_ms());
-        self.planner.plan_barrier(&barrier, exact, &mut self.open)
+        self.planner.plan_barrier(&barrier, exact, &mut self.open)?;
+        match self.open.loses_own {
+            true => self.remember_bystanders(&barrier).await,
+            false => Ok(()),
+        }
     }
 
     /// Says that what is not exact is left out, where the settings say so.

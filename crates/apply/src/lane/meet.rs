@@ -181,17 +181,12 @@ impl Pump<'_> {
     }
 
     /// Takes in what is set aside of keys that other lanes have, all of which wait: for as long as a change of them is
-    /// executed here. Says whether there is anything to execute.
-    pub(super) async fn receive_guests(&mut self, barrier: &mut Barrier) -> Result<bool, Error> {
+    /// executed here.
+    pub(super) async fn receive_guests(&mut self, barrier: &mut Barrier) -> Result<(), Error> {
         if barrier.guests.is_empty() {
-            return Ok(true);
+            return Ok(());
         }
         let position = barrier.event.position;
-        if self.planner.is_superseded(barrier) {
-            tracing::info!(%position, "a change is passed over: a later snapshot has what it did");
-            self.planner.leave_behind(barrier, &mut self.open);
-            return Ok(false);
-        }
         let mut noted = Vec::new();
         for names in barrier.guests.iter().filter_map(|guest| self.names.elsewhere(*guest)) {
             let reply = self.connection.call([b"HGETALL".as_slice(), &names.quarantine]).await?;
@@ -204,7 +199,7 @@ impl Pump<'_> {
         }
         let line = Line { track: barrier.track, shard: position.shard };
         self.met = Some(Met { line, end: position.at_index(Position::LAST_INDEX) });
-        Ok(true)
+        Ok(())
     }
 
     /// Reads other lanes' own keys, which a flush may take. If they change meanwhile, nothing of it is executed.

@@ -130,6 +130,28 @@ impl Planner {
         self.gates.get_mut(&home)?.change.take()
     }
 
+    /// Whether a change is of a history that one of those it concerns has left behind, with a later snapshot that has
+    /// everything: nothing of it is to be done, for their keys are those of that snapshot.
+    pub(crate) fn is_superseded(&self, barrier: &Barrier) -> bool {
+        let Some(gate) = self.gates.get(&barrier.track) else { return false };
+        let is_later = |track: usize| {
+            let line = Line { track, shard: gate.position.shard };
+            self.progress.of(line).is_some_and(|applied| applied.epoch > gate.position.epoch)
+        };
+        let elsewhere = &gate.meeting.elsewhere;
+        gate.meeting.tracks.iter().copied().any(is_later)
+            || elsewhere.iter().any(|of| self.others.is_in_later_epoch(*of, gate.position))
+    }
+
+    /// Plans nothing of a change, and goes on behind it.
+    pub(crate) fn leave_behind(&mut self, barrier: &Barrier, batch: &mut Batch) {
+        self.track = barrier.track;
+        self.parked.retain(|parked| parked.track != barrier.track);
+        batch.urgent = true;
+        self.done(barrier.event.position, batch);
+        self.go_on(barrier, batch);
+    }
+
     /// Lets the tracks go on that waited for what has been planned now. Of a group in pieces only the last does.
     pub(super) fn go_on(&mut self, barrier: &Barrier, batch: &mut Batch) {
         let Some(gate) = self.gates.remove(&barrier.track) else { return };

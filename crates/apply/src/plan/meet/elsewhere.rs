@@ -41,7 +41,7 @@ impl Others {
     }
 
     /// Whether a partition has begun a later epoch than that of a change: its keys are those of a later snapshot.
-    fn is_in_later_epoch(&self, partition: u16, change: Position) -> bool {
+    pub(super) fn is_in_later_epoch(&self, partition: u16, change: Position) -> bool {
         let applied = self.0.get(&partition).and_then(|known| known.applied(change.shard));
         applied.is_some_and(|applied| applied.position.epoch > change.epoch)
     }
@@ -106,22 +106,6 @@ impl Planner {
             scope.index_of(scope.partition_of(key)).is_some_and(|index| mine.contains(&index))
         };
         self.deadlines.forget_where(is_mine);
-    }
-
-    /// Whether a change is of a history that one of those it concerns has left behind: nothing of it is to be done, for
-    /// a later snapshot has everything.
-    pub(crate) fn is_superseded(&self, barrier: &Barrier) -> bool {
-        let position = barrier.event.position;
-        barrier.guests.iter().any(|guest| self.others.is_in_later_epoch(*guest, position))
-    }
-
-    /// Plans nothing of a change, and goes on behind it.
-    pub(crate) fn leave_behind(&mut self, barrier: &Barrier, batch: &mut Batch) {
-        self.track = barrier.track;
-        self.parked.retain(|parked| parked.track != barrier.track);
-        batch.urgent = true;
-        self.done(barrier.event.position, batch);
-        self.go_on(barrier, batch);
     }
 
     /// Forgets the deadlines of keys that other lanes have.

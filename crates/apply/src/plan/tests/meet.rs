@@ -269,3 +269,22 @@ fn a_track_waits_at_a_barrier_until_the_change_is_planned() {
     assert!(!lane.planner.any_waits());
     assert_eq!(lane.planner.now().needed, [2, 2, 2, 2]);
 }
+
+#[test]
+fn a_change_that_another_track_has_left_behind_with_a_later_snapshot_is_passed_over() {
+    let source = Source::of(&[Step::Transaction((0..9).collect())]);
+    let mut lane = Lane::at(&Progress::from(vec![0; PARTITIONS]));
+    for partition in [0, 0, 1, 1, 2, 2, 3] {
+        assert!(lane.plan(&source, partition).is_none());
+    }
+    // Its barrier was never recorded: the history broke off before it.
+    let later = entry(&begin(2, EpochCause::FullResync), 3, 1);
+    let planned = lane.planner.plan(later, &mut lane.batch).unwrap();
+    assert!(matches!(planned, Planned::Done));
+    let barrier = lane.planner.met().expect("nobody is waited for");
+    assert!(lane.planner.is_superseded(&barrier));
+    lane.planner.leave_behind(&barrier, &mut lane.batch);
+    lane.batch.close_run();
+    assert_eq!(commands(&lane.batch), [""; 0]);
+    assert!(!lane.planner.any_waits());
+}
