@@ -3,8 +3,13 @@
 
 #![expect(clippy::print_stdout, reason = "what a test prints tells how to replay it")]
 
+#[path = "../kafka/apart.rs"]
+#[allow(dead_code, reason = "the tests on Kafka use the rest")]
+mod apart;
 #[path = "../e2e/bridge.rs"]
 mod bridge;
+#[path = "../kafka/chaos.rs"]
+mod chaos;
 mod huge;
 mod pause;
 mod soak;

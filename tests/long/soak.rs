@@ -13,6 +13,9 @@ const SOAK: Duration = Duration::from_secs(600);
 /// Accidents between two comparisons.
 const ROUNDS: usize = 20;
 
+/// How long the processes around a broker meet with accidents, unless `KEYFERRY_SOAK_SECONDS` says otherwise.
+const CHAOS: Duration = Duration::from_secs(300);
+
 fn soak(source: Kind, destination: Kind) -> Result<()> {
     let mut rng = Rng::with_seed(seed());
     let deadline =
@@ -89,4 +92,10 @@ fn soak_valkey_9_1() -> Result<()> {
 #[test]
 fn soak_redis_6_2_to_8_2() -> Result<()> {
     soak(Kind::Redis6_2, Kind::Redis8_2)
+}
+
+#[test]
+fn one_capture_and_five_applies_of_three_destinations_survive_five_minutes() -> Result<()> {
+    let lasting = number("KEYFERRY_SOAK_SECONDS").map_or(CHAOS, Duration::from_secs);
+    crate::chaos::survive(lasting)
 }
