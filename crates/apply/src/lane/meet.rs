@@ -20,7 +20,7 @@ use wire::resp::reply::Reply;
 use super::pump::Pump;
 use crate::batch::Batch;
 use crate::error::Error;
-use crate::limits::{MEETING_PAUSE, MEETING_PAUSE_MAX};
+use crate::limits::{MEETING_LOOKS, MEETING_PAUSE, MEETING_PAUSE_MAX};
 use crate::plan::{Barrier, Need};
 use crate::quarantine::set::Spot;
 use crate::quarantine::shelf::pairs;
@@ -34,6 +34,8 @@ pub(super) struct Scout {
     /// Until when nothing is looked at.
     pub(super) rest: Option<Sleep>,
     pause: Duration,
+    /// Looks since something was found.
+    vain: usize,
 }
 
 /// A look that is under way.
@@ -75,7 +77,7 @@ pub(super) async fn heard(asking: Option<&mut Asking>) -> Result<Heard, Error> {
 
 impl Default for Scout {
     fn default() -> Self {
-        Self { connection: None, asking: None, rest: None, pause: MEETING_PAUSE }
+        Self { connection: None, asking: None, rest: None, pause: MEETING_PAUSE, vain: 0 }
     }
 }
 
@@ -84,13 +86,18 @@ impl Scout {
         self.asking.is_none() && self.rest.is_none()
     }
 
-    /// Rests before the next look, the longer the less the last ones have found.
-    fn rest_for(&mut self, clock: &dyn Clock, has_moved: bool) {
-        self.pause = match has_moved {
-            true => MEETING_PAUSE,
-            false => (self.pause * 2).min(MEETING_PAUSE_MAX),
-        };
-        self.rest = Some(clock.sleep(self.pause));
+    /// Something was found: others are near, and what comes next is looked for at once.
+    fn hurry(&mut self) {
+        (self.vain, self.pause, self.rest) = (0, MEETING_PAUSE, None);
+    }
+
+    /// Nothing was found: rests before the next look, the longer the more often that was so.
+    fn rest(&mut self, clock: &dyn Clock) {
+        self.vain += 1;
+        if self.vain > MEETING_LOOKS {
+            self.rest = Some(clock.sleep(self.pause));
+            self.pause = (self.pause * 2).min(MEETING_PAUSE_MAX);
+        }
     }
 }
 
@@ -105,7 +112,10 @@ impl Pump<'_> {
         }
         if self.barrier.is_none() {
             self.barrier = self.planner.met();
-            self.asked |= self.barrier.is_some();
+            if self.barrier.is_some() {
+                self.asked = true;
+                self.scout.hurry();
+            }
         }
         if !self.scout.is_idle() {
             return;
@@ -156,13 +166,14 @@ impl Pump<'_> {
             }
             self.planner.release(*track, &mut self.open);
         }
-        if !released.is_empty() {
-            self.asked = true;
-            self.take_stash().await?;
-        }
         self.scout.connection = Some(connection);
-        self.scout.rest_for(self.tools.clock.as_ref(), !released.is_empty());
-        Ok(())
+        if released.is_empty() {
+            self.scout.rest(self.tools.clock.as_ref());
+            return Ok(());
+        }
+        self.scout.hurry();
+        self.asked = true;
+        self.take_stash().await
     }
 
     /// A checkpoint of another lane of this very stream.
