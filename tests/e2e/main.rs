@@ -24,6 +24,7 @@ mod origin;
 mod pause;
 mod quarantine;
 mod refusals;
+mod replay;
 mod resync;
 mod scripts;
 mod secure;

@@ -68,7 +68,9 @@ impl Apply {
         let mut reaching =
             Reaching { config: &config, clock: clock.as_ref(), status: &status, answered };
         reaching.reach(&connector, &scope, &mut random).await?;
-        enter(&*journal, &description, &config.name).await;
+        if config.replay.is_none() {
+            enter(&*journal, &description, &config.name).await;
+        }
         status.set("destination", config.name.clone());
         status.set("stream", description.stream.clone());
         let letters = Arc::new(Letters::open(letters).await?);

@@ -5,6 +5,7 @@
 
 mod cut;
 mod plan;
+mod standing;
 
 use std::fmt;
 
@@ -13,6 +14,7 @@ use event::text::Utc;
 
 pub(crate) use self::cut::Cut;
 pub use self::plan::Measured;
+pub use self::standing::{Standing, look};
 use crate::survey::Snapshot;
 
 /// What is applied anew.

@@ -1,5 +1,7 @@
 //! The command line: subcommands, their own flags, and every option of the table as a flag.
 
+pub(crate) mod replay;
+
 use std::ffi::OsStr;
 
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
@@ -24,6 +26,7 @@ pub(crate) fn command() -> Command {
             run(),
             capture(),
             apply(),
+            replay::replay(),
             tail(),
             status(),
             config(),
@@ -270,6 +273,10 @@ fn is_about_apply(option: &OptionSpec) -> bool {
     is_about_sharing(option) || (is_ours && option.path != "throttle.source_read_bytes")
 }
 
+fn is_about_replay(option: &OptionSpec) -> bool {
+    is_about_apply(option)
+}
+
 fn is_about_a_destination(option: &OptionSpec) -> bool {
     is_about_the_place(option) || option.path.starts_with("destination.")
 }
@@ -390,7 +397,7 @@ mod tests {
 
     #[test]
     fn help_shows_examples_that_can_be_parsed() {
-        let cases = [(EXAMPLES, 3), (RUN_EXAMPLES, 3), (CAPTURE_EXAMPLES, 1), (APPLY_EXAMPLES, 1)];
+        let cases = [(EXAMPLES, 3), (RUN_EXAMPLES, 3), (CAPTURE_EXAMPLES, 1), (APPLY_EXAMPLES, 1), (replay::EXAMPLES, 2)];
         for (examples, count) in cases {
             let lines = examples.lines().filter_map(|line| line.split_once("keyferry "));
             let commands: Vec<_> = lines.filter(|(before, _)| !before.contains('(')).collect();

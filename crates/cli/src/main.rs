@@ -52,6 +52,7 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
         "run" => command::run::run(&values, Role::Both),
         "capture" => command::run::run(&values, Role::Capture),
         "apply" => command::run::run(&values, Role::Apply),
+        "replay" => command::run::replay(matches, &values),
         "tail" => command::tail::run(matches, &values),
         "status" => command::status::run(matches, &values),
         "config" => command::config::run(matches, &values),

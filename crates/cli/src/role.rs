@@ -9,13 +9,15 @@ pub(crate) enum Role {
     Capture,
     /// `keyferry apply`.
     Apply,
+    /// `keyferry replay`: what apply is, from a place of the past on and up to one.
+    Replay,
 }
 
 // === impl Role ===
 
 impl Role {
     /// Every one.
-    pub(crate) const ALL: [Self; 3] = [Self::Both, Self::Capture, Self::Apply];
+    pub(crate) const ALL: [Self; 4] = [Self::Both, Self::Capture, Self::Apply, Self::Replay];
 
     /// The command.
     pub(crate) fn name(self) -> &'static str {
@@ -23,12 +25,18 @@ impl Role {
             Self::Both => "run",
             Self::Capture => "capture",
             Self::Apply => "apply",
+            Self::Replay => "replay",
         }
+    }
+
+    /// That of a command.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
     }
 
     /// Whether it reads the source.
     pub(crate) fn captures(self) -> bool {
-        self != Self::Apply
+        matches!(self, Self::Both | Self::Capture)
     }
 
     /// Whether it writes to the destination.

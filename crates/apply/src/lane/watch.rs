@@ -245,8 +245,10 @@ impl Pump<'_> {
         let (journal, name) = (Arc::clone(&self.tools.journal), self.tools.config.name.clone());
         // Not what is known meanwhile: after a crash the checkpoint decides.
         let released = self.scope.offsets(&self.stored_from);
+        // It may be one that another process keeps, and takes no notes in it.
+        let takes_note = self.tools.config.replay.is_none();
         self.look = Some(Box::pin(async move {
-            if let Err(error) = journal.release(&name, released).await {
+            if takes_note && let Err(error) = journal.release(&name, released).await {
                 tracing::warn!(error = %error, "the journal did not take note of what it may forget");
             }
             journal.describe().await

@@ -5,6 +5,8 @@ mod capturing;
 mod ending;
 mod opening;
 mod origin;
+mod place;
+mod replay;
 mod servers;
 mod settings;
 mod sides;
@@ -28,6 +30,8 @@ use crate::options::layers::Values;
 use crate::role::Role;
 use crate::show::{Screen, Show, StatusFile, Terminal};
 use crate::{logging, output};
+
+pub(crate) use self::replay::run as replay;
 
 /// What the parts of one process share.
 struct Shared {
@@ -53,7 +57,10 @@ struct Started {
 const STOP_GRACE: Duration = Duration::from_secs(30);
 
 pub(crate) fn run(values: &Values, role: Role) -> Result<(), Failure> {
-    let settings = Settings::read(values, role)?;
+    begin(Settings::read(values, role)?)
+}
+
+fn begin(settings: Settings) -> Result<(), Failure> {
     let screen = Screen::new(settings.json, Terminal::of_the_environment());
     logging::start(&settings.level, settings.json, screen.clone())?;
     settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -229,7 +236,13 @@ impl Shared {
     async fn start(&self, settings: Settings) -> Result<Started, Failure> {
         let name = settings.destination.as_ref().map(|config| config.name.as_str());
         let is_shared = settings.journal.is_shared();
-        let opening = self.open(settings.journal, name);
+        let replays = settings.replay.is_some();
+        let opening = async {
+            match replays {
+                true => replay::open(settings.journal, &self.clock).await,
+                false => self.open(settings.journal, name).await,
+            }
+        };
         let journal = self.step("opening the journal", opening).await?;
         let lock = settings.dir.lock(&settings.stream);
         let captures = settings.role.captures();
@@ -239,7 +252,12 @@ impl Shared {
         }
         let letters = match settings.role.applies() {
             true => {
-                let opening = self.open_local(settings.letters);
+                let opening = async {
+                    match &settings.replay {
+                        Some(wanted) => self.open_beside(settings.letters, wanted).await,
+                        None => self.open_local(settings.letters).await,
+                    }
+                };
                 Some(self.step("opening the quarantine", opening).await?)
             }
             false => None,
@@ -252,7 +270,12 @@ impl Shared {
             answered = self.step("connecting to both servers", connecting).await?;
         }
         let apply = match settings.destination.zip(letters.as_ref()) {
-            Some((config, letters)) => {
+            Some((mut config, letters)) => {
+                if let Some(wanted) = &settings.replay {
+                    let planning = wanted.plan(&*journal);
+                    let step = "finding the snapshot to begin with";
+                    config.replay = Some(self.step(step, planning).await?);
+                }
                 let apply = self.build_apply(config, &journal, letters, answered.1);
                 Some(self.step("checking the destination", apply).await?)
             }

@@ -20,7 +20,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 pub(crate) use self::filters::pattern_problem;
-pub(crate) use self::journal::JournalSettings;
+pub(crate) use self::journal::{JournalSettings, name_of};
 pub(crate) use self::operate::AdminSettings;
 use super::layers::{LIST_SEPARATOR, Values};
 use super::near::hint;
@@ -84,6 +84,11 @@ impl DataDir {
         self.0.join("quarantine").join(stream)
     }
 
+    /// The same of a replay beside the process that has those.
+    pub(crate) fn quarantine_of_replay(&self, stream: &str, destination: &str) -> PathBuf {
+        self.0.join("replay").join(destination).join("quarantine").join(stream)
+    }
+
     /// What the source of a stream sends faster than it is recorded.
     pub(crate) fn spool(&self, stream: &str) -> PathBuf {
         self.0.join("spool").join(stream)
@@ -125,7 +130,7 @@ impl DataDir {
         let all = self.0.join("status");
         match role {
             Role::Both => all,
-            Role::Capture | Role::Apply => all.join(role.name()),
+            Role::Capture | Role::Apply | Role::Replay => all.join(role.name()),
         }
     }
 }

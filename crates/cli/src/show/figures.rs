@@ -109,11 +109,11 @@ impl Figures {
 
     /// Whether the process has this side.
     pub(super) fn captures(&self) -> bool {
-        self.role != Role::Apply.name()
+        Role::named(&self.role).is_none_or(Role::captures)
     }
 
     pub(super) fn applies(&self) -> bool {
-        self.role != Role::Capture.name()
+        Role::named(&self.role).is_none_or(Role::applies)
     }
 
     /// Whether capture reads a snapshot.

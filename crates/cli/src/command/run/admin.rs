@@ -72,11 +72,11 @@ fn readiness(status: &Value) -> Result<(), String> {
         (state, "") => return Err(state.to_owned()),
         (state, step) => return Err(format!("{state}: {step}")),
     }
-    let is = |role: Role| text("/role") == role.name();
-    if !is(Role::Apply) {
+    let role = Role::named(text("/role"));
+    if role.is_none_or(Role::captures) {
         capture_is_ready(status)?;
     }
-    if is(Role::Capture) { Ok(()) } else { apply_is_ready(status) }
+    if role.is_none_or(Role::applies) { apply_is_ready(status) } else { Ok(()) }
 }
 
 fn capture_is_ready(status: &Value) -> Result<(), String> {

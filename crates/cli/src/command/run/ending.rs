@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use event::control::Control;
+use event::text::Utc;
 use event::{Body, Event, Position};
 use journal::{Journal, Offset, Partition, ReadError, ReadLimit};
 use runtime::status::Value;
@@ -72,6 +73,9 @@ impl Ending {
     pub(super) fn log(&self, asked: &Asked) {
         let applied_to = (!self.applied.is_empty()).then(|| self.places());
         let by = asked.who();
+        if let Some(reached) = self.applied.iter().find_map(|lane| lane.reached) {
+            return log_replay(reached, &applied_to.unwrap_or_default());
+        }
         let Some((captured_to, records)) = self.captured else {
             match applied_to {
                 None => tracing::info!(by, "stopped before anything was read"),
@@ -107,6 +111,24 @@ impl Ending {
             positions => words(positions),
         });
         places.collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Says where a replay came to its end.
+fn log_replay(reached: apply::Reached, applied_to: &str) {
+    let last_change = Utc(reached.time_ms);
+    match reached.passed {
+        true => tracing::info!(
+            applied_to,
+            %last_change,
+            "replayed: the destination holds what the source held there; `keyferry apply` goes on from here"
+        ),
+        false => tracing::warn!(
+            applied_to,
+            %last_change,
+            "replayed to the journal's end, which is before the place where it should end: the destination holds what \
+             the source held at its last record; `keyferry apply` goes on from here"
+        ),
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use journal::local::LocalConfig;
 
+use super::replay::Wanted;
 use crate::exit::Failure;
 use crate::options::layers::Values;
 use crate::options::typed::{AdminSettings, DataDir, JournalSettings, Reader};
@@ -18,6 +19,8 @@ pub(super) struct Settings {
     pub(super) destination: Option<apply::Config>,
     pub(super) journal: JournalSettings,
     pub(super) letters: LocalConfig,
+    /// What is to be applied anew.
+    pub(super) replay: Option<Wanted>,
     pub(super) admin: AdminSettings,
     pub(super) level: String,
     pub(super) json: bool,
@@ -34,7 +37,11 @@ impl Settings {
     pub(super) fn read(values: &Values, role: Role) -> Result<Self, Failure> {
         let mut reader = Reader::new(values);
         let dir = reader.data_dir();
-        let stream = reader.stream();
+        // What is embedded has to be there already where it is only read.
+        let stream = match role == Role::Replay && reader.is_local() {
+            true => reader.known_stream(&dir),
+            false => reader.stream(),
+        };
         reader.check_all();
         reader.refuse_to_share(role);
         let source = role.captures().then(|| reader.source(&stream, &dir)).flatten();
@@ -53,6 +60,7 @@ impl Settings {
             destination,
             journal,
             letters,
+            replay: None,
             admin,
             level,
             json,

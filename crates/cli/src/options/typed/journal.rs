@@ -70,7 +70,8 @@ impl Reader<'_> {
 
     /// Refuses to share a journal that is for one process.
     pub(crate) fn refuse_to_share(&mut self, role: Role) {
-        if role != Role::Both && self.is_local() {
+        // A replay reads beside whoever writes.
+        if matches!(role, Role::Capture | Role::Apply) && self.is_local() {
             let what = format!(
                 "is {LOCAL}, the embedded journal, which one process has for itself: `keyferry {}` needs one on Kafka, \
                  --journal kafka://host:port; without, `keyferry run` captures and applies",
@@ -96,7 +97,7 @@ impl Reader<'_> {
         Some(name)
     }
 
-    fn is_local(&self) -> bool {
+    pub(crate) fn is_local(&self) -> bool {
         self.values.get(URI).unwrap_or(LOCAL) == LOCAL
     }
 
@@ -163,7 +164,7 @@ impl Reader<'_> {
 }
 
 /// A name of an address alone: no two addresses have the same.
-fn name_of(address: &Address) -> String {
+pub(crate) fn name_of(address: &Address) -> String {
     match address {
         Address::Tcp { host, port } => format!("{}-{port}", plain(host)),
         Address::Unix(path) => plain(&path.to_string_lossy()),
