@@ -132,7 +132,8 @@ fn one_that_is_killed_begins_anew_and_what_comes_behind_it_is_carried_by_a_run()
     pair.caught_up(&mut bridge)?;
     let to = Server::start(KIND, &[])?;
     for _ in 0..4 {
-        let mut killed = replay(&pair, &to, &["--existing", "sweep", "--throttle-full-rows", "2000"])?;
+        let mut killed =
+            replay(&pair, &to, &["--existing", "sweep", "--throttle-full-rows", "2000"])?;
         killed.until(PATIENCE, "it has begun", |_, said| {
             said.contains("applying the stream anew").then_some(())
         })?;

@@ -397,7 +397,13 @@ mod tests {
 
     #[test]
     fn help_shows_examples_that_can_be_parsed() {
-        let cases = [(EXAMPLES, 3), (RUN_EXAMPLES, 3), (CAPTURE_EXAMPLES, 1), (APPLY_EXAMPLES, 1), (replay::EXAMPLES, 2)];
+        let cases = [
+            (EXAMPLES, 3),
+            (RUN_EXAMPLES, 3),
+            (CAPTURE_EXAMPLES, 1),
+            (APPLY_EXAMPLES, 1),
+            (replay::EXAMPLES, 2),
+        ];
         for (examples, count) in cases {
             let lines = examples.lines().filter_map(|line| line.split_once("keyferry "));
             let commands: Vec<_> = lines.filter(|(before, _)| !before.contains('(')).collect();

@@ -41,8 +41,7 @@ pub(crate) fn run(matches: &ArgMatches, values: &Values) -> Result<(), Failure> 
     let origin = place::origin(text(FROM).unwrap_or_default()).map_err(problem(FROM))?;
     let until = text(UNTIL).map(place::until).transpose().map_err(problem(UNTIL))?;
     let name = settings.destination.as_ref().map(|config| name_of(config.destination.address()));
-    let letters =
-        settings.dir.quarantine_of_replay(&settings.stream, &name.unwrap_or_default());
+    let letters = settings.dir.quarantine_of_replay(&settings.stream, &name.unwrap_or_default());
     let wanted = Wanted { origin, until, letters };
     if matches.get_flag(DRY_RUN) {
         return super::super::block_on(rehearse(settings, wanted));
@@ -74,10 +73,8 @@ pub(super) async fn open(
 
 /// Says what would be done.
 async fn rehearse(settings: Settings, wanted: Wanted) -> Result<(), Failure> {
-    let screen = crate::show::Screen::new(
-        settings.json,
-        crate::show::Terminal::of_the_environment(),
-    );
+    let screen =
+        crate::show::Screen::new(settings.json, crate::show::Terminal::of_the_environment());
     logging::start(&settings.level, settings.json, screen)?;
     settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
