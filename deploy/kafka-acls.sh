@@ -8,7 +8,7 @@
 #   BOOTSTRAP       brokers, separated by commas
 #   ADMIN_CONFIG    properties file of an account that may give rights (--command-config)
 #   PREFIX          kafka.topic_prefix, if it is not keyferry
-#   CREATE=no       capture may not make the topics: an administrator does
+#   CREATE=no       capture may not make the topics: an administrator does (keyferry topics create)
 #   KAFKA_ACLS      Kafka's tool, if it is not kafka-acls.sh in the PATH
 #   DRY_RUN=yes     print the commands and do nothing
 #
@@ -54,11 +54,14 @@ case $role in
     capture)
         allow "Read Write Describe DescribeConfigs" "${topics[@]}"
         allow "Read Describe" --topic "$topic.requests"
-        [[ ${CREATE:-yes} == no ]] || allow Create "${topics[@]}" --topic "$topic.requests"
+        # For the applies, which need not make any.
+        allow Describe --topic "$topic.dead"
+        [[ ${CREATE:-yes} == no ]] || allow Create "${topics[@]}" --topic "$topic.requests" --topic "$topic.dead"
         ;;
     apply)
         allow "Read Describe DescribeConfigs" "${topics[@]}"
         allow "Write Describe" --topic "$topic.requests"
+        allow "Read Write Describe DescribeConfigs" --topic "$topic.dead"
         allow "Read Describe" --group "$topic.$destination"
         ;;
 esac

@@ -7,6 +7,7 @@ mod brokers;
 mod chaos;
 mod contract;
 mod lease;
+mod letters;
 mod members;
 mod processes;
 mod refusals;

@@ -21,8 +21,8 @@ use crate::{checkpoint, existing, import, limits, policy, rights};
 pub struct Parts {
     /// The stream to apply.
     pub journal: Arc<dyn Journal>,
-    /// Where dead letters go: a stream of its own with at least one partition. The service becomes its writer.
-    pub letters: Arc<dyn Journal>,
+    /// Where dead letters go.
+    pub letters: DeadLetters,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
     /// Where chance comes from.
@@ -32,6 +32,15 @@ pub struct Parts {
     /// Whether the destination has answered this process already: it is waited for then, where the connection breaks
     /// at the start.
     pub answered: bool,
+}
+
+/// The journal of dead letters: a stream of its own with at least one partition.
+#[derive(Clone)]
+pub struct DeadLetters {
+    /// The stream. The service becomes its writer, or one of them.
+    pub journal: Arc<dyn Journal>,
+    /// Whether other destinations, and other processes of this one, have their letters there, too.
+    pub is_shared: bool,
 }
 
 /// The apply service of one destination.
@@ -73,7 +82,8 @@ impl Apply {
         }
         status.set("destination", config.name.clone());
         status.set("stream", description.stream.clone());
-        let letters = Arc::new(Letters::open(letters).await?);
+        let addressee = if letters.is_shared { config.name.as_str() } else { "" };
+        let letters = Arc::new(Letters::open(letters.journal, addressee).await?);
         let (ask, wanted) = watch::channel(0);
         let config = Arc::new(config);
         let begun = Arc::default();

@@ -32,7 +32,7 @@ mod survey;
 mod swap;
 mod target;
 
-pub use apply::{Apply, Parts, Summary};
+pub use apply::{Apply, DeadLetters, Parts, Summary};
 pub use config::{BatchLimits, Config, Existing, Inexact, Problem, Unsupported, Windows};
 pub use error::{BuildError, Error};
 pub use lane::{Reached, Stopped};

@@ -278,7 +278,14 @@ fn is_about_replay(option: &OptionSpec) -> bool {
 }
 
 fn is_about_a_destination(option: &OptionSpec) -> bool {
-    is_about_the_place(option) || option.path.starts_with("destination.")
+    is_about_the_place(option)
+        || is_about_the_journal(option)
+        || option.path.starts_with("destination.")
+}
+
+/// Which journal is meant.
+fn is_about_the_journal(option: &OptionSpec) -> bool {
+    matches!(option.path, "journal.uri" | "stream.partitions") || option.path.starts_with("kafka.")
 }
 
 fn many(name: &'static str, value: &'static str, help: &'static str) -> Arg {

@@ -87,14 +87,14 @@ pub fn letter(data: &[u8]) {
     assert!(piece.number < piece.count);
     let (mut alone, mut whole) = (Pieces::default(), Pieces::default());
     let stands_alone = piece.count == 1;
-    assert_eq!(alone.push(piece.clone()), stands_alone.then(|| piece.letter.clone()));
+    assert_eq!(alone.push(0, piece.clone()), stands_alone.then(|| (0, piece.letter.clone())));
     // Cut by its own rule: whatever came before, the letter is put together.
-    let _stray = whole.push(piece.clone());
+    let _stray = whole.push(0, piece.clone());
     let records = piece.letter.encode();
     let found = records
         .into_iter()
-        .filter_map(|record| whole.push(Piece::decode(record).expect("what was encoded")));
-    assert_eq!(found.collect::<Vec<_>>(), [piece.letter]);
+        .filter_map(|record| whole.push(1, Piece::decode(record).expect("what was encoded")));
+    assert_eq!(found.collect::<Vec<_>>(), [(1, piece.letter)]);
 }
 
 fn encode(event: &Event) -> Bytes {

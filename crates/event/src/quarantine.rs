@@ -28,6 +28,8 @@ pub struct Letter {
     pub written_ms: i64,
     /// The encoded event.
     pub event: Bytes,
+    /// What the destination is called; empty in letters of an early version.
+    pub destination: String,
 }
 
 /// One record of a letter: the letter, with a piece of the event in place of the whole.
@@ -41,12 +43,24 @@ pub struct Piece {
     pub count: u32,
 }
 
-/// Puts letters together from their pieces.
+/// Puts letters together from their pieces. Those of several writers may lie between one another.
 #[derive(Debug, Default)]
 pub struct Pieces {
-    /// In order, of one letter, the last one missing.
+    /// Those that go on, the one that did so last at the end.
+    open: Vec<Open>,
+}
+
+/// A letter of which pieces are missing.
+#[derive(Debug)]
+struct Open {
+    /// Where it begins.
+    at: u64,
+    /// In order.
     held: Vec<Piece>,
 }
+
+/// As many letters are put together at once: of what writers left half-written, no more stays in memory.
+const OPEN_MAX: usize = 8;
 
 /// In place of a database: function libraries belong to none. The empty name stands for what `FUNCTION RESTORE` brings.
 pub const LIBRARIES_DB: u32 = u32::MAX;
@@ -87,6 +101,7 @@ impl Letter {
                 event,
                 piece,
                 pieces,
+                destination: self.destination.clone(),
             };
             Bytes::from(letter.encode_to_vec())
         });
@@ -97,28 +112,31 @@ impl Letter {
 // === impl Pieces ===
 
 impl Pieces {
-    /// The letter, once its last piece has come. What is not followed by its next piece is left out.
+    /// Takes the piece that lies at this place. The letter and where it begins, once its last piece has come. One whose
+    /// pieces do not follow one another is left out.
     #[must_use]
-    pub fn push(&mut self, piece: Piece) -> Option<Letter> {
-        let held = u32::try_from(self.held.len()).unwrap_or(u32::MAX);
-        let follows = self.held.first().is_none_or(|first| first.is_of_one_letter(&piece));
-        if !follows || piece.number != held {
-            self.held.clear();
-        }
-        if piece.number != u32::try_from(self.held.len()).unwrap_or(u32::MAX) {
-            return None;
-        }
-        let is_last = piece.count - 1 == piece.number;
-        if !is_last {
-            self.held.push(piece);
+    pub fn push(&mut self, at: u64, piece: Piece) -> Option<(u64, Letter)> {
+        let of_it = |open: &Open| open.held.first().is_some_and(|it| it.is_of_one_letter(&piece));
+        let known = self.open.iter().position(of_it).map(|index| self.open.remove(index));
+        let mut open = match known {
+            _ if piece.number == 0 => Open { at, held: Vec::new() },
+            Some(open) if u32::try_from(open.held.len()) == Ok(piece.number) => open,
+            _ => return None,
+        };
+        if piece.number + 1 < piece.count {
+            open.held.push(piece);
+            if self.open.len() == OPEN_MAX {
+                self.open.remove(0);
+            }
+            self.open.push(open);
             return None;
         }
         let mut letter = piece.letter;
-        if !self.held.is_empty() {
-            let before = self.held.drain(..).map(|piece| piece.letter.event);
+        if !open.held.is_empty() {
+            let before = open.held.into_iter().map(|piece| piece.letter.event);
             letter.event = before.chain([letter.event]).collect::<Vec<_>>().concat().into();
         }
-        Some(letter)
+        Some((open.at, letter))
     }
 }
 
@@ -162,6 +180,7 @@ impl Piece {
             why: proto.why,
             written_ms: proto.written_ms,
             event: proto.event,
+            destination: proto.destination,
         };
         Ok(Self { letter, number: proto.piece, count: proto.pieces })
     }
@@ -172,7 +191,9 @@ impl Piece {
         let place = |letter: &Letter| {
             (letter.incarnation, letter.position, letter.db, letter.change, letter.written_ms)
         };
-        self.count == other.count && place(one) == place(two) && one.stream == two.stream
+        let names =
+            |letter: &Letter| (letter.stream == one.stream, letter.destination == one.destination);
+        self.count == other.count && place(one) == place(two) && names(two) == (true, true)
     }
 }
 
@@ -191,6 +212,7 @@ mod tests {
             why: "WRONGTYPE".into(),
             written_ms: -8,
             event: Bytes::from(vec![9; event_bytes]),
+            destination: "shop-2".into(),
         }
     }
 
@@ -225,16 +247,46 @@ mod tests {
         let stray = &records(&other)[1];
         let mut pieces = Pieces::default();
         let mut put = |given: &[&Piece]| -> Vec<usize> {
-            let put = given.iter().filter_map(|piece| pieces.push((*piece).clone()));
-            put.map(|letter| [&large, &small].iter().position(|known| **known == letter).unwrap())
-                .collect()
+            let put = (0..).zip(given).filter_map(|(at, piece)| pieces.push(at, (*piece).clone()));
+            put.map(|(_, letter)| {
+                [&large, &small].iter().position(|known| **known == letter).unwrap()
+            })
+            .collect()
         };
         assert_eq!(put(&[first, second, third]), [0]);
         assert!(put(&[first, third]).is_empty());
         assert_eq!(put(&[first, second, first, second, third]), [0]);
         assert!(put(&[first, stray, third]).is_empty());
-        assert_eq!(put(&[first, second, &records(&small)[0], third]), [1]);
+        assert_eq!(put(&[first, second, &records(&small)[0], third]), [1, 0]);
         assert_eq!(put(&[first, second, third]), [0]);
+    }
+
+    #[test]
+    fn letters_of_several_writers_lie_between_one_another() {
+        let one = letter(2 * limits::FRAGMENT_BYTES + 1);
+        let two = Letter { destination: "other".into(), ..one.clone() };
+        let records = |letter: &Letter| -> Vec<Piece> {
+            letter.encode().into_iter().map(|record| Piece::decode(record).unwrap()).collect()
+        };
+        let (ones, twos) = (records(&one), records(&two));
+        let mut pieces = Pieces::default();
+        let mut found = Vec::new();
+        let mixed = [&ones[0], &twos[0], &twos[1], &ones[1], &twos[2], &ones[2]];
+        for (at, piece) in (70..).zip(mixed) {
+            found.extend(pieces.push(at, piece.clone()));
+        }
+        assert_eq!(found, [(71, two), (70, one)]);
+    }
+
+    #[test]
+    fn of_what_was_left_half_written_no_more_than_a_few_are_kept() {
+        let mut pieces = Pieces::default();
+        let whole = letter(limits::FRAGMENT_BYTES + 1);
+        for written_ms in 0..100 {
+            let half = Letter { written_ms, ..whole.clone() }.encode().swap_remove(0);
+            assert_eq!(pieces.push(0, Piece::decode(half).unwrap()), None);
+        }
+        assert_eq!(pieces.open.len(), OPEN_MAX);
     }
 
     #[test]

@@ -145,7 +145,7 @@ impl Attempt {
 }
 
 /// Why a key cannot be tried again for which there is no letter.
-pub(super) const NOTHING_KEPT: &str = "none of its changes is kept in this data directory";
+pub(super) const NOTHING_KEPT: &str = "none of its changes is kept among the dead letters";
 
 /// Whether the change that a letter is about is in it.
 fn readable(letter: &Letter) -> Result<(), Refused> {

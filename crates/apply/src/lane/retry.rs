@@ -202,7 +202,7 @@ impl Pump<'_> {
             if self.stop.is_cancelled() {
                 return Ok(None);
             }
-            if letter.stream != self.scope.stream || letter.incarnation != self.scope.incarnation {
+            if !self.tools.letters.concerns(&letter, self.scope) {
                 continue;
             }
             let spot = |key: &Bytes| Spot { db: letter.db, key: key.clone() };

@@ -90,10 +90,8 @@ impl Reading {
                 offset: entry.offset.0,
                 source,
             })?;
-            if piece.number == 0 {
-                self.began = entry.offset;
-            }
-            if let Some(letter) = self.pieces.push(piece) {
+            if let Some((began, letter)) = self.pieces.push(entry.offset.0, piece) {
+                self.began = Offset(began);
                 return Ok(Some(letter));
             }
         }

@@ -15,6 +15,8 @@ use crate::scope::Scope;
 /// Where dead letters go. All lanes share it.
 pub(crate) struct Letters {
     appender: Mutex<Box<dyn Appender>>,
+    /// What the destination is called where others have letters there, too; empty where nobody has.
+    destination: String,
     /// To read them again.
     pub(crate) journal: Arc<dyn Journal>,
 }
@@ -25,13 +27,19 @@ const PARTITION: Partition = Partition(0);
 // === impl Letters ===
 
 impl Letters {
-    /// Becomes the writer of the journal of dead letters.
+    /// Becomes a writer of the journal of dead letters, for the destination of this name; empty: the only one.
     ///
     /// # Errors
-    /// When another process is.
-    pub(crate) async fn open(journal: Arc<dyn Journal>) -> Result<Self, Error> {
+    /// When another process is, where the journal is for one.
+    pub(crate) async fn open(journal: Arc<dyn Journal>, name: &str) -> Result<Self, Error> {
         let appender = journal.appender().await.map_err(Error::Letters)?;
-        Ok(Self { appender: Mutex::new(appender), journal })
+        Ok(Self { appender: Mutex::new(appender), destination: name.to_owned(), journal })
+    }
+
+    /// Whether a letter is about a stream at this destination.
+    pub(crate) fn concerns(&self, letter: &Letter, scope: &Scope) -> bool {
+        let is_ours = self.destination.is_empty() || letter.destination == self.destination;
+        is_ours && letter.stream == scope.stream && letter.incarnation == scope.incarnation
     }
 
     /// Stores letters. They are durable when this returns.
@@ -60,6 +68,7 @@ impl Letters {
                 why: draft.why.clone(),
                 written_ms: now_ms,
                 event,
+                destination: self.destination.clone(),
             };
             records.extend(letter.encode().into_iter().map(|payload| Append {
                 partition: PARTITION,

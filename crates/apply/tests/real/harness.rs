@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use apply::quarantine::Reading;
-use apply::{Apply, BuildError, Config, Error, Parts, Summary};
+use apply::{Apply, BuildError, Config, DeadLetters, Error, Parts, Summary};
 use event::Position;
 use event::checkpoint::Checkpoint;
 use event::quarantine::Letter;
@@ -135,10 +135,13 @@ impl Bench {
         let parts = Parts {
             answered: false,
             journal,
-            letters: Arc::new(Shown(
-                self.letters.clone(),
-                Guise::Behind(Arc::clone(&self.letters_read)),
-            )),
+            letters: DeadLetters {
+                journal: Arc::new(Shown(
+                    self.letters.clone(),
+                    Guise::Behind(Arc::clone(&self.letters_read)),
+                )),
+                is_shared: false,
+            },
             clock: Arc::new(SystemClock::new()),
             random: Random::from_seed(1),
             status: status.clone(),

@@ -11,13 +11,18 @@ use clap::ArgMatches;
 use event::limits::RECORD_KEY_BYTES;
 use event::quarantine::{LIBRARIES_DB, Letter};
 use event::{codec, text};
+use journal::Journal;
+#[cfg(feature = "kafka")]
+use journal::kafka::{KafkaConfig, KafkaJournal, SharedLog};
 use journal::local::{LocalJournal, LocalParts, ReadOnlyConfig};
 use runtime::{Clock, SystemClock};
 use serde_json::json;
 
 use crate::exit::{self, Exit, Failure};
 use crate::options::layers::Values;
-use crate::options::typed::{DataDir, Reader};
+#[cfg(feature = "kafka")]
+use crate::options::typed::DEAD_LETTERS;
+use crate::options::typed::{DataDir, JournalSettings, Reader};
 use crate::output;
 
 /// What every part of the command works with.
@@ -25,6 +30,7 @@ struct Place {
     config: apply::Config,
     stream: String,
     dir: DataDir,
+    journal: JournalSettings,
     json: bool,
     clock: Arc<dyn Clock>,
 }
@@ -59,23 +65,64 @@ impl Place {
         let stream = reader.stream();
         let json = reader.flag("log.json");
         let config = reader.destination(&stream, &dir);
-        let absence = reader.absence(&stream, &dir);
+        let journal = reader.journal(&stream, &dir);
+        // On Kafka nothing of it is in the directory.
+        let absence = reader.absence(&stream, &dir).filter(|_| !journal.is_shared());
         output::warn(&reader.finish()?);
         // What is held is asked of the destination: it may be so on purpose.
         output::warn(absence.as_slice());
         match config {
             Some(config) => {
-                Ok(Self { config, stream, dir, json, clock: Arc::new(SystemClock::new()) })
+                let clock = Arc::new(SystemClock::new());
+                Ok(Self { config, stream, dir, journal, json, clock })
             }
             None => Err(Failure::usage("the destination is not named")),
         }
     }
 
     async fn shelf(&self) -> Result<Shelf, Failure> {
-        // The embedded journal is totally ordered: one lane applies all of it.
         let clock = Arc::clone(&self.clock);
-        let shelf = Shelf::open(&self.config, &self.stream, Lanes::One, clock).await;
+        let shelf = Shelf::open(&self.config, &self.stream, self.lanes().await?, clock).await;
         shelf.map_err(failed)
+    }
+
+    /// The embedded journal is totally ordered: one lane applies all of it. On Kafka each partition has keys of its own.
+    async fn lanes(&self) -> Result<Lanes, Failure> {
+        match &self.journal {
+            JournalSettings::Local(_) => Ok(Lanes::One),
+            #[cfg(feature = "kafka")]
+            JournalSettings::Kafka(config) => {
+                // Another number of partitions would look into other places, and find nothing there.
+                let config = KafkaConfig { create: false, ..(**config).clone() };
+                let partitions = config.partitions;
+                let opened = KafkaJournal::open(config, Arc::clone(&self.clock)).await;
+                opened.map_err(|error| Failure::at_start(Exit::Journal, &error))?;
+                Ok(Lanes::PerPartition(partitions))
+            }
+        }
+    }
+
+    /// The journal of dead letters, and whose of them are meant; none: there is one destination.
+    async fn letters(&self) -> Result<(Box<dyn Journal>, Option<&str>), Failure> {
+        match &self.journal {
+            JournalSettings::Local(_) => {
+                let dir = self.dir.quarantine(&self.stream);
+                let config = ReadOnlyConfig { dir, poll_every: POLL_EVERY };
+                let parts = LocalParts { clock: Arc::clone(&self.clock) };
+                let journal = LocalJournal::open_read_only(config, parts).await;
+                let journal = journal.map_err(|error| Failure::of(Exit::Journal, &error))?;
+                Ok((Box::new(journal), None))
+            }
+            #[cfg(feature = "kafka")]
+            JournalSettings::Kafka(config) => {
+                let name = self.config.name.as_str();
+                let config = KafkaConfig { create: false, ..(**config).clone() };
+                let clock = Arc::clone(&self.clock);
+                let log = SharedLog::open(&config, DEAD_LETTERS, name, clock).await;
+                let log = log.map_err(|error| Failure::at_start(Exit::Journal, &error))?;
+                Ok((Box::new(log), Some(name)))
+            }
+        }
     }
 
     async fn list(&self) -> Result<(), Failure> {
@@ -110,16 +157,14 @@ impl Place {
     }
 
     async fn list_letters(&self) -> Result<(), Failure> {
-        let dir = self.dir.quarantine(&self.stream);
-        let config = ReadOnlyConfig { dir, poll_every: POLL_EVERY };
-        let parts = LocalParts { clock: Arc::clone(&self.clock) };
-        let journal = LocalJournal::open_read_only(config, parts).await;
-        let journal = journal.map_err(|error| Failure::of(Exit::Journal, &error))?;
+        let (journal, destination) = self.letters().await?;
         let failed = |error: apply::Error| Failure::at_start(Exit::Journal, &error);
-        let mut letters = Reading::open(&journal).await.map_err(failed)?;
+        let mut letters = Reading::open(&*journal).await.map_err(failed)?;
         // One after the other: there may be more of them than memory holds.
         while let Some(letter) = letters.next().await.map_err(failed)? {
-            output::print(&letter_text(&letter, self.json))?;
+            if destination.is_none_or(|name| name == letter.destination) {
+                output::print(&letter_text(&letter, self.json))?;
+            }
         }
         Ok(())
     }

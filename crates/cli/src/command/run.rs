@@ -15,6 +15,7 @@ mod steps;
 use std::sync::Arc;
 use std::time::Duration;
 
+use apply::DeadLetters;
 use journal::Journal;
 use runtime::{Clock, OnFailure, Random, StatusNode, SystemClock, Tasks, signal::Signals};
 use tokio_util::sync::CancellationToken;
@@ -47,7 +48,7 @@ struct Shared {
 struct Started {
     journal: Arc<dyn Journal>,
     /// Of the quarantine.
-    letters: Option<Arc<dyn Journal>>,
+    letters: Option<DeadLetters>,
     capturing: Option<Capturing>,
     apply: Option<apply::Apply>,
     lock: Option<Lock>,
@@ -128,13 +129,13 @@ impl Shared {
         &self,
         config: apply::Config,
         journal: &Arc<dyn Journal>,
-        letters: &Arc<dyn Journal>,
+        letters: &DeadLetters,
         answered: bool,
     ) -> Result<apply::Apply, Failure> {
         let parts = apply::Parts {
             clock: Arc::clone(&self.clock),
             journal: Arc::clone(journal),
-            letters: Arc::clone(letters),
+            letters: letters.clone(),
             random: Random::from_entropy(),
             status: self.status.child("apply"),
             answered,
@@ -236,6 +237,7 @@ impl Shared {
     async fn start(&self, settings: Settings) -> Result<Started, Failure> {
         let name = settings.destination.as_ref().map(|config| config.name.as_str());
         let is_shared = settings.journal.is_shared();
+        let letters = settings.journal.letters(settings.letters);
         let replays = settings.replay.is_some();
         let opening = async {
             match replays {
@@ -244,25 +246,22 @@ impl Shared {
             }
         };
         let journal = self.step("opening the journal", opening).await?;
-        let lock = settings.dir.lock(&settings.stream);
-        let captures = settings.role.captures();
-        let lock = (is_shared && captures).then(|| Lock::take(&lock)).transpose()?;
-        if captures {
+        let lock = settings.dir.lock(&settings.stream, settings.role);
+        let lock = (is_shared && !replays).then(|| Lock::take(&lock, settings.role)).transpose()?;
+        if settings.role.captures() {
             self.file.take();
         }
-        let letters = match settings.role.applies() {
-            true => {
-                let opening = async {
-                    match &settings.replay {
-                        Some(wanted) => self.open_beside(settings.letters, wanted).await,
-                        None => self.open_local(settings.letters).await,
-                    }
-                };
+        let letters = match name {
+            Some(name) => {
+                let opening = self.open_letters(letters, name, settings.replay.as_ref());
                 Some(self.step("opening the quarantine", opening).await?)
             }
-            false => None,
+            None => {
+                self.offer_letters(letters).await;
+                None
+            }
         };
-        // Whoever has the letters is the only apply here.
+        // Whoever has the letters, or the lock where these are shared, is the only apply here.
         self.file.take();
         let mut answered = (false, false);
         if let (Some(from), Some(to)) = (&settings.source, &settings.destination) {

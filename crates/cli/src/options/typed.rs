@@ -21,6 +21,8 @@ use tracing_subscriber::filter::LevelFilter;
 
 pub(crate) use self::filters::pattern_problem;
 pub(crate) use self::journal::{JournalSettings, name_of};
+#[cfg(feature = "kafka")]
+pub(crate) use self::kafka::DEAD_LETTERS;
 pub(crate) use self::operate::AdminSettings;
 use super::layers::{LIST_SEPARATOR, Values};
 use super::near::hint;
@@ -109,9 +111,14 @@ impl DataDir {
         self.statuses(role).join(format!("{stream}{STATUS_ENDING}"))
     }
 
-    /// Held by the process that captures a stream into a journal elsewhere.
-    pub(crate) fn lock(&self, stream: &str) -> PathBuf {
-        self.0.join("locks").join(stream)
+    /// Held by the process that carries a stream, or its part of that, with a journal elsewhere.
+    pub(crate) fn lock(&self, stream: &str, role: Role) -> PathBuf {
+        let locks = self.0.join("locks");
+        match role {
+            Role::Both | Role::Capture => locks.join(stream),
+            // No name of a stream has this character.
+            Role::Apply | Role::Replay => locks.join(format!("{stream}~apply")),
+        }
     }
 
     /// The streams that have been carried here.

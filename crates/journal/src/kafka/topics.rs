@@ -74,6 +74,15 @@ impl Topics {
         self.ensure_one(&self.config.topic, usize::from(self.config.partitions)).await
     }
 
+    /// Makes the stream's own topic if it is missing, and looks at nothing else of it.
+    pub(super) async fn make_missing(&self) -> Result<(), OpenError> {
+        let (topic, partitions) = (&self.config.topic, usize::from(self.config.partitions));
+        if self.find(topic).await? == Found::Nothing && self.make(topic, partitions).await? {
+            self.appears(topic, partitions).await?;
+        }
+        Ok(())
+    }
+
     /// True when this made it.
     async fn ensure_one(&self, topic: &str, partitions: usize) -> Result<bool, OpenError> {
         let config = &self.config;

@@ -69,6 +69,18 @@ impl SharedLog {
         Ok(Self { config, clock, addressee: addressee.to_owned(), asker })
     }
 
+    /// Makes the topic for those who may not, where it is missing.
+    ///
+    /// # Errors
+    /// If the brokers cannot be asked, or the right is missing.
+    pub async fn make_for_others(
+        stream: &KafkaConfig,
+        ending: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(), OpenError> {
+        Topics::new(&stream.beside(ending), clock)?.make_missing().await
+    }
+
     async fn ask<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&BaseConsumer<Quiet>, &KafkaConfig) -> Result<T, ReadError> + Send + 'static,

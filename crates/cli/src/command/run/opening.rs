@@ -6,16 +6,24 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use apply::DeadLetters;
 use journal::Journal;
 #[cfg(feature = "kafka")]
-use journal::kafka::KafkaJournal;
+use journal::kafka::{KafkaJournal, SharedLog};
 use journal::local::{LocalConfig, LocalJournal, LocalParts};
 
+#[cfg(feature = "kafka")]
+use runtime::chain;
+
+use super::replay::Wanted;
 use super::{PRIVATE, Shared};
 use crate::exit::{Exit, Failure};
+#[cfg(feature = "kafka")]
+use crate::options::typed::DEAD_LETTERS;
 use crate::options::typed::JournalSettings;
+use crate::role::Role;
 
-/// Keeps a second capture from the files of this one; given up when dropped, and by the system.
+/// Keeps a second process of the kind from the files of this one; given up when dropped, and by the system.
 pub(super) struct Lock(#[expect(dead_code, reason = "open it is locked")] File);
 
 /// Makes the data directory, for this account alone: it holds every value of the source.
@@ -66,6 +74,45 @@ impl Shared {
         }
     }
 
+    /// Opens the journal of dead letters for the destination of this name.
+    pub(super) async fn open_letters(
+        &self,
+        settings: JournalSettings,
+        name: &str,
+    ) -> Result<DeadLetters, Failure> {
+        match settings {
+            JournalSettings::Local(config) => {
+                Ok(DeadLetters { journal: self.open_local(config).await?, is_shared: false })
+            }
+            #[cfg(feature = "kafka")]
+            JournalSettings::Kafka(config) => {
+                let clock = Arc::clone(&self.clock);
+                let log = SharedLog::open(&config, DEAD_LETTERS, name, clock).await;
+                let log = log.map_err(|error| Failure::at_start(Exit::Journal, &error))?;
+                Ok(DeadLetters { journal: Arc::new(log), is_shared: true })
+            }
+        }
+    }
+
+    /// An apply that may make no topic finds the one of its letters: whoever captures makes it.
+    pub(super) async fn offer_letters(&self, settings: JournalSettings) {
+        #[cfg(feature = "kafka")]
+        if let JournalSettings::Kafka(config) = settings
+            && config.create
+        {
+            let clock = Arc::clone(&self.clock);
+            let made = SharedLog::make_for_others(&config, DEAD_LETTERS, clock).await;
+            if let Err(error) = made {
+                tracing::warn!(
+                    error = %chain(&error),
+                    "the topic of dead letters could not be made for applies: one that may make none ends until it is there"
+                );
+            }
+        }
+        #[cfg(not(feature = "kafka"))]
+        drop(settings);
+    }
+
     pub(super) async fn open_local(
         &self,
         config: LocalConfig,
@@ -85,7 +132,7 @@ impl Shared {
 
 impl Lock {
     /// Becomes the only capture with this file.
-    pub(super) fn take(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn take(path: &Path, role: Role) -> Result<Self, Failure> {
         let failed = |error: &io::Error| Failure {
             exit: Exit::Journal,
             what: format!("lock {}: {error}", path.display()),
@@ -97,10 +144,12 @@ impl Lock {
             Err(TryLockError::Error(error)) => Err(failed(&error)),
             Err(TryLockError::WouldBlock) => Err(Failure {
                 exit: Exit::Journal,
-                what: format!("another process captures this stream with {}", path.display()),
-                advice:
-                    "give each process a --data-dir of its own: one captures, the others stand by"
-                        .to_owned(),
+                what: format!(
+                    "another process ({}) works on this stream with {}",
+                    role.name(),
+                    path.display()
+                ),
+                advice: "give each process a --data-dir of its own".to_owned(),
             }),
         }
     }
@@ -118,13 +167,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_capture_with_the_same_directory_is_refused() {
+    fn a_second_process_with_the_same_directory_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("locks/main");
-        let first = Lock::take(&path).unwrap();
-        let Err(failure) = Lock::take(&path) else { panic!("two have it") };
+        let first = Lock::take(&path, Role::Capture).unwrap();
+        let Err(failure) = Lock::take(&path, Role::Capture) else { panic!("two have it") };
         assert!(failure.advice.contains("--data-dir"), "{failure:?}");
         drop(first);
-        assert!(Lock::take(&path).is_ok());
+        assert!(Lock::take(&path, Role::Capture).is_ok());
     }
 }

@@ -37,6 +37,15 @@ impl JournalSettings {
         !matches!(self, Self::Local(_))
     }
 
+    /// Where the letters of its quarantine are: beside it, or in files where it is embedded.
+    pub(crate) fn letters(&self, local: LocalConfig) -> Self {
+        match self {
+            Self::Local(_) => Self::Local(local),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(config) => Self::Kafka(config.clone()),
+        }
+    }
+
     /// Where it is, in a word.
     pub(crate) fn place(&self) -> String {
         match self {

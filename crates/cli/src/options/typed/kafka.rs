@@ -9,6 +9,9 @@ use super::Reader;
 /// How events are spread over partitions: kept with a stream, which cannot be used with another one.
 const PLACEMENT: &str = "slot * partitions / 16384";
 
+/// The ending of the topic of what could not be applied.
+pub(crate) const DEAD_LETTERS: &str = "dead";
+
 const PROPERTIES_FILE: &str = "kafka.properties_file";
 
 // === impl Reader ===
