@@ -81,7 +81,9 @@ impl Shared {
         name: &str,
     ) -> Result<DeadLetters, Failure> {
         match settings {
+            // One process and one destination have them for themselves.
             JournalSettings::Local(config) => {
+                tracing::debug!(name, "the quarantine is in files");
                 Ok(DeadLetters { journal: self.open_local(config).await?, is_shared: false })
             }
             #[cfg(feature = "kafka")]
