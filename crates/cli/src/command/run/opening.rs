@@ -79,12 +79,17 @@ impl Shared {
         &self,
         settings: JournalSettings,
         name: &str,
+        replay: Option<&Wanted>,
     ) -> Result<DeadLetters, Failure> {
         match settings {
             // One process and one destination have them for themselves.
             JournalSettings::Local(config) => {
                 tracing::debug!(name, "the quarantine is in files");
-                Ok(DeadLetters { journal: self.open_local(config).await?, is_shared: false })
+                let journal = match replay {
+                    Some(wanted) => self.open_beside(config, wanted).await?,
+                    None => self.open_local(config).await?,
+                };
+                Ok(DeadLetters { journal, is_shared: false })
             }
             #[cfg(feature = "kafka")]
             JournalSettings::Kafka(config) => {
