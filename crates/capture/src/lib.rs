@@ -25,6 +25,7 @@ mod outlet;
 mod piece;
 mod progress;
 mod reach;
+mod requests;
 mod resume;
 mod room;
 mod service;

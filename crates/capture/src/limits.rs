@@ -59,3 +59,9 @@ pub(crate) const ASK_AGAIN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long a full disk is left alone before it is tried again.
 pub(crate) const DISK_FULL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// After what could not be listened to for requests is tried again: who asks repeats it as often.
+pub(crate) const LISTEN_AGAIN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// So many requests are known again when they are repeated: more than ever ask at a time.
+pub(crate) const REQUESTS_KNOWN: usize = 1_024;

@@ -31,6 +31,7 @@ use crate::outlet::{Holdings, Outlet};
 use crate::piece::{Durable, History};
 use crate::progress::Progress;
 use crate::reach::reach;
+use crate::requests::{Known, Requests};
 use crate::resume::{Tail, read_tail};
 use crate::session::{Session, SessionConfig, SessionParts};
 use crate::source::Source;
@@ -73,7 +74,9 @@ pub struct Capture {
     spool: (SpoolWriter, SpoolReader),
     progress: Arc<Progress>,
     orders: (TransferOrder, TransferOrders),
-    snapshots: (SnapshotOrder, SnapshotOrders),
+    snapshots: SnapshotOrder,
+    /// Until it starts.
+    snapshot_orders: Option<SnapshotOrders>,
 }
 
 /// Where a capture stopped.
@@ -120,6 +123,7 @@ impl Capture {
         let progress = Arc::new(Progress::new(&parts.status, spool.0.gauge()));
         parts.status.set("source", endpoint);
         progress.set_server(&source.peer.shown);
+        let (snapshots, snapshot_orders) = snapshot_orders();
         Ok(Self {
             config,
             parts,
@@ -130,7 +134,8 @@ impl Capture {
             spool,
             progress,
             orders: transfer_orders(),
-            snapshots: snapshot_orders(),
+            snapshots,
+            snapshot_orders: Some(snapshot_orders),
         })
     }
 
@@ -143,7 +148,7 @@ impl Capture {
     /// By which a snapshot beside the stream can be ordered while it runs, for whoever wants to begin with one.
     #[must_use]
     pub fn snapshot_order(&self) -> SnapshotOrder {
-        self.snapshots.0.clone()
+        self.snapshots.clone()
     }
 
     /// Runs until `stop` is cancelled, then finishes what has been read; ends early only on an
@@ -186,25 +191,14 @@ impl Capture {
     /// Starts the tasks around the session: the link, which drains the socket, the heartbeat, and the one that makes
     /// snapshots on demand.
     /// The token is cancelled when the link has ended.
-    fn start(self, tasks: &Tasks) -> (Session, CancellationToken) {
+    fn start(mut self, tasks: &Tasks) -> (Session, CancellationToken) {
         let stop = tasks.stop_token();
         let (clock_out, source_clock) = watch::channel(SourceClock::default());
         let (durable_out, durable) = watch::channel(Durable::default());
         let ack_wanted = Arc::new(Notify::new());
         tasks.spawn("heartbeat", OnFailure::Report, self.heartbeater(clock_out).run(stop.clone()));
+        let beside = self.start_beside(tasks);
         let clock = &self.parts.clock;
-        let (offers, beside) = Port::new(self.config.throttle.gate(Arc::clone(clock)));
-        let second_link = SecondLink {
-            connector: self.connector.clone(),
-            clock: Arc::clone(clock),
-            random: Random::from_entropy(),
-            orders: self.snapshots.1,
-            offers,
-            reading: Reading::new(self.config.throttle.gate(Arc::clone(clock))),
-            progress: Arc::clone(&self.progress),
-            last_id: 0,
-        };
-        tasks.spawn("snapshots-on-demand", OnFailure::Report, second_link.run(stop.clone()));
         let (spool_in, spool_out) = self.spool;
         let intake = Intake {
             connector: self.connector.clone(),
@@ -253,6 +247,32 @@ impl Capture {
         };
         let config = session_config(&self.config);
         (Session::new(config, parts, &self.tail, self.source.peer), link_ended)
+    }
+
+    /// Starts what makes snapshots on demand, and what hears of readers that want one.
+    fn start_beside(&mut self, tasks: &Tasks) -> Port {
+        let (stop, clock) = (tasks.stop_token(), &self.parts.clock);
+        let gate = || self.config.throttle.gate(Arc::clone(clock));
+        let (offers, beside) = Port::new(gate());
+        let second_link = SecondLink {
+            connector: self.connector.clone(),
+            clock: Arc::clone(clock),
+            random: Random::from_entropy(),
+            orders: self.snapshot_orders.take().expect("it starts once"),
+            offers,
+            reading: Reading::new(gate()),
+            progress: Arc::clone(&self.progress),
+            last_id: 0,
+        };
+        tasks.spawn("snapshots-on-demand", OnFailure::Report, second_link.run(stop.clone()));
+        let requests = Requests {
+            journal: Arc::clone(&self.parts.journal),
+            clock: Arc::clone(clock),
+            order: self.snapshots.clone(),
+            known: Known::default(),
+        };
+        tasks.spawn("requests", OnFailure::Report, requests.run(stop));
+        beside
     }
 
     fn heartbeater(&self, source_clock: watch::Sender<SourceClock>) -> Heartbeater {

@@ -17,6 +17,7 @@ pub mod limits;
 pub mod names;
 mod position;
 pub mod quarantine;
+pub mod request;
 mod schema;
 mod stamp;
 #[cfg(any(test, feature = "test-util"))]

@@ -33,6 +33,8 @@ impl Load {
             let mut written = 0u64;
             while !seen.load(Ordering::Relaxed) {
                 let (key, new) = (format!("key:{}", written % 1_000), format!("new:{written}"));
+                // The source keeps the pace: some hundred rounds a second, on whatever machine.
+                client.cmd(&["BLPOP", "absent", "0.002"]).unwrap();
                 client.cmd(&["INCR", "counter"]).unwrap();
                 client.cmd(&["APPEND", &key, "+"]).unwrap();
                 client.cmd(&["SET", &new, "x"]).unwrap();
