@@ -25,6 +25,7 @@ mod pause;
 mod quarantine;
 mod refusals;
 mod replay;
+mod resnapshot;
 mod resync;
 mod scripts;
 mod secure;

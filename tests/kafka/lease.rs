@@ -1,23 +1,18 @@
 //! One writer: refused while another lives, let in soon after it has gone, and what comes too late is void.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use journal::kafka::KafkaConfig;
 use journal::{Append, AppendError, Journal, Offset, OpenError, Partition, ReadLimit};
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Header, Message, OwnedHeaders};
+use rdkafka::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{ClientConfig, TopicPartitionList};
 use testkit::{Deadline, Process};
 
 use crate::stage::{append, appender, end, open, read, record, shared, take, texts, within};
 
 /// Tells a child process which topic to write, on which brokers.
 const WRITER: &str = "KEYFERRY_KAFKA_TEST_WRITER";
-
-/// How long brokers may take for an answer.
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// What others would write, past everything that would keep them from it.
 fn send_raw(config: &KafkaConfig, topic: &str, key: &str, value: &str, headers: &[(&str, &str)]) {
@@ -30,7 +25,7 @@ fn send_raw(config: &KafkaConfig, topic: &str, key: &str, value: &str, headers: 
     }
     let record = BaseRecord::to(topic).partition(0).key(key).payload(value).headers(list);
     producer.send(record).map_err(|(error, _)| error).expect("there is room");
-    producer.flush(LIMIT).expect("it is written");
+    producer.flush(Duration::from_secs(20)).expect("it is written");
 }
 
 /// What a writer with this number sends.
@@ -196,49 +191,4 @@ async fn write_until_killed(place: &str) {
         let records: Vec<Append> = vec![record(0, number.to_string())];
         append(&mut *appender, records).await;
     }
-}
-
-/// The newest value of each note, as compaction keeps them; those that were removed are not there.
-fn notes_of(config: &KafkaConfig) -> BTreeMap<String, String> {
-    let mut settings = ClientConfig::new();
-    settings.set("bootstrap.servers", &config.brokers).set("group.id", "notes");
-    let consumer: BaseConsumer = settings.create().expect("a consumer");
-    let topic = format!("{}.meta", config.topic);
-    let (_, end) = consumer.fetch_watermarks(&topic, 0, LIMIT).expect("the topic is there");
-    let mut from = TopicPartitionList::new();
-    from.add_partition_offset(&topic, 0, rdkafka::Offset::Beginning).expect("a place");
-    consumer.assign(&from).expect("it may be read");
-    let mut notes = BTreeMap::new();
-    loop {
-        let note = consumer.poll(LIMIT).expect("a note").expect("it can be read");
-        let text =
-            |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
-        notes.insert(text(note.key()), text(note.payload()));
-        if note.offset() + 1 >= end {
-            notes.retain(|_, value| !value.is_empty());
-            return notes;
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_writer_removes_the_notes_of_those_before_it_and_keeps_what_may_still_be_read() {
-    let config = shared(1);
-    for number in 1..=4 {
-        let journal = open(&config).await;
-        if number == 4 {
-            // Of each a fence and a record: nothing of the first two can be read any more.
-            journal.trim(vec![(Partition(0), Offset(4))]).await.expect("it may");
-        }
-        let mut writer = appender(&journal).await;
-        append(&mut *writer, vec![record(0, format!("of {number}"))]).await;
-    }
-    let notes = notes_of(&config);
-    let fences: Vec<&String> = notes.keys().filter(|key| key.starts_with("fence/")).collect();
-    assert_eq!(fences, ["fence/4"]);
-    assert_eq!(notes["fence/4"], r#"{"lease":4,"at":[6],"before":[{"lease":3,"at":[4]}]}"#);
-    let journal = open(&config).await;
-    let from = vec![(Partition(0), Offset(4))];
-    let mut reader = journal.reader(from).await.expect("it can be read");
-    assert_eq!(texts(&take(&mut *reader, 2).await), ["of 3", "of 4"]);
 }

@@ -12,6 +12,7 @@ mod members;
 mod processes;
 mod refusals;
 mod requests;
+mod resnapshot;
 mod secure;
 mod sharing;
 mod stage;

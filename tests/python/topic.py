@@ -25,7 +25,7 @@ class Fences:
     def note(self, key, value):
         if key == b"lease":
             self.claimed = max(self.claimed, json.loads(value)["number"])
-        elif key.startswith(b"fence/") and value:
+        elif key.startswith(b"fence/"):
             note = json.loads(value)
             if note["lease"] >= self.claimed and note["lease"] > self.newest():
                 self.table = note["before"] + [{"lease": note["lease"], "at": note["at"]}]

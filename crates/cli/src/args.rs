@@ -31,6 +31,7 @@ pub(crate) fn command() -> Command {
             status(),
             config(),
             quarantine(),
+            resnapshot(),
             completions(),
         ])
 }
@@ -234,6 +235,30 @@ fn quarantine() -> Command {
         )
 }
 
+fn resnapshot() -> Command {
+    let command = Command::new("resnapshot")
+        .about("Have whoever captures a stream make a snapshot of the source beside it, and wait for its end")
+        .long_about(
+            "Have whoever captures a stream make a snapshot of the source beside it, and wait for its end.\n\n\
+             The request goes over the journal; neither the source nor the capture is connected to. Whoever applies \
+             the stream already takes no notice; a new destination can begin with the snapshot.",
+        )
+        .arg(
+            Arg::new("no-wait")
+                .long("no-wait")
+                .action(ArgAction::SetTrue)
+                .help("Ask once and end, whatever comes of it"),
+        )
+        .arg(
+            Arg::new("answer-within")
+                .long("answer-within")
+                .value_name("DURATION")
+                .default_value("1m")
+                .help("Give up if no snapshot has begun by then"),
+        );
+    with_options(command, is_about_the_journal)
+}
+
 fn completions() -> Command {
     Command::new("completions")
         .about("Print the completions of a shell, to be sourced or installed")
@@ -258,6 +283,11 @@ fn is_about_sharing(option: &OptionSpec) -> bool {
     option.path == "data_dir"
         || of_the_journal.contains(&option.path)
         || sections.iter().any(|section| option.path.starts_with(section))
+}
+
+fn is_about_the_journal(option: &OptionSpec) -> bool {
+    let others = ["journal.uri", "stream.partitions"];
+    is_about_the_place(option) || others.contains(&option.path) || option.path.starts_with("kafka.")
 }
 
 fn is_about_capture(option: &OptionSpec) -> bool {

@@ -3,6 +3,7 @@
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod quarantine;
+pub(crate) mod resnapshot;
 pub(crate) mod run;
 pub(crate) mod status;
 pub(crate) mod tail;

@@ -57,6 +57,7 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
         "status" => command::status::run(matches, &values),
         "config" => command::config::run(matches, &values),
         "quarantine" => command::quarantine::run(matches, &values),
+        "resnapshot" => command::resnapshot::run(matches, &values),
         other => Err(Failure::usage(format!("there is no command {other}"))),
     }
 }

@@ -93,6 +93,26 @@ pub const TABLE: &[Metric] = &[
         "capture/snapshot_bytes_expected",
         "Bytes that the last snapshot has; 0: the source did not say.",
     ),
+    counter(
+        "keyferry_capture_on_demand_done_total",
+        "capture/on_demand/done",
+        "Snapshots beside the stream that were recorded.",
+    ),
+    counter(
+        "keyferry_capture_on_demand_given_up_total",
+        "capture/on_demand/given_up",
+        "Snapshots beside the stream that were given up and begun anew.",
+    ),
+    gauge(
+        "keyferry_capture_on_demand_keys",
+        "capture/on_demand/keys",
+        "Keys of the last snapshot beside the stream that were recorded.",
+    ),
+    gauge(
+        "keyferry_capture_on_demand_keys_expected",
+        "capture/on_demand/keys_expected",
+        "Keys that the source said the last snapshot beside the stream has.",
+    ),
     gauge(
         "keyferry_capture_spool_memory_bytes",
         "capture/spool_memory_bytes",

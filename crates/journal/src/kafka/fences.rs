@@ -41,23 +41,6 @@ impl Fences {
         }
     }
 
-    /// The numbers of all, in ascending order.
-    pub(super) fn leases(&self) -> impl Iterator<Item = u64> {
-        self.0.iter().map(|fence| fence.lease)
-    }
-
-    /// Forgets those of whose writers no record can be read any more, where partitions begin at `starts`: a stream whose
-    /// writers change often would else carry a table that grows for ever.
-    pub(super) fn forget_before(&mut self, starts: &[u64]) {
-        let next: Vec<Option<Vec<u64>>> =
-            self.0.iter().skip(1).map(|fence| Some(fence.at.clone())).chain([None]).collect();
-        let mut next = next.into_iter();
-        self.0.retain(|_| match next.next().flatten() {
-            Some(next) => next.iter().zip(starts).any(|(next, start)| next > start),
-            None => true,
-        });
-    }
-
     /// The highest number; 0 where there is none.
     pub(super) fn newest(&self) -> u64 {
         self.0.last().map_or(0, |fence| fence.lease)
@@ -111,24 +94,6 @@ mod tests {
             let found = fences.verdict(partition, offset, lease);
             assert_eq!(found, verdict, "partition {partition}, offset {offset}, writer {lease}");
         }
-    }
-
-    #[test]
-    fn fences_are_kept_while_a_record_behind_them_may_be_read() {
-        let mut fences = table();
-        fences.add(Fence { lease: 4, at: vec![15, 25] });
-        fences.forget_before(&[10, 19]);
-        assert_eq!(
-            fences.leases().collect::<Vec<_>>(),
-            [1, 3, 4],
-            "one partition begins before it"
-        );
-        fences.forget_before(&[12, 20]);
-        assert_eq!(fences.leases().collect::<Vec<_>>(), [3, 4]);
-        assert_eq!(fences.verdict(0, 13, 3), Verdict::Counts);
-        assert_eq!(fences.verdict(0, 13, 1), Verdict::Void);
-        fences.forget_before(&[100, 100]);
-        assert_eq!(fences.leases().collect::<Vec<_>>(), [4]);
     }
 
     #[test]

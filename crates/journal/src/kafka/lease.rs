@@ -12,7 +12,7 @@ use runtime::clock::timeout;
 use runtime::{Clock, Random};
 
 use super::config::KafkaConfig;
-use super::fences::{Fence, Fences};
+use super::fences::Fence;
 use super::follow::{Follower, Following};
 use super::notary::Written;
 use super::notes::{FENCE_KEY, FenceNote, LEASE_KEY, LeaseNote, Says};
@@ -100,35 +100,13 @@ impl Candidate<'_> {
         let at = self.fence(session).await?;
         let fence = Fence { lease: lease.number, at };
         let key = format!("{FENCE_KEY}{}", lease.number);
-        let older: Vec<u64> = before.leases().collect();
-        let note = FenceNote { fence, before: self.readable(before).await };
+        let note = FenceNote { fence, before };
         let noted = self.written(session, session.notary.write(&key, &note)?).await?;
         self.read_notes_to(noted).await?;
-        if self.follower().look(|known| known.state.fences.newest()) != lease.number {
-            return Err(self.led_by("a newer one".to_owned()));
+        match self.follower().look(|known| known.state.fences.newest()) == lease.number {
+            true => Ok(()),
+            false => Err(self.led_by("a newer one".to_owned())),
         }
-        // This one's note has what still counts of theirs.
-        for number in older {
-            let removed = session.notary.remove(&format!("{FENCE_KEY}{number}"))?;
-            self.written(session, removed).await?;
-        }
-        Ok(())
-    }
-
-    /// Those of the fences that a reader may need.
-    async fn readable(&self, mut fences: Fences) -> Fences {
-        let ranges = Arc::clone(self.ranges);
-        let asked = tokio::task::spawn_blocking(move || ranges.raw()).await;
-        match asked.expect("asking does not panic") {
-            Ok(found) => {
-                let starts: Vec<u64> = found.into_iter().map(|(start, _)| start).collect();
-                fences.forget_before(&starts);
-            }
-            Err(error) => {
-                tracing::debug!(%error, "fences that are not needed any more stay for now");
-            }
-        }
-        fences
     }
 
     async fn fence(&self, session: &Session) -> Result<Vec<u64>, OpenError> {

@@ -61,15 +61,10 @@ impl Notary {
     /// Hands a note over.
     pub(super) fn write(&self, key: &str, note: &impl Serialize) -> Result<Written, OpenError> {
         let value = serde_json::to_vec(note).expect("notes are plain data");
-        self.send(key, Some(&value))
+        self.send(key, &value)
     }
 
-    /// Removes a note: compaction forgets it.
-    pub(super) fn remove(&self, key: &str) -> Result<Written, OpenError> {
-        self.send(key, None)
-    }
-
-    fn send(&self, key: &str, value: Option<&[u8]>) -> Result<Written, OpenError> {
+    fn send(&self, key: &str, value: &[u8]) -> Result<Written, OpenError> {
         let (sender, written) = oneshot::channel();
         let context = self.producer.context();
         let number = {
@@ -79,12 +74,8 @@ impl Notary {
             waiting.by_number.insert(number, sender);
             number
         };
-        let mut record = BaseRecord::<str, [u8], usize>::with_opaque_to(&self.topic, number);
-        record = record.partition(0).key(key);
-        if let Some(value) = value {
-            record = record.payload(value);
-        }
-        self.producer.send(record).map_err(|(error, _)| {
+        let record = BaseRecord::with_opaque_to(&self.topic, number).partition(0);
+        self.producer.send(record.key(key).payload(value)).map_err(|(error, _)| {
             context.waiting.lock().by_number.remove(&number);
             self.refused(&error)
         })?;
@@ -110,7 +101,7 @@ impl Notary {
         mut polls: usize,
     ) -> Result<u64, OpenError> {
         const STEP: Duration = Duration::from_millis(50);
-        let mut written = self.send(key, Some(value))?;
+        let mut written = self.send(key, value)?;
         loop {
             self.poll(STEP);
             match written.try_recv() {

@@ -81,10 +81,6 @@ pub(super) struct State {
 impl State {
     /// Takes in the next note.
     pub(super) fn note(&mut self, key: &[u8], value: &[u8]) {
-        // Removed: a newer one has what was in it.
-        if value.is_empty() {
-            return;
-        }
         let understood = match std::str::from_utf8(key) {
             Ok(STREAM_KEY) => parse(value).map(|note| {
                 self.stream.get_or_insert(note);
@@ -206,7 +202,6 @@ mod tests {
         let mut state = State::default();
         state.note(b"stream", b"{");
         state.note(b"weather", b"{}");
-        state.note(b"fence/1", b"");
         assert_eq!(state.strange, 2);
         state.note(b"stream", b"{\"format\":2,\"of\":\"a newer build\"}");
         assert_eq!(state.stream.map(|note| note.format), Some(2));

@@ -106,6 +106,7 @@ impl Reader<'_> {
         Some(name)
     }
 
+    /// Whether the embedded one is meant.
     pub(crate) fn is_local(&self) -> bool {
         self.values.get(URI).unwrap_or(LOCAL) == LOCAL
     }
