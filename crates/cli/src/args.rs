@@ -256,7 +256,7 @@ fn resnapshot() -> Command {
                 .default_value("1m")
                 .help("Give up if no snapshot has begun by then"),
         );
-    with_options(command, is_about_the_journal)
+    with_options(command, |option| is_about_the_place(option) || is_about_the_journal(option))
 }
 
 fn completions() -> Command {
@@ -283,11 +283,6 @@ fn is_about_sharing(option: &OptionSpec) -> bool {
     option.path == "data_dir"
         || of_the_journal.contains(&option.path)
         || sections.iter().any(|section| option.path.starts_with(section))
-}
-
-fn is_about_the_journal(option: &OptionSpec) -> bool {
-    let others = ["journal.uri", "stream.partitions"];
-    is_about_the_place(option) || others.contains(&option.path) || option.path.starts_with("kafka.")
 }
 
 fn is_about_capture(option: &OptionSpec) -> bool {
