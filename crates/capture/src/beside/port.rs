@@ -131,6 +131,11 @@ impl Port {
         parts.try_recv().ok()
     }
 
+    /// Whether nothing is to begin: it would wait at the source.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.gate.is_paused()
+    }
+
     /// From here on, what comes is of that snapshot; none: it has ended.
     pub(crate) fn attend(&mut self, parts: Option<mpsc::Receiver<Part>>) {
         self.parts = parts;

@@ -134,7 +134,8 @@ impl Session {
     fn place_for_beside(&self) -> Option<Position> {
         let Phase::Stream(stream) = &self.phase else { return None };
         let at = self.epochs.position(stream.recorded()).at_index(Position::LAST_INDEX);
-        (!stream.is_forsaken() && self.parts.outlet.has_passed(at)).then_some(at)
+        let may = !stream.is_forsaken() && !self.parts.beside.is_paused();
+        (may && self.parts.outlet.has_passed(at)).then_some(at)
     }
 
     async fn take_part(&mut self, part: Part) -> Result<(), SessionError> {

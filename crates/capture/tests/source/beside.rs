@@ -125,7 +125,9 @@ async fn a_snapshot_on_demand_is_made_beside_the_stream_under_load() {
         (Kind::Redis8_2, "repl-diskless-sync yes"),
         (Kind::Valkey9_1, "repl-diskless-sync yes"),
     ] {
-        let server = filled(kind, &[how, "repl-diskless-sync-delay 0"]);
+        // So that it lasts for a while.
+        let slow = "rdb-key-save-delay 200";
+        let server = filled(kind, &[how, "repl-diskless-sync-delay 0", slow]);
         let setup = Setup::new(&server);
         let running = setup.start().await;
         running.until("the stream flows", |it| it.status("phase") == "stream").await;
