@@ -49,6 +49,7 @@ pub struct Apply {
     random: Random,
     status: StatusNode,
     wanted: watch::Receiver<u64>,
+    needs: watch::Receiver<bool>,
 }
 
 /// Where a service stopped.
@@ -87,8 +88,10 @@ impl Apply {
         let (ask, wanted) = watch::channel(0);
         let config = Arc::new(config);
         let begun = Arc::default();
-        let tools = Tools { config, connector, journal, letters, clock, wanted: ask, begun };
-        Ok(Self { tools, random, status, wanted })
+        let (need, needs) = watch::channel(false);
+        let tools =
+            Tools { config, connector, journal, letters, clock, wanted: ask, needs: need, begun };
+        Ok(Self { tools, random, status, wanted, needs })
     }
 
     /// Counts how often a new snapshot of the source was wanted: where its history goes on without what was applied,
@@ -96,6 +99,13 @@ impl Apply {
     #[must_use]
     pub fn snapshots_wanted(&self) -> watch::Receiver<u64> {
         self.wanted.clone()
+    }
+
+    /// Whether a snapshot is needed that the journal does not hold: for as long as that is so, whoever runs the service
+    /// asks the stream's writer for one, again and again.
+    #[must_use]
+    pub fn needs_snapshot(&self) -> watch::Receiver<bool> {
+        self.needs.clone()
     }
 
     /// Applies the partitions that it gets until `stop` is cancelled, then finishes what is under way, hands them on

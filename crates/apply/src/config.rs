@@ -28,6 +28,9 @@ pub struct Config {
     /// Where the journal has forgotten what the destination needs next: fill it anew from a newer snapshot, and remove
     /// what that does not name. Default: that is done; otherwise the service stops and says so.
     pub heal: bool,
+    /// Wait where the journal holds no snapshot to begin with, until there is one: whoever runs the service has it asked
+    /// for ([`crate::Apply::needs_snapshot`]). Default: that is an error.
+    pub awaits: bool,
     /// Database of the checkpoint. Default: 0.
     pub checkpoint_db: u32,
     /// What of the stream to take. Default: all.
@@ -138,6 +141,7 @@ impl Config {
             existing: Existing::default(),
             replay: None,
             heal: true,
+            awaits: false,
             checkpoint_db: 0,
             filters: Filters::default(),
             mapping: DbMapping::default(),

@@ -153,6 +153,12 @@ pub enum Error {
         /// Whose.
         shard: Shard,
     },
+    /// The same, and one is waited for.
+    #[error("stream {stream} holds no snapshot to begin with: waiting for one")]
+    AwaitsSnapshot {
+        /// Which stream.
+        stream: String,
+    },
     /// The journal has no snapshot that a replay could begin with, or does not know the place where it should end.
     #[error("stream {stream} cannot be replayed so: {what}; {possible}")]
     NoReplay {

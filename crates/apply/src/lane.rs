@@ -70,6 +70,8 @@ pub(crate) struct Tools {
     pub(crate) clock: Arc<dyn Clock>,
     /// Counts the snapshots that are asked of the source.
     pub(crate) wanted: Sender<u64>,
+    /// Whether a snapshot is needed that the journal does not hold.
+    pub(crate) needs: Sender<bool>,
     /// Of a replay, the partitions that this process has begun anew.
     pub(crate) begun: Arc<Mutex<BTreeSet<u16>>>,
 }
@@ -173,6 +175,7 @@ impl Lane {
     /// What cannot be waited for, or was waited for in vain.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<Stopped, Error> {
         let mut backoff = policy::backoff();
+        let mut told = false;
         loop {
             let started = self.tools.clock.monotonic();
             self.memory.opened = false;
@@ -197,15 +200,25 @@ impl Lane {
             let begun = self.begun();
             let windows = &self.tools.config.windows;
             let wait = policy::wait((&error, begun), windows, &mut backoff, &mut self.random);
+            let wait = match *self.tools.needs.borrow() {
+                true => wait.map(|wait| wait.min(SNAPSHOT_LOOK)),
+                false => wait,
+            };
             let Some(wait) = wait else {
                 self.status.ended(&error);
                 return Err(policy::given_up((error, begun), &backoff));
             };
             self.status.waits(&error);
-            tracing::warn!(
-                error = %error, advice = error.advice(), again_in = ?wait,
-                "the destination does not take writes",
-            );
+            match error {
+                Error::AwaitsSnapshot { .. } if std::mem::replace(&mut told, true) => {}
+                Error::AwaitsSnapshot { .. } => {
+                    tracing::info!(advice = error.advice(), "{error}");
+                }
+                error => tracing::warn!(
+                    error = %error, advice = error.advice(), again_in = ?wait,
+                    "the destination does not take writes",
+                ),
+            }
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
@@ -221,11 +234,15 @@ impl Lane {
             Error::ResyncNeeded { applied, branch_offset } => {
                 self.memory.beyond = Some((applied, branch_offset));
             }
-            Error::Journal(ReadError::OutOfRetention { .. }) => {}
+            Error::Journal(ReadError::OutOfRetention { .. }) | Error::AwaitsSnapshot { .. } => {}
             _ => return,
         }
         // While it could not begin, the journal held none.
-        if !self.memory.opened && !std::mem::replace(&mut self.memory.has_asked, true) {
+        if self.memory.opened {
+            return;
+        }
+        self.tools.needs.send_replace(true);
+        if !std::mem::replace(&mut self.memory.has_asked, true) {
             self.tools.wanted.send_modify(|wanted| *wanted += 1);
         }
     }
@@ -245,6 +262,9 @@ impl Lane {
         }
     }
 }
+
+/// How often a lane that waits for a snapshot looks whether the journal holds it.
+const SNAPSHOT_LOOK: Duration = Duration::from_secs(2);
 
 /// A session that lasted this long was a success, also if nothing came to be applied.
 const STEADY: Duration = Duration::from_secs(60);

@@ -50,6 +50,9 @@ fn window(error: &Error, windows: &Windows) -> Option<Duration> {
     if error.is_denied() {
         return Some(windows.refused);
     }
+    if matches!(error, Error::AwaitsSnapshot { .. }) {
+        return None;
+    }
     let code = match error {
         Error::Refused { refusal, .. }
         | Error::Connection(redis_io::Error::Server { refusal, .. }) => Some(refusal.code),

@@ -299,7 +299,7 @@ fn is_about_apply(option: &OptionSpec) -> bool {
 }
 
 fn is_about_replay(option: &OptionSpec) -> bool {
-    is_about_apply(option)
+    is_about_apply(option) && option.path != "destination.resnapshot"
 }
 
 fn is_about_a_destination(option: &OptionSpec) -> bool {

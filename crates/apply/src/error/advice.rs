@@ -37,6 +37,7 @@ impl Classified for Error {
             },
             Self::Unfit { .. }
             | Self::KeyDenied { .. }
+            | Self::AwaitsSnapshot { .. }
             | Self::ResyncNeeded { .. }
             | Self::Crossed { .. }
             | Self::Journal(ReadError::OutOfRetention { .. }) => Class::Retry,
@@ -150,6 +151,7 @@ impl Error {
             | Self::NoReplay { .. }
             | Self::HasBegun { .. }
             | Self::PlaceGone { .. }
+            | Self::AwaitsSnapshot { .. }
             | Self::ResyncNeeded { .. } => self.advice_about_the_beginning(),
             Self::Unsupported { .. }
             | Self::TooLarge { .. }
@@ -191,6 +193,10 @@ impl Error {
             Self::NoSnapshot { .. } => {
                 "The journal begins in the middle of the source's history: start with a new \
                  --data-dir, which makes a new snapshot, and --existing sweep."
+            }
+            Self::AwaitsSnapshot { .. } => {
+                "Nothing, where the capture of this stream runs: it is asked for a snapshot, every ten seconds. \
+                 Otherwise start it."
             }
             Self::NoReplay { .. } => {
                 "Name one of these places, or a later one (EPOCH:OFFSET, or a time); or have a snapshot made now: \

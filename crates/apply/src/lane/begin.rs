@@ -3,7 +3,7 @@
 
 use event::checkpoint::Resync;
 use event::{Position, Shard};
-use journal::{Description, Journal};
+use journal::{Description, Journal, Offset};
 
 use crate::error::Error;
 use crate::replay::Beginning;
@@ -46,8 +46,9 @@ impl Begin {
         let starts: Vec<u64> = description.partitions.iter().map(|range| range.start.0).collect();
         let found = shards.iter().filter_map(newest);
         let snapshots: Vec<_> = found.map(|found| Beginning::of(found, &starts)).collect();
-        let is_empty = description.partitions.iter().all(|range| range.start == range.end);
-        if snapshots.is_empty() && !is_empty {
+        // What has held something begins in the middle of a history.
+        let is_new = description.partitions.iter().all(|range| range.end == Offset(0));
+        if snapshots.is_empty() && !is_new {
             return Err(Error::NoSnapshot { stream: scope.stream.clone(), shard: Shard(0) });
         }
         let begin = Self::at(snapshots, scope);

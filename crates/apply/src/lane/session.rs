@@ -88,6 +88,7 @@ impl Lane {
         };
         let Self { scope, names, tools, status, memory, .. } = self;
         memory.opened = true;
+        tools.needs.send_if_modified(std::mem::take);
         let pump = Pump::new(scope, names, tools, status, (memory, opened, stop.clone()));
         Box::pin(pump.run()).await
     }

@@ -40,7 +40,15 @@ pub(super) async fn start(
     let begin = match (&tools.config.replay, fresh.is_empty()) {
         (_, true) => Begin::default(),
         (Some(replay), false) => Begin::at(vec![replay.begin.clone()], scope),
-        (None, false) => Begin::newest(&mut memory.survey, (journal, description), scope).await?,
+        (None, false) => {
+            let begin = Begin::newest(&mut memory.survey, (journal, description), scope).await;
+            begin.map_err(|error| match error {
+                Error::NoSnapshot { stream, .. } if tools.config.awaits => {
+                    Error::AwaitsSnapshot { stream }
+                }
+                error => error,
+            })?
+        }
     };
     let mut stored = known.progress(scope, &begin.offsets);
     for track in &fresh {

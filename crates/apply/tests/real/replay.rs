@@ -101,6 +101,15 @@ impl World {
         Ok(Config { replay: Some(replay), existing, ..self.bench.config() })
     }
 
+    /// Everything that the journal holds leaves it.
+    async fn trim_all(&self) -> Result<()> {
+        let journal = self.bench.feed.journal();
+        let ends = journal.describe().await?.partitions;
+        let before = (0..4).map(Partition).zip(ends.iter().map(|range| Offset(range.end.0)));
+        journal.trim(before.collect()).await?;
+        Ok(())
+    }
+
     fn caught_up(&mut self) -> Result<()> {
         match self.bench.unordered {
             true => all_caught_up(&mut self.bench),
@@ -310,4 +319,45 @@ async fn one_whose_place_has_left_the_journal_heals_with_a_snapshot_made_on_dema
 async fn partitions_whose_place_has_left_the_journal_heal_with_a_snapshot_made_on_demand()
 -> Result<()> {
     heals(true).await
+}
+
+async fn waits_for_one(unordered: bool) -> Result<()> {
+    let mut world = World::new(unordered).await?;
+    world.write().await?;
+    world.trim_all().await?;
+    world.bench.feed.heartbeat().await?;
+    let refused = world.bench.start().await?.failed().await?;
+    assert!(matches!(refused, Error::NoSnapshot { .. }), "{refused:?}");
+    let config = Config { awaits: true, ..world.bench.config() };
+    let service = world.bench.start_with(config.clone()).await?;
+    service.shows("phase", "waiting")?;
+    assert!(service.lane("waiting_for").contains("no snapshot to begin with"));
+    world.write().await?;
+    world.snapshot(7).await?;
+    let first = world.moment().await?;
+    world.caught_up()?;
+    world.assert_holds(&first)?;
+    service.stop().await?;
+    // Its place leaves the journal, which holds none that leads on.
+    world.write().await?;
+    world.trim_all().await?;
+    let service = world.bench.start_with(config).await?;
+    service.shows("phase", "waiting")?;
+    world.write().await?;
+    world.snapshot(8).await?;
+    let last = world.moment().await?;
+    world.caught_up()?;
+    world.assert_holds(&last)?;
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_without_a_snapshot_waits_until_there_is_one() -> Result<()> {
+    waits_for_one(false).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_without_a_snapshot_wait_until_there_is_one() -> Result<()> {
+    waits_for_one(true).await
 }

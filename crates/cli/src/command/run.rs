@@ -1,6 +1,7 @@
 //! `keyferry run`, `capture` and `apply`: the sides of the way from a source to a destination, in one process or two.
 
 mod admin;
+mod asking;
 mod capturing;
 mod ending;
 mod opening;
@@ -20,6 +21,7 @@ use journal::Journal;
 use runtime::{Clock, OnFailure, Random, StatusNode, SystemClock, Tasks, signal::Signals};
 use tokio_util::sync::CancellationToken;
 
+use self::asking::Asking;
 use self::capturing::Capturing;
 use self::ending::{Asked, Ending};
 use self::opening::{Lock, make_dir};
@@ -51,6 +53,7 @@ struct Started {
     letters: Option<DeadLetters>,
     capturing: Option<Capturing>,
     apply: Option<apply::Apply>,
+    asking: Option<Asking>,
     lock: Option<Lock>,
 }
 
@@ -218,9 +221,9 @@ impl Shared {
             started = self.start(settings) => started?,
         };
         self.status.set("state", "running");
-        let Started { journal, letters, capturing, apply, lock } = started;
+        let Started { journal, letters, capturing, apply, asking, lock } = started;
         let captures = capturing.is_some();
-        let ending = self.run_sides(tasks, capturing, apply).await;
+        let ending = self.run_sides(tasks, capturing, apply, asking).await;
         if captures {
             self.status.child(capturing::SIDE).set("phase", "stopped");
         }
@@ -268,6 +271,11 @@ impl Shared {
             let connecting = self.refuse_a_loop(&from.source, &to.destination, to.existing);
             answered = self.step("connecting to both servers", connecting).await?;
         }
+        let asking = name.filter(|_| settings.asks).map(|name| Asking {
+            journal: Arc::clone(&journal),
+            clock: Arc::clone(&self.clock),
+            destination: name.to_owned(),
+        });
         let apply = match settings.destination.zip(letters.as_ref()) {
             Some((mut config, letters)) => {
                 if let Some(wanted) = &settings.replay {
@@ -289,6 +297,6 @@ impl Shared {
             }
             None => None,
         };
-        Ok(Started { journal, letters, capturing, apply, lock })
+        Ok(Started { journal, letters, capturing, apply, asking, lock })
     }
 }

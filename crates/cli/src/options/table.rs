@@ -1,5 +1,6 @@
 //! The table of options.
 
+mod destination;
 mod kafka;
 
 use super::{Kind, OptionSpec};
@@ -240,6 +241,7 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         ),
         "unsupported",
     ),
+    destination::RESNAPSHOT,
     option(
         "destination.batch_commands",
         Kind::Number,

@@ -409,7 +409,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The value of an option that has words.
-    fn word(&mut self, path: &str) -> Option<&'a str> {
+    pub(crate) fn word(&mut self, path: &str) -> Option<&'a str> {
         let words = OPTIONS.iter().find(|option| option.path == path).map(|option| option.kind);
         let (Some(Kind::Word(words)), Some(text)) = (words, self.values.get(path)) else {
             return None;

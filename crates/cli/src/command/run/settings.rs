@@ -19,6 +19,8 @@ pub(super) struct Settings {
     pub(super) destination: Option<apply::Config>,
     pub(super) journal: JournalSettings,
     pub(super) letters: LocalConfig,
+    /// Whether capture is asked for a snapshot, where one is needed.
+    pub(super) asks: bool,
     /// What is to be applied anew.
     pub(super) replay: Option<Wanted>,
     pub(super) admin: AdminSettings,
@@ -46,6 +48,10 @@ impl Settings {
         reader.refuse_to_share(role);
         let source = role.captures().then(|| reader.source(&stream, &dir)).flatten();
         let destination = role.applies().then(|| reader.destination(&stream, &dir)).flatten();
+        let when = reader.word("destination.resnapshot");
+        let asks = role == Role::Apply && when != Some("never");
+        let heal = role != Role::Apply || when == Some("heal");
+        let destination = destination.map(|config| apply::Config { awaits: asks, heal, ..config });
         let journal = reader.journal(&stream, &dir);
         let letters = LocalConfig::new(dir.quarantine(&stream), &stream, LETTER_PARTITIONS);
         let (json, level) = (reader.flag("log.json"), reader.log_level());
@@ -60,6 +66,7 @@ impl Settings {
             destination,
             journal,
             letters,
+            asks,
             replay: None,
             admin,
             level,

@@ -6,6 +6,7 @@ use runtime::{OnFailure, TaskError, Tasks};
 use tokio::sync::{oneshot, watch};
 
 use super::Shared;
+use super::asking::Asking;
 use super::capturing::Capturing;
 use super::ending::Ending;
 use crate::exit::{self, Exit, Failure};
@@ -13,8 +14,8 @@ use crate::exit::{self, Exit, Failure};
 /// How a side that was started will tell its end.
 type Told<T> = oneshot::Receiver<Result<T, Failure>>;
 
-const NOBODY_TO_ASK: &str = "the destination needs a new snapshot of the source, for which an apply by itself cannot ask: \
-    stop this process and the capture, and start `keyferry run` on the same journal";
+const NOBODY_TO_ASK: &str = "the destination needs a new snapshot of the source, which is not asked for: start it with \
+    --resnapshot heal, or have one made by keyferry resnapshot";
 
 // === impl Shared ===
 
@@ -26,15 +27,23 @@ impl Shared {
         tasks: &Tasks,
         capturing: Option<Capturing>,
         apply: Option<apply::Apply>,
+        asking: Option<Asking>,
     ) -> Result<Ending, Failure> {
         let wanted = apply.as_ref().map(apply::Apply::snapshots_wanted);
+        let needs = apply.as_ref().map(apply::Apply::needs_snapshot);
         let capturing = match capturing {
             Some(capturing) => {
                 Some(side(tasks, "capture", capturing.run(wanted, self.stop.clone())))
             }
             None => {
-                if let Some(wanted) = wanted {
-                    tasks.spawn("orders", OnFailure::Report, complain(wanted));
+                match (asking, needs) {
+                    (Some(asking), Some(needs)) => {
+                        tasks.spawn("requests", OnFailure::Report, asking.ask(needs));
+                    }
+                    (_, Some(needs)) => {
+                        tasks.spawn("requests", OnFailure::Report, complain(needs));
+                    }
+                    (_, None) => {}
                 }
                 None
             }
@@ -52,9 +61,13 @@ impl Shared {
 }
 
 /// Says each time that nobody hears what is wanted.
-async fn complain(mut wanted: watch::Receiver<u64>) -> Result<(), TaskError> {
-    while wanted.changed().await.is_ok() {
+async fn complain(mut needs: watch::Receiver<bool>) -> Result<(), TaskError> {
+    while needs.wait_for(|needs| *needs).await.is_ok() {
         tracing::warn!("{NOBODY_TO_ASK}");
+        // It ends with the side that needs.
+        if needs.wait_for(|needs| !*needs).await.is_err() {
+            break;
+        }
     }
     pending().await
 }
