@@ -11,6 +11,7 @@ mod letters;
 mod members;
 mod processes;
 mod refusals;
+mod replay;
 mod requests;
 mod resnapshot;
 mod secure;

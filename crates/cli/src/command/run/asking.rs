@@ -38,12 +38,13 @@ impl Asking {
                     let error = chain(&error);
                     tracing::warn!(%error, "capture could not be asked for a snapshot");
                 }
-                tokio::select! {
-                    () = self.clock.sleep(REPEAT_EVERY) => {}
+                let ended = tokio::select! {
+                    () = self.clock.sleep(REPEAT_EVERY) => false,
                     // It ends with the side that needs.
-                    ended = needs.wait_for(|needs| !*needs) => if ended.is_err() {
-                        return pending().await;
-                    },
+                    changed = needs.wait_for(|needs| !*needs) => changed.is_err(),
+                };
+                if ended {
+                    return pending().await;
                 }
             }
         }
