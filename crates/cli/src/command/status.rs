@@ -39,14 +39,13 @@ pub(crate) fn run(matches: &ArgMatches, values: &Values) -> Result<(), Failure> 
     let stream = reader.known_stream(&dir);
     let json = reader.flag("log.json");
     reader.finish()?;
-    let paths: Vec<_> = Role::ALL.iter().map(|role| dir.status(&stream, *role)).collect();
-    let mut paths: Vec<_> = paths.iter().filter(|path| path.exists()).collect();
-    let run = dir.status(&stream, Role::Both);
+    let paths = Role::ALL.iter().map(|role| (*role, dir.status(&stream, *role)));
+    let mut paths: Vec<_> = paths.filter(|(_, path)| path.exists()).collect();
     if paths.is_empty() {
-        paths.push(&run);
+        paths.push((Role::Both, dir.status(&stream, Role::Both)));
     }
     let mut verdicts = Vec::new();
-    for path in paths {
+    for (role, path) in &paths {
         let mut status = read(path)?;
         let process = status.get("process").and_then(Process::read);
         let life = process.as_ref().map_or(Life::Gone, Process::life);
@@ -55,7 +54,10 @@ pub(crate) fn run(matches: &ArgMatches, values: &Values) -> Result<(), Failure> 
             output::print("")?;
         }
         output::print(&verdict.shown(&mut status, json))?;
-        verdicts.push(verdict);
+        // One that was killed says nothing about those that go on.
+        if *role != Role::Replay || verdict.running || verdicts.is_empty() {
+            verdicts.push(verdict);
+        }
     }
     max_age.map_or(Ok(()), |max_age| check(&verdicts, max_age))
 }
