@@ -167,7 +167,7 @@ fn count(client: &mut Client, times: u64) -> Result<()> {
     Ok(())
 }
 
-fn status_says(dir: &str, stream: &str, words: &str) -> Result<()> {
+pub(crate) fn status_says(dir: &str, stream: &str, words: &str) -> Result<()> {
     eventually(PATIENCE, format!("the status says {words}"), || {
         let mut asked = Process::start(&["status", "--data-dir", dir, "--stream", stream])?;
         asked.wait(PATIENCE)?;

@@ -8,6 +8,7 @@ use fastrand::Rng;
 use testkit::{Kind, Process, Workload, seed};
 
 use crate::apart::{PATIENCE, Stage, stop};
+use crate::processes::status_says;
 
 /// Processes that share the destination.
 const APPLIES: usize = 3;
@@ -29,6 +30,11 @@ fn what_is_of_partitions_of_several_processes_takes_effect_once_whoever_is_kille
     let mut capture = stage.capture("capture")?;
     let mut applies: Vec<Process> =
         (0..APPLIES).map(|number| apply(&stage, number)).collect::<Result<_>>()?;
+    for number in 0..APPLIES {
+        // Each has a part: so what is of all partitions is of several processes.
+        let dir = stage.data_dir(&format!("apply-{number}"));
+        status_says(&dir, &stage.stream, "apply: stream")?;
+    }
     for round in 0..KILLS {
         workload.run(&mut client, rng.usize(100..600))?;
         let which = rng.usize(0..=APPLIES);

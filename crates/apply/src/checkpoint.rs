@@ -84,7 +84,8 @@ fn of_track(
         owner_epoch: written.owner,
         written_ms: written.now_ms,
         resync: progress.resyncs.get(&track).copied(),
-        waits_at: progress.waits.get(&track).filter(|_| is_judged).copied(),
+        waits_at: progress.waits.get(&track).filter(|_| is_judged && written.says_waits).copied(),
+        begun_at: progress.begun.get(&track).copied(),
         marker: None,
     }
 }
@@ -100,6 +101,8 @@ pub(crate) struct Written<'a> {
     pub(crate) owner: u64,
     /// The worker's clock.
     pub(crate) now_ms: i64,
+    /// Whether it may be said that tracks wait: not beside what is still to be judged of their keys.
+    pub(crate) says_waits: bool,
 }
 
 async fn get(connection: &mut Connection, key: &Bytes) -> Result<Option<Bytes>, Error> {
@@ -166,6 +169,8 @@ impl Checkpoints {
             let applied = checkpoint.applied.iter();
             progress.applied.extend(applied.map(|of| Point { track, position: of.position }));
             progress.resyncs.extend(checkpoint.resync.map(|resync| (track, resync)));
+            progress.waits.extend(checkpoint.waits_at.map(|at| (track, at)));
+            progress.begun.extend(checkpoint.begun_at.map(|at| (track, at)));
         }
         progress
     }
@@ -247,7 +252,8 @@ mod tests {
             progress.advance(track, Position::new(Shard(0), 2, 50 + track as u64));
         }
         let read_from: Vec<u64> = scope.numbers.iter().map(|number| u64::from(*number)).collect();
-        let written = Written { judged: &[], read_from: &read_from, owner: 3, now_ms: 9 };
+        let (read_from, judged) = (&read_from[..], &[][..]);
+        let written = Written { judged, read_from, owner: 3, now_ms: 9, says_waits: true };
         encode(&of_track((scope, track), &progress, &written), Position::default())
             .unwrap()
             .to_vec()

@@ -196,6 +196,14 @@ pub enum Error {
         /// Where the histories part.
         branch_offset: u64,
     },
+    /// Another lane was filled anew from a snapshot made on demand, and was not there for a change of both.
+    #[error(
+        "the change at {position} is also of partitions that a newer snapshot has filled meanwhile"
+    )]
+    LeftBehind {
+        /// Where in the source's history.
+        position: Position,
+    },
     /// An event needs what this version does not do.
     #[error("{what} at {position}")]
     Unsupported {

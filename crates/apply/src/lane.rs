@@ -107,6 +107,8 @@ pub(crate) struct Memory {
     refused: Refused,
     /// Where it stands and where the source's history branched off before that: only a snapshot leads on.
     beyond: Option<(Position, u64)>,
+    /// A change that others have left out, which a newer snapshot has filled: only one as new leads on.
+    left_behind: Option<Position>,
     /// How far the journal has been searched for it.
     survey: Survey,
     /// Where the journal ended when a replay began, per partition.
@@ -234,6 +236,7 @@ impl Lane {
             Error::ResyncNeeded { applied, branch_offset } => {
                 self.memory.beyond = Some((applied, branch_offset));
             }
+            Error::LeftBehind { position } => self.memory.left_behind = Some(position),
             Error::Journal(ReadError::OutOfRetention { .. }) | Error::AwaitsSnapshot { .. } => {}
             _ => return,
         }

@@ -72,12 +72,17 @@ impl Names {
         &self.tracks
     }
 
-    /// The track that notes what is known of a key, if the lane has its partition; the first has the function libraries.
+    /// The track that notes what is known of a key, if the lane has its partition.
     pub(crate) fn track_of(&self, spot: &Spot) -> Option<usize> {
-        if self.scope.one_order || spot.is_library() {
-            return Some(0);
+        match self.scope.one_order {
+            true => Some(0),
+            false => self.scope.index_of(self.partition_of(spot)),
         }
-        self.scope.index_of(self.scope.partition_of(&spot.key))
+    }
+
+    /// The partition of a key; function libraries belong to the first.
+    fn partition_of(&self, spot: &Spot) -> u16 {
+        if spot.is_library() { 0 } else { self.scope.partition_of(&spot.key) }
     }
 
     /// Whether only that track changes a key, but for changes of several tracks.
@@ -89,7 +94,7 @@ impl Names {
     pub(crate) fn of(&self, spot: &Spot) -> Option<&TrackNames> {
         match self.track_of(spot) {
             Some(track) => self.tracks.get(track),
-            None => self.elsewhere(self.scope.partition_of(&spot.key)),
+            None => self.elsewhere(self.partition_of(spot)),
         }
     }
 
@@ -203,7 +208,8 @@ mod tests {
         assert_eq!(tracks, [None, Some(0), Some(1), None]);
         assert_eq!(shop().track_of(&spot(0, "any")), Some(0));
         let tag = Slot::new(slots_of(2, 4).start).unwrap().tag();
-        assert_eq!(names.track_of(&spot(Spot::LIBRARIES, tag)), Some(0));
+        assert_eq!(names.track_of(&spot(Spot::LIBRARIES, tag)), None);
+        assert_eq!(shop().track_of(&spot(Spot::LIBRARIES, tag)), Some(0));
         let third = Names::new(&scope("shop", &[3], 4, false));
         assert_eq!(names.of(&of_partition(3)), third.track(0));
         assert_eq!(names.all_of(&[0, 3]).count(), 10);

@@ -198,7 +198,6 @@ impl Planner {
         self.parked.clear();
         self.gates.clear();
         self.goes_back = false;
-        self.progress.waits.clear();
         self.others = Others::default();
         self.require_marks();
     }
@@ -339,7 +338,7 @@ impl Planner {
     /// Plans an event that is whole.
     fn event(&mut self, event: Event, record: Bytes, batch: &mut Batch) -> Result<Planned, Error> {
         self.check_order(&event)?;
-        if let Some(planned) = self.wait_for_others(&event, &record, batch) {
+        if let Some(planned) = self.wait_for_others(&event, &record, batch)? {
             return Ok(planned);
         }
         batch.lend(&record);
@@ -406,6 +405,9 @@ impl Planner {
                 self.swap(&place, (*first, *second), batch)?;
             }
             (Body::Control(Control::SnapshotEnd(_)), _) => {
+                if self.is_on_demand() {
+                    self.progress.begun.insert(self.track, self.behind_end(event));
+                }
                 self.go_back_to_stream(self.track);
                 self.end_resync(self.track);
             }

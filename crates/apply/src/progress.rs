@@ -22,6 +22,8 @@ pub(crate) struct Progress {
     pub(crate) snapshot_from: BTreeMap<usize, u64>,
     /// Per track that waits for a change whose home another lane has: the place of that change.
     pub(crate) waits: BTreeMap<usize, Position>,
+    /// Per track, where its history began here: at a snapshot that is part of the stream, or behind one made on demand.
+    pub(crate) begun: BTreeMap<usize, Position>,
 }
 
 // === impl Progress ===
@@ -68,6 +70,9 @@ impl Progress {
 
     /// Notes that an event of a track has been dealt with.
     pub(crate) fn advance(&mut self, track: usize, position: Position) {
+        if self.waits.get(&track).is_some_and(|at| !at.is_after(&position)) {
+            self.waits.remove(&track);
+        }
         let point = Point { track, position };
         match self.applied.binary_search_by_key(&point.line(), Point::line) {
             Ok(known) => self.applied.iter_mut().skip(known).take(1).for_each(|of| *of = point),

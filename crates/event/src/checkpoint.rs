@@ -27,6 +27,9 @@ pub struct Checkpoint {
     /// The change that this waits for: one of partitions that other workers have. All before it has been executed and
     /// judged.
     pub waits_at: Option<Position>,
+    /// Where the history began that was applied here: the beginning of a snapshot, or behind the end of one made on
+    /// demand. What is before that was never applied here.
+    pub begun_at: Option<Position>,
     /// Two-way sets: what the transaction stands for.
     pub marker: Option<Marker>,
 }

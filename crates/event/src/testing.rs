@@ -84,7 +84,8 @@ pub fn checkpoint() -> impl Strategy<Value = Checkpoint> {
         (Just((first, last)), vec(ulong(), usize::from(last - first) + 1))
     });
     let who = (name(), ulong(), ulong(), long());
-    let extra = (option::of(resync()), option::of(position()), option::of(marker()));
+    let places = (option::of(position()), option::of(position()));
+    let extra = (option::of(resync()), places, option::of(marker()));
     (who, covers, vec(applied(), 0..4), extra).prop_map(
         |(who, ((first_partition, last_partition), read_from), applied, extra)| Checkpoint {
             stream: who.0,
@@ -96,7 +97,8 @@ pub fn checkpoint() -> impl Strategy<Value = Checkpoint> {
             owner_epoch: who.2,
             written_ms: who.3,
             resync: extra.0,
-            waits_at: extra.1,
+            waits_at: extra.1.0,
+            begun_at: extra.1.1,
             marker: extra.2,
         },
     )

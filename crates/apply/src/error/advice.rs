@@ -39,6 +39,7 @@ impl Classified for Error {
             | Self::KeyDenied { .. }
             | Self::AwaitsSnapshot { .. }
             | Self::ResyncNeeded { .. }
+            | Self::LeftBehind { .. }
             | Self::Crossed { .. }
             | Self::Journal(ReadError::OutOfRetention { .. }) => Class::Retry,
             Self::Journal(error) => error.class(),
@@ -152,7 +153,8 @@ impl Error {
             | Self::HasBegun { .. }
             | Self::PlaceGone { .. }
             | Self::AwaitsSnapshot { .. }
-            | Self::ResyncNeeded { .. } => self.advice_about_the_beginning(),
+            | Self::ResyncNeeded { .. }
+            | Self::LeftBehind { .. } => self.advice_about_the_beginning(),
             Self::Unsupported { .. }
             | Self::TooLarge { .. }
             | Self::KeyTooLong { .. }
@@ -213,7 +215,7 @@ impl Error {
                  anew, at a snapshot that the journal still holds. A longer journal.retention_age keeps what is \
                  needed after an outage."
             }
-            Self::ResyncNeeded { .. } => {
+            Self::ResyncNeeded { .. } | Self::LeftBehind { .. } => {
                 "Nothing, where the capture of this stream runs: it is asked for a new snapshot, and what the \
                  source has lost goes with it."
             }

@@ -26,7 +26,10 @@ impl Pump<'_> {
             self.planner.leave_behind(&barrier, &mut self.open);
             return Ok(());
         }
-        self.receive_guests(&mut barrier).await?;
+        if !self.receive_guests(&mut barrier).await? {
+            self.planner.put_back(barrier);
+            return Ok(());
+        }
         let position = barrier.event.position;
         let mut exact = true;
         match barrier.need {
@@ -59,7 +62,7 @@ impl Pump<'_> {
         self.planner.rules.hold_expiry_anew(self.tools.clock.now_ms());
         self.planner.plan_barrier(&barrier, exact, &mut self.open)?;
         match self.open.loses_own {
-            true => self.remember_bystanders(&barrier).await,
+            true => self.remember_bystanders(&barrier.guests).await,
             false => Ok(()),
         }
     }

@@ -25,6 +25,7 @@ use crate::plan::{Barrier, Need};
 use crate::quarantine::set::Spot;
 use crate::quarantine::shelf::pairs;
 use crate::scope::Line;
+use crate::swap::Swap;
 
 /// Looks at the checkpoints of other lanes.
 pub(super) struct Scout {
@@ -73,6 +74,23 @@ pub(super) async fn heard(asking: Option<&mut Asking>) -> Result<Heard, Error> {
     }
 }
 
+/// The field of a key whose database was exchanged with another.
+fn moved(field: &Bytes, exchanged: &[(u32, u32)]) -> Bytes {
+    let Some(spot) = Spot::parse(field).filter(|spot| !spot.is_library()) else {
+        return field.clone();
+    };
+    let follow = |db, (first, second): &(u32, u32)| Swap::between(*first, *second).follow(db);
+    Spot { db: exchanged.iter().fold(spot.db, follow), ..spot }.field()
+}
+
+// === impl Bystander ===
+
+impl Bystander {
+    pub(super) fn partition(&self) -> u16 {
+        self.partition
+    }
+}
+
 // === impl Scout ===
 
 impl Default for Scout {
@@ -106,20 +124,24 @@ impl Scout {
 impl Pump<'_> {
     /// Passes on to a change for which all have come; else begins to look at the checkpoints of those who have not, if
     /// it is time to.
-    pub(super) fn look_at_others(&mut self) {
+    pub(super) fn look_at_others(&mut self) -> Result<(), Error> {
         if !self.planner.any_waits() || self.stopping {
-            return;
+            return Ok(());
         }
         if self.barrier.is_none() {
-            self.barrier = self.planner.met();
+            self.barrier = self.planner.met()?;
             if self.barrier.is_some() {
                 self.asked = true;
                 self.scout.hurry();
             }
         }
-        if !self.scout.is_idle() {
-            return;
+        if self.scout.is_idle() {
+            self.send_scout();
         }
+        Ok(())
+    }
+
+    fn send_scout(&mut self) {
         let named =
             |partition: u16| Some((partition, self.names.elsewhere(partition)?.checkpoint.clone()));
         let asked: Vec<_> = self.planner.asks_about().into_iter().filter_map(named).collect();
@@ -157,7 +179,7 @@ impl Pump<'_> {
                 self.planner.hear(partition, checkpoint);
             }
         }
-        let released = self.planner.released();
+        let released = self.planner.released()?;
         for track in &released {
             // The change may have set keys of the track aside, or released some.
             if let Some(names) = self.names.track(*track) {
@@ -191,37 +213,56 @@ impl Pump<'_> {
         self.planner.held.reload(|spot| of_track(names.track_of(spot)), found);
     }
 
-    /// Takes in what is set aside of keys that other lanes have, all of which wait: for as long as a change of them is
-    /// executed here.
-    pub(super) async fn receive_guests(&mut self, barrier: &mut Barrier) -> Result<(), Error> {
-        if barrier.guests.is_empty() {
-            return Ok(());
+    /// Makes sure that all lanes are still there that a change concerns, and takes in what is set aside of their keys,
+    /// for as long as it is executed here. If anything of that changes before, nothing of it is. Says whether it can
+    /// be executed now.
+    pub(super) async fn receive_guests(&mut self, barrier: &mut Barrier) -> Result<bool, Error> {
+        let guests: Vec<_> = barrier
+            .guests
+            .iter()
+            .filter_map(|of| Some((*of, self.names.elsewhere(*of)?)))
+            .collect();
+        if guests.is_empty() {
+            return Ok(true);
         }
-        let position = barrier.event.position;
+        let mut watch = vec![b"WATCH".as_slice()];
+        watch.extend(guests.iter().flat_map(|(_, of)| [&of.checkpoint[..], &of.quarantine[..]]));
+        self.connection.call(watch).await?;
         let mut noted = Vec::new();
-        for names in barrier.guests.iter().filter_map(|guest| self.names.elsewhere(*guest)) {
+        for (partition, names) in guests {
+            let reply = self.connection.call([b"GET".as_slice(), &names.checkpoint]).await?;
+            if let Reply::Bulk(bytes) = reply
+                && let Some(checkpoint) = self.fitting(&bytes, partition)
+            {
+                self.planner.hear(partition, checkpoint);
+            }
             let reply = self.connection.call([b"HGETALL".as_slice(), &names.quarantine]).await?;
             noted.extend(pairs(&reply).into_iter().flat_map(|(field, why)| [field, why]));
+        }
+        if !self.planner.are_there(barrier)? || self.planner.is_superseded(barrier) {
+            self.connection.call(["UNWATCH"]).await?;
+            return Ok(false);
         }
         let noted = noted.into_iter().map(Reply::Bulk).collect();
         self.reload_held(Reply::Array(noted), |of| of.is_none());
         if barrier.need == Need::Together && self.planner.obstacle_to(&barrier.event).is_some() {
             barrier.need = Need::Script;
         }
+        let position = barrier.event.position;
         let line = Line { track: barrier.track, shard: position.shard };
         self.met = Some(Met { line, end: position.at_index(Position::LAST_INDEX) });
-        Ok(())
+        Ok(true)
     }
 
     /// Reads other lanes' own keys, which a flush may take. If they change meanwhile, nothing of it is executed.
-    pub(super) async fn remember_bystanders(&mut self, barrier: &Barrier) -> Result<(), Error> {
+    pub(super) async fn remember_bystanders(&mut self, guests: &[u16]) -> Result<(), Error> {
         self.bystanders.clear();
-        if barrier.guests.is_empty() {
+        if guests.is_empty() {
             return Ok(());
         }
-        let watched = [b"WATCH".as_slice()].into_iter().chain(self.names.all_of(&barrier.guests));
+        let watched = [b"WATCH".as_slice()].into_iter().chain(self.names.all_of(guests));
         self.connection.call(watched.collect::<Vec<_>>()).await?;
-        for partition in barrier.guests.iter().copied() {
+        for partition in guests.iter().copied() {
             let Some(names) = self.names.elsewhere(partition) else { continue };
             let connection = &mut self.connection;
             let checkpoint = connection.call([b"GET".as_slice(), &names.checkpoint]).await?;
@@ -251,7 +292,8 @@ impl Pump<'_> {
                 [(&names.requests, &bystander.requests), (&names.suspects, &bystander.suspects)];
             for (key, pairs) in hashes {
                 for (field, value) in pairs {
-                    batch.own([b"HSET".as_slice(), key, field, value]);
+                    let field = moved(field, &batch.exchanged);
+                    batch.own([b"HSET".as_slice(), key, &field, value]);
                 }
             }
         }

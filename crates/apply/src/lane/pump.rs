@@ -157,6 +157,7 @@ impl<'a> Pump<'a> {
         (memory, standing, stop): (&'a mut Memory, Standing, CancellationToken),
     ) -> Self {
         let doubt_from = standing.planner.doubt.from().map(<[u64]>::to_vec);
+        let lags = standing.stored.judged() != standing.judged;
         memory.stood = vec![standing.executed.clone()];
         memory.durable.clone_from(&standing.durable);
         Self {
@@ -188,7 +189,7 @@ impl<'a> Pump<'a> {
             doubt_from,
             anew: standing.anew,
             durable: standing.durable,
-            lags: false,
+            lags,
             tick: tools.clock.sleep(limits::TICK),
             look: None,
             rest: None,
@@ -231,7 +232,7 @@ impl<'a> Pump<'a> {
 
     async fn pump(&mut self) -> Result<Progress, Error> {
         loop {
-            self.look_at_others();
+            self.look_at_others()?;
             self.plan_input()?;
             self.dispatch().await?;
             if self.is_quiet() {
@@ -412,6 +413,7 @@ impl<'a> Pump<'a> {
             read_from: &flight.read_from,
             owner: self.owner,
             now_ms: self.tools.clock.now_ms(),
+            says_waits: self.tried.is_empty(),
         };
         flight.written = self.stored.news((self.scope, &batch.after), &written, batch.loses_own);
         for (track, checkpoint) in &flight.written {

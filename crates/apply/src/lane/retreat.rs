@@ -7,6 +7,7 @@
 use event::{Body, Event};
 use wire::resp::reply::Reply;
 
+use super::meet::Bystander;
 use super::pump::{Flight, Pump};
 use crate::batch::Batch;
 use crate::error::Error;
@@ -38,7 +39,9 @@ impl Pump<'_> {
         }
         self.rewind(Some(batch)).await?;
         back.after = self.executed.clone();
-        // Its own keys may be gone, or elsewhere.
+        // Its own keys may be gone, or elsewhere, and those of others.
+        let bystanders: Vec<u16> = self.bystanders.iter().map(Bystander::partition).collect();
+        self.remember_bystanders(&bystanders).await?;
         back.loses_own = true;
         self.execute(Flight::of(back)).await?;
         let Some(flight) = self.running.take() else { return Err(error) };

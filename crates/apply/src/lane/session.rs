@@ -172,8 +172,12 @@ impl Lane {
         let progress = &planner.progress;
         let had_begun = !progress.applied.is_empty() || !progress.resyncs.is_empty();
         let opened = journal.reader(self.scope.offsets(&planner.progress.needed)).await;
-        let why = match (opened, self.memory.beyond.take()) {
-            (Ok(reader), None) => return Ok(reader),
+        let (beyond, behind) = (self.memory.beyond.take(), self.memory.left_behind.take());
+        let why = match (opened, beyond) {
+            (Ok(reader), None) => match behind {
+                Some(position) => Error::LeftBehind { position },
+                None => return Ok(reader),
+            },
             (Err(lost @ ReadError::OutOfRetention { .. }), _) if had_begun => {
                 if !self.tools.config.heal || self.tools.config.replay.is_some() {
                     let endpoint = self.tools.connector.endpoint().to_string();

@@ -12,7 +12,9 @@ impl Pump<'_> {
     /// Settles some deadlines, if the lane has caught up and there is nothing else to plan at the moment. What is held
     /// back in the journal may prolong them.
     pub(super) fn settle_deadlines(&mut self, now_ms: i64) {
-        let due = !self.stopping && !self.planner.deadlines.is_empty() && !self.is_held();
+        // Keys of a track that waits are for others to change.
+        let waits = !self.planner.progress.waits.is_empty();
+        let due = !self.stopping && !waits && !self.planner.deadlines.is_empty() && !self.is_held();
         if due && self.planner.has_caught_up() {
             self.planner.settle(now_ms, limits::SETTLED_KEYS, &mut self.open);
         }

@@ -167,6 +167,7 @@ impl Planner {
         self.deadlines.clear();
         let (track, here) = (self.track, self.here());
         self.end_resync(track);
+        self.progress.begun.insert(track, place.position);
         let resync = Resync { shard, epoch, sweep, sweeping: false, snapshot_id: 0 };
         self.progress.resyncs.insert(track, resync);
         if sweep {
@@ -271,6 +272,7 @@ impl Planner {
         let offsets = begin.offsets;
         self.progress.resyncs.clear();
         self.progress.snapshot_from.clear();
+        self.progress.waits.clear();
         self.marks.clear();
         self.deadlines.clear();
         self.doubt = Doubt::default();

@@ -17,6 +17,7 @@ use event::{Body, Event, Group, Position};
 pub(crate) use self::elsewhere::Others;
 use super::{Barrier, Need, Planned, Planner};
 use crate::batch::Batch;
+use crate::error::Error;
 use crate::scope::{Line, Point};
 
 /// A track that waits, and where.
@@ -75,11 +76,14 @@ impl Planner {
         event: &Event,
         record: &Bytes,
         batch: &mut Batch,
-    ) -> Option<Planned> {
-        let meeting = self.meeting(event)?;
+    ) -> Result<Option<Planned>, Error> {
+        let Some(meeting) = self.meeting(event) else { return Ok(None) };
         let (track, position) = (self.track, event.position);
         match meeting.home {
-            Home::Here(home) if track != home && self.is_past(home, position) => return None,
+            Home::Here(home) if track != home && self.is_past(home, position) => {
+                self.require_no_jump(home, position)?;
+                return Ok(None);
+            }
             Home::Here(_) => {}
             Home::Elsewhere(_) => {
                 // Said at the destination, once all before it has been judged.
@@ -94,10 +98,10 @@ impl Planner {
         });
         self.gates.insert(track, Gate { position, change, meeting: meeting.clone() });
         let opened = match meeting.home {
-            Home::Here(home) => self.open_home(home),
+            Home::Here(home) => self.open_home(home)?,
             Home::Elsewhere(_) => None,
         };
-        Some(opened.map_or(Planned::Waits, Planned::Barrier))
+        Ok(Some(opened.map_or(Planned::Waits, Planned::Barrier)))
     }
 
     /// What is to be done about an event of several tracks.
@@ -114,20 +118,40 @@ impl Planner {
     }
 
     /// The change at its home, if all that have to be there are.
-    fn open_home(&mut self, home: usize) -> Option<Box<Barrier>> {
-        let gate = self.gates.get(&home).filter(|gate| gate.change.is_some())?;
-        let is_there = |track: usize| {
-            let waits = self
-                .gates
-                .get(&track)
-                .is_some_and(|other| is_beside(other.position, gate.position));
-            waits || self.is_past(track, gate.position)
+    fn open_home(&mut self, home: usize) -> Result<Option<Box<Barrier>>, Error> {
+        let ready = self.gates.get(&home).filter(|gate| gate.change.is_some());
+        let Some(Gate { position, meeting, .. }) = ready else { return Ok(None) };
+        let waits = |track: usize| {
+            self.gates.get(&track).is_some_and(|other| is_beside(other.position, *position))
         };
-        let are_here = gate.meeting.tracks.iter().copied().all(is_there);
-        if !are_here || !self.others.are_at(&gate.meeting.elsewhere, gate.position) {
-            return None;
+        let mut are_here = true;
+        for track in meeting.tracks.iter().copied().filter(|track| !waits(*track)) {
+            let is_past = self.is_past(track, *position);
+            if is_past {
+                self.require_no_jump(track, *position)?;
+            }
+            are_here &= is_past;
         }
-        self.gates.get_mut(&home)?.change.take()
+        if !are_here || !self.others.are_at(&meeting.elsewhere, *position)? {
+            return Ok(None);
+        }
+        Ok(self.gates.get_mut(&home).and_then(|gate| gate.change.take()))
+    }
+
+    /// A track that has passed a change by a snapshot made on demand was not there when the others met: they need one,
+    /// too, that is as new.
+    fn require_no_jump(&self, track: usize, change: Position) -> Result<(), Error> {
+        let begun = self.progress.begun.get(&track);
+        let jumps = self.progress.on_demand(track).is_some()
+            || begun.is_some_and(|begun| is_jump(*begun, change));
+        if jumps { Err(Error::LeftBehind { position: change }) } else { Ok(()) }
+    }
+
+    /// Puts a change back that was about to be executed: one of those it concerns is not there any more.
+    pub(crate) fn put_back(&mut self, barrier: Box<Barrier>) {
+        if let Some(gate) = self.gates.get_mut(&barrier.track) {
+            gate.change = Some(barrier);
+        }
     }
 
     /// Whether a change is of a history that one of those it concerns has left behind, with a later snapshot that has
@@ -230,6 +254,12 @@ impl Planner {
 /// Whether two events belong to one change of several tracks.
 fn is_beside(one: Position, other: Position) -> bool {
     (one.shard, one.epoch, one.offset) == (other.shard, other.epoch, other.offset)
+}
+
+/// Whether a history that began there has left out a change by a snapshot made on demand: no other of the stream tells
+/// those that have not.
+fn is_jump(begun: Position, change: Position) -> bool {
+    begun.index == Position::LAST_INDEX && begun.is_after(&change)
 }
 
 /// Whether a place is behind all of a change of several tracks.

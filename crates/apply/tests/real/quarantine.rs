@@ -325,7 +325,7 @@ async fn a_retry_whose_letters_are_nowhere_is_refused_and_the_key_stays() -> Res
     })?;
     let held = shelf.list().await?;
     let Some(Answer::Refused(why)) = &held[0].answer else { panic!("{:?}", held[0].answer) };
-    assert!(why.contains("data directory"), "{why}");
+    assert!(why.contains("none of its changes is kept among the dead letters"), "{why}");
     service.stop().await?;
     Ok(())
 }

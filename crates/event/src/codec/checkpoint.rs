@@ -45,6 +45,7 @@ impl Message for Checkpoint {
         out.int(9, self.written_ms);
         out.messages(10, &self.resync);
         out.messages(11, &self.waits_at);
+        out.messages(12, &self.begun_at);
         out.messages(15, &self.marker);
     }
 }
@@ -62,6 +63,7 @@ impl Convert<schema::Checkpoint> for Checkpoint {
             written_ms: proto.written_ms,
             resync: proto.resync.map(Resync::convert).transpose()?,
             waits_at: proto.waits_at.map(Position::convert).transpose()?,
+            begun_at: proto.begun_at.map(Position::convert).transpose()?,
             marker: proto.marker.map(Marker::convert).transpose()?,
         };
         check::checkpoint(&checkpoint)?;

@@ -43,6 +43,7 @@ pub(crate) fn checkpoints() -> Vec<(&'static str, Checkpoint)> {
         written_ms: 1_760_000_000_000,
         resync: None,
         waits_at: None,
+        begun_at: None,
         marker: None,
     };
     let full = Checkpoint {
@@ -59,11 +60,13 @@ pub(crate) fn checkpoints() -> Vec<(&'static str, Checkpoint)> {
     // Nothing of it has been applied.
     let announced = Checkpoint { applied: vec![], resync: Some(on_demand), ..plain.clone() };
     let waiting = Checkpoint { waits_at: Some(position().at_index(2)), ..plain.clone() };
+    let begun = Checkpoint { begun_at: Some(position().at_index(3)), ..plain.clone() };
     vec![
         ("checkpoint", plain),
         ("checkpoint-resync-marker", full),
         ("checkpoint-on-demand", announced),
         ("checkpoint-waiting", waiting),
+        ("checkpoint-begun", begun),
     ]
 }
 

@@ -18,8 +18,9 @@ use std::collections::BTreeMap;
 use event::Position;
 use event::checkpoint::Checkpoint;
 
-use super::{Home, Planner, is_behind, is_beside};
+use super::{Home, Planner, is_behind, is_beside, is_jump};
 use crate::batch::Batch;
+use crate::error::Error;
 use crate::plan::Barrier;
 
 /// What is known of partitions that other lanes have: as their checkpoints said last.
@@ -29,15 +30,25 @@ pub(crate) struct Others(BTreeMap<u16, Checkpoint>);
 // === impl Others ===
 
 impl Others {
-    /// Whether all of these partitions stand at a change, or are past it.
-    pub(super) fn are_at(&self, partitions: &[u16], change: Position) -> bool {
-        partitions.iter().all(|partition| self.is_at(*partition, change))
+    /// Whether all of these partitions stand at a change, or have left it behind with a later snapshot of the stream.
+    pub(super) fn are_at(&self, partitions: &[u16], change: Position) -> Result<bool, Error> {
+        let mut all = true;
+        for partition in partitions {
+            all &= self.is_at(*partition, change)?;
+        }
+        Ok(all)
     }
 
-    fn is_at(&self, partition: u16, change: Position) -> bool {
-        let Some(known) = self.0.get(&partition) else { return false };
-        let is_past = || known.applied.iter().any(|applied| is_behind(applied.position, change));
-        known.waits_at.is_some_and(|at| is_beside(at, change)) || is_past()
+    fn is_at(&self, partition: u16, change: Position) -> Result<bool, Error> {
+        let Some(known) = self.0.get(&partition) else { return Ok(false) };
+        if known.waits_at.is_some_and(|at| is_beside(at, change)) {
+            return Ok(true);
+        }
+        let is_past = known.applied.iter().any(|applied| is_behind(applied.position, change));
+        if is_past && jumped(known, change) {
+            return Err(Error::LeftBehind { position: change });
+        }
+        Ok(is_past)
     }
 
     /// Whether a partition has begun a later epoch than that of a change: its keys are those of a later snapshot.
@@ -47,12 +58,20 @@ impl Others {
     }
 
     /// Whether all of a change has been judged at its home.
-    fn have_judged(&self, home: u16, change: Position) -> bool {
-        let known = self.0.get(&home);
-        known.is_some_and(|known| {
-            known.applied.iter().any(|applied| is_behind(applied.judged, change))
-        })
+    fn have_judged(&self, home: u16, change: Position) -> Result<bool, Error> {
+        let Some(known) = self.0.get(&home) else { return Ok(false) };
+        let is_past = |at: Position| is_behind(at, change);
+        if known.applied.iter().any(|of| is_past(of.position)) && jumped(known, change) {
+            return Err(Error::LeftBehind { position: change });
+        }
+        Ok(known.applied.iter().any(|applied| is_past(applied.judged)))
     }
+}
+
+/// Whether a history has left out a change by a snapshot made on demand, which it applies or has applied.
+fn jumped(known: &Checkpoint, change: Position) -> bool {
+    known.resync.is_some_and(|resync| resync.snapshot_id != 0)
+        || known.begun_at.is_some_and(|begun| is_jump(begun, change))
 }
 
 // === impl Planner ===
@@ -65,7 +84,8 @@ impl Planner {
             match gate.meeting.home {
                 Home::Elsewhere(home) => asked.push(home),
                 Home::Here(_) if gate.change.is_some() => {
-                    let there = |of: &u16| self.others.is_at(*of, gate.position);
+                    let there =
+                        |of: &u16| matches!(self.others.is_at(*of, gate.position), Ok(true));
                     asked.extend(gate.meeting.elsewhere.iter().copied().filter(|of| !there(of)));
                 }
                 Home::Here(_) => {}
@@ -81,20 +101,39 @@ impl Planner {
         self.others.0.insert(partition, checkpoint);
     }
 
-    /// A change of the lane for which all of other lanes have come, if nothing else is waited for.
-    pub(crate) fn met(&mut self) -> Option<Box<Barrier>> {
+    /// A change of the lane for which all have come, if nothing else is waited for.
+    ///
+    /// # Errors
+    /// When one of them has left it out.
+    pub(crate) fn met(&mut self) -> Result<Option<Box<Barrier>>, Error> {
         let homes: Vec<usize> = self.gates.keys().copied().collect();
-        homes.into_iter().find_map(|home| self.open_home(home))
+        for home in homes {
+            if let Some(barrier) = self.open_home(home)? {
+                return Ok(Some(barrier));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether all that a change concerns in other lanes are there, as far as was heard last.
+    pub(crate) fn are_there(&self, barrier: &Barrier) -> Result<bool, Error> {
+        self.others.are_at(&barrier.guests, barrier.event.position)
     }
 
     /// The tracks that may go on, since what they waited for was judged at its home.
-    pub(crate) fn released(&self) -> Vec<usize> {
-        let may_go = |home: u16, at: Position| self.others.have_judged(home, at);
-        let gates = self.gates.iter().filter(|(_, gate)| match gate.meeting.home {
-            Home::Elsewhere(home) => may_go(home, gate.position),
-            Home::Here(_) => false,
-        });
-        gates.map(|(track, _)| *track).collect()
+    ///
+    /// # Errors
+    /// When a home has left it out.
+    pub(crate) fn released(&self) -> Result<Vec<usize>, Error> {
+        let mut released = Vec::new();
+        for (track, gate) in &self.gates {
+            if let Home::Elsewhere(home) = gate.meeting.home
+                && self.others.have_judged(home, gate.position)?
+            {
+                released.push(*track);
+            }
+        }
+        Ok(released)
     }
 
     /// Lets a track go on behind what it waited for.

@@ -4,20 +4,25 @@
 
 use std::collections::BTreeMap;
 
-use event::checkpoint::Checkpoint;
+use event::checkpoint::{Checkpoint, Resync};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::meet::{PARTITIONS, Source, Step, step};
 use super::*;
 use crate::checkpoint::{Checkpoints, Written};
+use crate::error::Error;
 use crate::plan::{Barrier, Planned};
+use crate::scope::Point;
 
 /// A destination that executes batches at once, and the checkpoints there.
 #[derive(Default)]
 struct Shared {
     keys: BTreeMap<String, String>,
     checkpoints: BTreeMap<u16, Checkpoint>,
+    /// By the partition whose track has written them: what keys held after changes whose replies nobody has read. Who
+    /// takes the partition over writes that again, as it does with what is in doubt.
+    in_doubt: BTreeMap<u16, BTreeMap<String, String>>,
 }
 
 /// One of several lanes.
@@ -26,6 +31,8 @@ struct Lane {
     planner: Planner,
     batch: Batch,
     read: Vec<u64>,
+    /// Up to where replies have been read: of every batch but the last.
+    judged: Vec<Point>,
 }
 
 /// What happens next.
@@ -46,26 +53,45 @@ enum Turn {
 }
 
 impl Shared {
-    fn execute(&mut self, lane: &mut Lane) {
+    /// Executes what a lane has planned, of which `home` is the track that has written it, if that is one.
+    fn execute(&mut self, lane: &mut Lane, home: Option<u16>) {
         lane.batch.close_run();
-        for words in commands(&lane.batch) {
-            let words: Vec<&str> = words.split(' ').collect();
-            match words[..] {
+        let progress = lane.planner.now();
+        let commands = commands(&lane.batch);
+        // Only what works is in doubt afterwards; and it is sent once everything before it was judged.
+        let judged = if commands.is_empty() { &progress.applied } else { &lane.judged };
+        for partition in lane.scope.numbers.iter() {
+            self.in_doubt.remove(partition);
+        }
+        for words in commands.iter().filter(|words| !words.is_empty()) {
+            match words.split(' ').collect::<Vec<&str>>()[..] {
                 ["APPEND", key, word] => {
-                    self.keys.entry(key.to_owned()).or_default().push_str(word);
+                    let value = self.keys.entry(key.to_owned()).or_default();
+                    value.push_str(word);
+                    let own = lane.scope.partition_of(key.as_bytes());
+                    let of_writer = self.in_doubt.entry(home.unwrap_or(own)).or_default();
+                    of_writer.insert(key.to_owned(), value.clone());
                 }
-                ["FLUSHDB"] => self.keys.clear(),
+                ["FLUSHDB"] => {
+                    self.keys.clear();
+                    self.in_doubt.clear();
+                }
                 ref other => panic!("{other:?}"),
             }
         }
         lane.batch = Batch::new(0);
-        let progress = lane.planner.now();
-        let (judged, read_from) = (&progress.applied, &progress.needed);
-        let written = Written { judged, read_from, owner: 1, now_ms: 0 };
+        let read_from = &progress.needed;
+        let written = Written { judged, read_from, owner: 1, now_ms: 0, says_waits: true };
         let news = Checkpoints::default().news((&lane.scope, &progress), &written, true);
         let begun = news.into_iter().filter(|(_, checkpoint)| !checkpoint.applied.is_empty());
         self.checkpoints
             .extend(begun.map(|(_, checkpoint)| (checkpoint.first_partition, checkpoint)));
+        lane.judged = progress.applied;
+    }
+
+    /// What nobody has judged is written again by who takes a partition over.
+    fn take_over(&mut self, partition: u16) {
+        self.keys.extend(self.in_doubt.remove(&partition).unwrap_or_default());
     }
 
     fn is_at_the_end(&self, source: &Source) -> bool {
@@ -77,17 +103,19 @@ impl Shared {
 }
 
 impl Lane {
-    fn of(numbers: Vec<u16>, shared: &Shared) -> Self {
+    fn of(numbers: Vec<u16>, shared: &mut Shared) -> Self {
+        numbers.iter().for_each(|partition| shared.take_over(*partition));
         let scope = Scope { numbers: numbers.into(), ..scope(false) };
         let known = scope.numbers.iter().map(|number| shared.checkpoints.get(number).cloned());
         let known = Checkpoints::from(known.collect::<Vec<_>>());
         let progress = known.progress(&scope, &vec![0; scope.numbers.len()]);
         let rules = Rules::new(&config(), Names::new(&scope), &facts(7, 2));
         let planner = Planner::new(rules, &scope, progress.clone(), Vec::new());
-        Self { scope, planner, batch: Batch::new(0), read: progress.needed }
+        let Progress { applied: judged, needed: read, .. } = progress;
+        Self { scope, planner, batch: Batch::new(0), read, judged }
     }
 
-    fn again(&self, shared: &Shared) -> Self {
+    fn again(&self, shared: &mut Shared) -> Self {
         Self::of(self.scope.numbers.to_vec(), shared)
     }
 
@@ -113,25 +141,28 @@ impl Lane {
                 self.planner.hear(partition, checkpoint.clone());
             }
         }
-        for track in self.planner.released() {
+        for track in self.planner.released().unwrap() {
             self.planner.release(track, &mut self.batch);
         }
-        self.planner.met()
+        self.planner.met().unwrap()
     }
 
     fn pass(&mut self, barrier: &Barrier, shared: &mut Shared, dies: bool) {
-        shared.execute(self);
+        // Everything before has been executed and judged.
+        shared.execute(self, None);
+        shared.execute(self, None);
         self.planner.plan_barrier(barrier, true, &mut self.batch).unwrap();
         assert!(self.batch.urgent);
         if dies {
             *self = self.again(shared);
         } else {
-            shared.execute(self);
+            let home = self.scope.numbers[barrier.track];
+            shared.execute(self, Some(home));
         }
     }
 }
 
-fn lanes(of: &[u8], shared: &Shared) -> Vec<Lane> {
+fn lanes(of: &[u8], shared: &mut Shared) -> Vec<Lane> {
     let numbers = |lane: u8| -> Vec<u16> {
         let numbers = of.iter().zip(0..).filter(|(of, _)| **of == lane);
         numbers.map(|(_, number)| number).collect()
@@ -148,7 +179,7 @@ fn of_partition(lanes: &mut [Lane], partition: u16) -> &mut Lane {
 /// Applies the source by these turns, then on to its end. Gives what the destination holds.
 fn apply(source: &Source, spread: &[u8], turns: &[Turn]) -> BTreeMap<String, String> {
     let mut shared = Shared::default();
-    let mut lanes = lanes(spread, &shared);
+    let mut lanes = lanes(spread, &mut shared);
     let rounds = 2 * source.records.iter().map(Vec::len).sum::<usize>() + 4;
     let all = || 0..u16::try_from(PARTITIONS).unwrap();
     let round = all().map(Turn::Plan).chain(all().map(Turn::Execute)).chain(all().map(Turn::Look));
@@ -163,16 +194,16 @@ fn apply(source: &Source, spread: &[u8], turns: &[Turn]) -> BTreeMap<String, Str
                 (partition, false, of_partition(&mut lanes, partition).look(&shared))
             }
             Turn::Execute(partition) => {
-                shared.execute(of_partition(&mut lanes, partition));
+                shared.execute(of_partition(&mut lanes, partition), None);
                 continue;
             }
             Turn::Die(partition) => {
                 let lane = of_partition(&mut lanes, partition);
-                *lane = lane.again(&shared);
+                *lane = lane.again(&mut shared);
                 continue;
             }
             Turn::Spread(of) => {
-                lanes = self::lanes(&of, &shared);
+                lanes = self::lanes(&of, &mut shared);
                 continue;
             }
         };
@@ -214,26 +245,81 @@ proptest! {
     }
 }
 
-#[test]
-fn a_change_that_a_later_snapshot_has_left_behind_is_passed_over() {
+/// A home that waits for one partition of another lane, and what that lane says.
+fn one_is_missing() -> (Shared, Lane) {
     let source = Source::of(&[Step::Transaction((0..9).collect())]);
     let mut shared = Shared::default();
-    let mut lane = Lane::of(vec![0, 1, 2], &shared);
+    let mut lane = Lane::of(vec![0, 1, 2], &mut shared);
     for partition in [0, 0, 1, 1, 2, 2] {
         assert!(lane.plan(&source, partition).is_none());
     }
     assert_eq!(lane.planner.asks_about(), [3]);
-    let mut other = Lane::of(vec![3], &shared);
+    let mut other = Lane::of(vec![3], &mut shared);
     assert!(other.plan(&source, 3).is_none());
-    shared.execute(&mut other);
+    shared.execute(&mut other, None);
     assert!(lane.look(&shared).is_none(), "it is not there yet");
-    let later = Position::new(Shard(0), 2, 1);
+    (shared, lane)
+}
+
+#[test]
+fn a_change_that_a_later_snapshot_of_the_stream_has_left_behind_is_passed_over() {
+    let (mut shared, mut lane) = one_is_missing();
     let ahead = shared.checkpoints.get_mut(&3).unwrap();
-    ahead.applied[0].position = later;
+    ahead.applied[0].position = Position::new(Shard(0), 2, 1);
+    ahead.begun_at = Some(Position::new(Shard(0), 2, 0));
     let barrier = lane.look(&shared).expect("nobody is waited for");
     assert!(lane.planner.is_superseded(&barrier));
     lane.planner.leave_behind(&barrier, &mut lane.batch);
     lane.batch.close_run();
     assert_eq!(commands(&lane.batch), [""; 0]);
     assert!(!lane.planner.any_waits());
+}
+
+#[test]
+fn a_change_that_a_snapshot_made_on_demand_has_left_out_takes_one_as_new() {
+    for is_under_way in [true, false] {
+        let (mut shared, mut lane) = one_is_missing();
+        let ahead = shared.checkpoints.get_mut(&3).unwrap();
+        let behind = Position::new(Shard(0), 1, 500).at_index(Position::LAST_INDEX);
+        ahead.applied[0].position = behind;
+        match is_under_way {
+            true => {
+                let resync = Resync {
+                    shard: Shard(0),
+                    epoch: 1,
+                    sweep: false,
+                    sweeping: false,
+                    snapshot_id: 7,
+                };
+                ahead.resync = Some(resync);
+            }
+            false => ahead.begun_at = Some(behind),
+        }
+        lane.planner.hear(3, ahead.clone());
+        assert!(matches!(lane.planner.met(), Err(Error::LeftBehind { .. })));
+    }
+}
+
+#[test]
+fn a_track_does_not_go_on_because_its_home_has_left_the_change_out() {
+    let source = Source::of(&[Step::Transaction((0..9).collect())]);
+    let mut shared = Shared::default();
+    let mut home = Lane::of(vec![0, 1, 2], &mut shared);
+    for partition in [0, 1, 2] {
+        assert!(home.plan(&source, partition).is_none());
+    }
+    shared.execute(&mut home, None);
+    let mut lane = Lane::of(vec![3], &mut shared);
+    for _ in 0..2 {
+        assert!(lane.plan(&source, 3).is_none());
+    }
+    let [asked] = lane.planner.asks_about()[..] else { panic!("it waits for its home") };
+    let ahead = shared.checkpoints.get_mut(&asked).unwrap();
+    let behind = Position::new(Shard(0), 1, 500).at_index(Position::LAST_INDEX);
+    (ahead.applied[0].position, ahead.applied[0].judged) = (behind, behind);
+    lane.planner.hear(asked, ahead.clone());
+    assert_eq!(lane.planner.released().unwrap(), [0], "it has executed it");
+    ahead.begun_at = Some(behind);
+    lane.planner.hear(asked, ahead.clone());
+    assert!(matches!(lane.planner.released(), Err(Error::LeftBehind { .. })));
 }

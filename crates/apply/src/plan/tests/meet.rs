@@ -281,7 +281,7 @@ fn a_change_that_another_track_has_left_behind_with_a_later_snapshot_is_passed_o
     let later = entry(&begin(2, EpochCause::FullResync), 3, 1);
     let planned = lane.planner.plan(later, &mut lane.batch).unwrap();
     assert!(matches!(planned, Planned::Done));
-    let barrier = lane.planner.met().expect("nobody is waited for");
+    let barrier = lane.planner.met().unwrap().expect("nobody is waited for");
     assert!(lane.planner.is_superseded(&barrier));
     lane.planner.leave_behind(&barrier, &mut lane.batch);
     lane.batch.close_run();
