@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use testkit::{Client, Process, Server};
 
+use crate::kafka::Apart;
 use crate::usage::{self, Memory};
 
 /// How long keyferry may take to bring everything home when it is asked to end.
@@ -16,7 +17,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(60);
 pub(crate) enum Carrier {
     /// `REPLICAOF` at the destination.
     Native,
-    /// `keyferry run`.
+    /// `keyferry run`; with the journal on Kafka `keyferry capture` and `keyferry apply`.
     Keyferry,
 }
 
@@ -26,6 +27,8 @@ pub(crate) enum Bridge {
     Native(Client),
     /// A child process.
     Keyferry(Process),
+    /// Several of them.
+    Apart(Apart),
 }
 
 // === impl Carrier ===
@@ -70,10 +73,14 @@ impl Bridge {
     /// # Errors
     /// If it has; with what it said.
     pub(crate) fn check(&mut self) -> Result<()> {
-        if let Self::Keyferry(process) = self {
-            ensure!(process.is_running()?, "keyferry ended by itself:\n{}", process.stderr());
+        match self {
+            Self::Native(_) => Ok(()),
+            Self::Keyferry(process) => {
+                ensure!(process.is_running()?, "keyferry ended by itself:\n{}", process.stderr());
+                Ok(())
+            }
+            Self::Apart(apart) => apart.check(),
         }
-        Ok(())
     }
 
     /// Seconds of CPU so far; none where the servers do the work themselves.
@@ -84,16 +91,17 @@ impl Bridge {
         match self {
             Self::Native(_) => Ok(None),
             Self::Keyferry(process) => usage::cpu_seconds(process.pid()).map(Some),
+            Self::Apart(apart) => apart.cpu_seconds().map(Some),
         }
     }
 
-    /// Its memory; none where the servers do the work themselves.
+    /// The memory of its one process; none where there is no one process.
     ///
     /// # Errors
     /// If it has ended.
     pub(crate) fn memory(&self) -> Result<Option<Memory>> {
         match self {
-            Self::Native(_) => Ok(None),
+            Self::Native(_) | Self::Apart(_) => Ok(None),
             Self::Keyferry(process) => usage::memory(process.pid()).map(Some),
         }
     }
@@ -102,10 +110,11 @@ impl Bridge {
     ///
     /// # Errors
     /// If it does not end, or says by its exit code that something is wrong.
-    pub(crate) fn stop(mut self) -> Result<()> {
-        match &mut self {
-            Self::Native(client) => client.cmd(&["REPLICAOF", "NO", "ONE"]).map(drop),
-            Self::Keyferry(process) => {
+    pub(crate) fn stop(self) -> Result<()> {
+        match self {
+            Self::Native(mut client) => client.cmd(&["REPLICAOF", "NO", "ONE"]).map(drop),
+            Self::Apart(apart) => apart.stop(),
+            Self::Keyferry(mut process) => {
                 let status = process.stop(STOP_LIMIT)?;
                 ensure!(status.success(), "keyferry ended with {status}:\n{}", process.stderr());
                 Ok(())

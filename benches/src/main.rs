@@ -7,18 +7,19 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 
 use crate::carrier::Carrier;
 use crate::machine::Machine;
 use crate::report::Report;
 use crate::scale::Scale;
-use crate::works::{Bench, Work};
+use crate::works::{Bench, Journal, Work};
 
 mod carrier;
 mod equality;
 mod figure;
+mod kafka;
 mod load;
 mod machine;
 mod pace;
@@ -41,6 +42,9 @@ struct Options {
     /// Only this work; may be said several times
     #[arg(long, value_enum, value_name = "WORK")]
     only: Vec<Work>,
+    /// Where keyferry's journal is; on Kafka there are other works and targets, and a broker beside
+    #[arg(long, value_enum, default_value_t = Journal::Local)]
+    journal: Journal,
     /// Only by this carrier, as for a profiler; then there are no ratios
     #[arg(long, value_enum)]
     carrier: Option<Carrier>,
@@ -69,7 +73,11 @@ fn measure(options: &Options) -> Result<()> {
         None => std::env::current_exe().context("find this program")?.with_file_name("keyferry"),
     };
     let scale = if options.quick { Scale::QUICK } else { Scale::FULL };
-    let works = if options.only.is_empty() { Work::ALL.to_vec() } else { options.only.clone() };
+    let all = Work::all(options.journal);
+    let works = if options.only.is_empty() { all.to_vec() } else { options.only.clone() };
+    if let Some(other) = works.iter().find(|work| !all.contains(work)) {
+        bail!("{} is not measured with this journal", other.title());
+    }
     let carriers = options.carrier.map_or(Carrier::BOTH.to_vec(), |one| vec![one]);
     let mut report = Report::new(Machine::read()?, &scale, options.runs);
     for run in 1..=options.runs {
@@ -78,7 +86,7 @@ fn measure(options: &Options) -> Result<()> {
         if run % 2 == 0 {
             order.reverse();
         }
-        let mut bench = Bench::new(&keyferry, &scale, order);
+        let mut bench = Bench::new(&keyferry, &scale, order, options.journal)?;
         for work in &works {
             report.say(&format!("run {run} of {}: {}", options.runs, work.title()))?;
             let measured = bench.run(*work).with_context(|| work.title())?;

@@ -2,15 +2,17 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::carrier::{Bridge, Carrier};
 use crate::figure::{Figure, Measured};
+use crate::kafka::Kafka;
 use crate::pace::Stopwatch;
 use crate::scale::Scale;
 use crate::stage::Stage;
 use crate::usage::{self, Memory};
 
+mod kafka;
 mod latency;
 mod pause;
 mod snapshot;
@@ -34,6 +36,17 @@ pub(crate) enum Work {
     Latency,
     /// A destination that stands still.
     Pause,
+    /// On Kafka, a stream that two processes apply, beside one that does it alone.
+    Shared,
+}
+
+/// Where keyferry's journal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Journal {
+    /// Embedded in the one process.
+    Local,
+    /// On Kafka, between a process that captures and others that apply.
+    Kafka,
 }
 
 /// One run: what it works with, and what it notes on the way.
@@ -41,6 +54,7 @@ pub(crate) struct Bench<'a> {
     keyferry: &'a Path,
     scale: &'a Scale,
     order: Vec<Carrier>,
+    kafka: Option<Kafka>,
     steady_mib: Option<f64>,
     peak_mib: Option<f64>,
 }
@@ -72,9 +86,14 @@ struct Both<T> {
 // === impl Work ===
 
 impl Work {
-    /// All of them, in the order in which they are done.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Snapshot, Self::Collections, Self::Stream, Self::Mixed, Self::Latency, Self::Pause];
+    /// All that are done with this journal, in their order.
+    pub(crate) fn all(journal: Journal) -> &'static [Self] {
+        use Work::{Collections, Latency, Mixed, Pause, Shared, Snapshot, Stream};
+        match journal {
+            Journal::Local => &[Snapshot, Collections, Stream, Mixed, Latency, Pause],
+            Journal::Kafka => &[Snapshot, Stream, Latency, Shared],
+        }
+    }
 
     /// What it is called.
     pub(crate) fn title(self) -> &'static str {
@@ -85,6 +104,7 @@ impl Work {
             Self::Mixed => "stream of mixed commands",
             Self::Latency => "latency",
             Self::Pause => "destination stands still",
+            Self::Shared => "stream of SETs applied by two",
         }
     }
 }
@@ -93,8 +113,17 @@ impl Work {
 
 impl<'a> Bench<'a> {
     /// A run that takes the carriers in this order.
-    pub(crate) fn new(keyferry: &'a Path, scale: &'a Scale, order: Vec<Carrier>) -> Self {
-        Self { keyferry, scale, order, steady_mib: None, peak_mib: None }
+    ///
+    /// # Errors
+    /// If the journal needs a broker that does not start.
+    pub(crate) fn new(
+        keyferry: &'a Path,
+        scale: &'a Scale,
+        order: Vec<Carrier>,
+        journal: Journal,
+    ) -> Result<Self> {
+        let kafka = (journal == Journal::Kafka).then(Kafka::start).transpose()?;
+        Ok(Self { keyferry, scale, order, kafka, steady_mib: None, peak_mib: None })
     }
 
     /// Does a work and returns its figures under its title.
@@ -102,6 +131,9 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// If something fails, or the result is wrong.
     pub(crate) fn run(&mut self, work: Work) -> Result<Vec<Measured>> {
+        if self.kafka.is_some() {
+            return kafka::measure(self, work);
+        }
         match work {
             Work::Snapshot => snapshot::strings(self),
             Work::Collections => snapshot::collections(self),
@@ -109,6 +141,7 @@ impl<'a> Bench<'a> {
             Work::Mixed => stream::mixed(self),
             Work::Latency => latency::measure(self),
             Work::Pause => pause::measure(self),
+            Work::Shared => bail!("only with --journal kafka"),
         }
     }
 
@@ -120,7 +153,12 @@ impl<'a> Bench<'a> {
     }
 
     fn start(&self, carrier: Carrier, stage: &Stage) -> Result<Bridge> {
-        Bridge::start(carrier, self.keyferry, &stage.source, &stage.destination)
+        match (&self.kafka, carrier) {
+            (Some(kafka), Carrier::Keyferry) => {
+                Ok(Bridge::Apart(kafka.bridge(self.keyferry, stage)?))
+            }
+            _ => Bridge::start(carrier, self.keyferry, &stage.source, &stage.destination),
+        }
     }
 
     /// Starts a bridge between empty servers and waits until it carries what is written: the source
@@ -129,6 +167,9 @@ impl<'a> Bench<'a> {
         let syncs = stage.full_syncs()?;
         let mut bridge = self.start(carrier, stage)?;
         stage.until_synced(&mut bridge, syncs)?;
+        if let Bridge::Apart(apart) = &mut bridge {
+            apart.until_shared(stage)?;
+        }
         stage.in_step(&mut bridge)?;
         Ok(bridge)
     }

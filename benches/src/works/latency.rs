@@ -47,6 +47,14 @@ struct Percentiles {
 }
 
 pub(super) fn measure(bench: &mut Bench<'_>) -> Result<Vec<Measured>> {
+    figures(bench, [&P50, &P99])
+}
+
+/// What is measured, as these figures.
+pub(super) fn figures(
+    bench: &mut Bench<'_>,
+    [p50, p99]: [&'static Figure; 2],
+) -> Result<Vec<Measured>> {
     let both: Both<Percentiles> = bench.each(|bench, carrier| {
         let mut stage = Stage::empty()?;
         let mut bridge = bench.start_in_step(carrier, &mut stage)?;
@@ -59,7 +67,7 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> Result<Vec<Measured>> {
         bench.end(bridge)?;
         Ok(found)
     })?;
-    Ok(vec![both.figure(&P50, |found| Some(found.p50)), both.figure(&P99, |found| Some(found.p99))])
+    Ok(vec![both.figure(p50, |found| Some(found.p50)), both.figure(p99, |found| Some(found.p99))])
 }
 
 fn percentiles(stage: &Stage, time: Duration) -> Result<Percentiles> {

@@ -25,22 +25,17 @@ static COLLECTIONS_CPU: Figure =
     Figure::value("snapshot of collections: CPU per 100,000 keys", "s", 1.2, 0.6);
 
 /// What a snapshot took.
-struct Taken {
+pub(super) struct Taken {
     /// Until all keys of the snapshot were there.
-    seconds: f64,
+    pub(super) seconds: f64,
     /// Until a write that followed was there.
-    all: Spent,
+    pub(super) all: Spent,
 }
 
 /// Strings of 100 bytes.
 pub(super) fn strings(bench: &mut Bench<'_>) -> Result<Vec<Measured>> {
-    let count = bench.scale.strings;
-    let mut stage = Stage::empty()?;
-    let mut pen = Pen::to(&stage.source)?;
-    strings::write(&mut pen, count)?;
-    stage.finish(pen)?;
-    let taken = measure(bench, stage, count, strings::key)?;
-    let millions = as_f64(count) / 1e6;
+    let taken = take_strings(bench)?;
+    let millions = as_f64(bench.scale.strings) / 1e6;
     Ok(vec![
         taken.figure(&STRINGS_WALL, |taken| Some(taken.seconds)),
         taken.figure(&STRINGS_NEXT, |taken| Some(taken.all.wall_seconds)),
@@ -48,6 +43,16 @@ pub(super) fn strings(bench: &mut Bench<'_>) -> Result<Vec<Measured>> {
         taken.figure(&STRINGS_SOURCE, |taken| Some(taken.all.source)),
         taken.figure(&STRINGS_DESTINATION, |taken| Some(taken.all.destination)),
     ])
+}
+
+/// What they took.
+pub(super) fn take_strings(bench: &mut Bench<'_>) -> Result<Both<Taken>> {
+    let count = bench.scale.strings;
+    let mut stage = Stage::empty()?;
+    let mut pen = Pen::to(&stage.source)?;
+    strings::write(&mut pen, count)?;
+    stage.finish(pen)?;
+    measure(bench, stage, count, strings::key)
 }
 
 /// Hashes, lists, sets and sorted sets.

@@ -91,6 +91,11 @@ impl Broker {
         self.node.admin()
     }
 
+    /// Its process, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.node.pid()
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         self.node.log()
