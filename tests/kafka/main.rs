@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "what a test prints tells how to replay it")]
 
+mod accounts;
 mod apart;
 mod brokers;
 mod chaos;
@@ -9,6 +10,7 @@ mod contract;
 mod lease;
 mod letters;
 mod members;
+mod operate;
 mod processes;
 mod refusals;
 mod replay;

@@ -52,7 +52,11 @@ async fn another_stream_than_asked_for_is_refused() {
 #[tokio::test]
 async fn a_topic_that_is_missing_is_made_only_where_that_is_allowed() {
     let config = KafkaConfig { create: false, ..shared(1) };
-    assert_mismatch(&config, &[&config.topic, "does not exist"]).await;
+    let refused = refusal(&config).await;
+    let text = refused.to_string();
+    assert!(matches!(refused, OpenError::Missing { .. }), "{text}");
+    assert!(text.contains(&config.topic) && text.contains("does not exist"), "{text}");
+    assert!(refused.advice().contains("keyferry topics create"), "{}", refused.advice());
     drop(open(&KafkaConfig { create: true, ..config.clone() }).await);
     drop(open(&config).await);
 }

@@ -1,6 +1,7 @@
 //! The command line: subcommands, their own flags, and every option of the table as a flag.
 
 pub(crate) mod replay;
+mod topics;
 
 use std::ffi::OsStr;
 
@@ -32,6 +33,7 @@ pub(crate) fn command() -> Command {
             config(),
             quarantine(),
             resnapshot(),
+            topics::topics(),
             completions(),
         ])
 }
@@ -176,7 +178,7 @@ fn tail() -> Command {
             many("kind", "KIND", "Only events of these kinds; heartbeats are shown only when named")
                 .value_parser(Event::KINDS),
         );
-    with_options(command, is_about_the_place)
+    with_options(command, is_about_reading)
 }
 
 fn status() -> Command {
@@ -187,7 +189,7 @@ fn status() -> Command {
                 .value_name("DURATION")
                 .help("Fail if the process has said nothing for longer: for health checks"),
         );
-    with_options(command, is_about_the_place)
+    with_options(command, is_about_reading)
 }
 
 fn quarantine() -> Command {
@@ -306,6 +308,17 @@ fn is_about_a_destination(option: &OptionSpec) -> bool {
     is_about_the_place(option)
         || is_about_the_journal(option)
         || option.path.starts_with("destination.")
+}
+
+/// A journal that is looked at, wherever it is.
+fn is_about_reading(option: &OptionSpec) -> bool {
+    is_about_the_place(option) || is_about_the_journal(option)
+}
+
+/// How topics are to be.
+fn is_about_topics(option: &OptionSpec) -> bool {
+    let others = ["journal.retention_bytes", "journal.retention_age", "log.json", "log.level"];
+    is_about_the_journal(option) || option.path == "stream.name" || others.contains(&option.path)
 }
 
 /// Which journal is meant.

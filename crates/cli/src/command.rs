@@ -3,10 +3,13 @@
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod quarantine;
+mod reading;
 pub(crate) mod resnapshot;
 pub(crate) mod run;
 pub(crate) mod status;
 pub(crate) mod tail;
+#[cfg(feature = "kafka")]
+pub(crate) mod topics;
 
 use crate::exit::{Exit, Failure};
 

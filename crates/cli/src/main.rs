@@ -56,6 +56,12 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
         "tail" => command::tail::run(matches, &values),
         "status" => command::status::run(matches, &values),
         "config" => command::config::run(matches, &values),
+        #[cfg(feature = "kafka")]
+        "topics" => command::topics::run(matches, &values),
+        #[cfg(not(feature = "kafka"))]
+        "topics" => Err(Failure::usage(
+            "topics are on Kafka, which this binary was built without: build it with the feature kafka",
+        )),
         "quarantine" => command::quarantine::run(matches, &values),
         "resnapshot" => command::resnapshot::run(matches, &values),
         other => Err(Failure::usage(format!("there is no command {other}"))),

@@ -64,6 +64,14 @@ pub enum OpenError {
         /// Which property differs and how.
         what: String,
     },
+    /// There is no such stream, or a part of it is missing.
+    #[error("stream {stream}: {what}")]
+    Missing {
+        /// Which.
+        stream: String,
+        /// What is not there, and where.
+        what: String,
+    },
     /// The settings cannot be used.
     #[error("settings of the journal: {what}")]
     Settings {
@@ -197,6 +205,11 @@ impl Classified for OpenError {
             Self::Corrupt { .. } => "restore the file from a copy, or move the directory away: \
                  the next start then makes a full sync"
                 .into(),
+            Self::Missing { .. } => {
+                "start capture, which makes it, or make it with `keyferry topics create`; see that --stream and \
+                 kafka.topic_prefix are right"
+                    .into()
+            }
             Self::Mismatch { .. } => {
                 "use the properties the stream was made with, or another stream name".into()
             }

@@ -13,6 +13,7 @@
 //!
 //! Everything that may block runs on threads of its own; what is under way is bounded on every way.
 
+mod administer;
 mod appender;
 mod client;
 mod config;
@@ -68,7 +69,9 @@ use crate::{
     ReadError, Reader,
 };
 
+pub use self::administer::{DEAD_LETTERS, LeaseFacts, StreamFacts, StreamTopics};
 pub use self::config::{Compression, KafkaConfig};
+pub use self::topics::TopicFacts;
 pub use self::unleased::SharedLog;
 
 /// How long an appender that was dropped may take to write what it had accepted before another is refused.
@@ -172,10 +175,10 @@ impl KafkaJournal {
         let is_empty = raw.iter().all(|(start, end)| start == end);
         match (is_empty, self.config.create) {
             (true, true) => Ok(()),
-            (true, false) => Err(self.mismatch(format!(
-                "topic {} says nothing about a stream, and one may not be begun: allow keyferry to",
-                self.config.meta_topic()
-            ))),
+            (true, false) => Err(OpenError::Missing {
+                stream: self.config.stream.clone(),
+                what: format!("{} says nothing about a stream yet", self.config.meta_topic()),
+            }),
             (false, _) => Err(self.mismatch(format!(
                 "topic {} has records, but {} does not say whose: use another topic, or delete both",
                 self.config.topic,

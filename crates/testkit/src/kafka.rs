@@ -19,6 +19,7 @@ use rustix::process::Signal;
 use self::janitor::Janitor;
 use self::node::Node;
 
+use acl::Names;
 pub use acl::{Operation, Resource};
 pub use cluster::Cluster;
 pub use settings::Setup;
@@ -117,7 +118,21 @@ impl Broker {
         resource: Resource,
         prefix: &str,
     ) -> Result<()> {
-        acl::allow(self.node.admin_addr(), user, operation, (resource, prefix))
+        acl::allow(self.node.admin_addr(), user, operation, (resource, prefix, Names::BeginWithIt))
+    }
+
+    /// Lets a user do something, on the resource of this name alone.
+    ///
+    /// # Errors
+    /// As [`Broker::allow`].
+    pub fn allow_exactly(
+        &self,
+        user: &str,
+        operation: Operation,
+        resource: Resource,
+        name: &str,
+    ) -> Result<()> {
+        acl::allow(self.node.admin_addr(), user, operation, (resource, name, Names::AreIt))
     }
 
     /// Kills it (SIGKILL), as a power cut would.

@@ -1,6 +1,9 @@
 //! `keyferry status`: what the process that carries a stream last said of itself, and whether it still runs.
 
+mod partitions;
+
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ArgMatches;
@@ -8,10 +11,11 @@ use event::text::Utc;
 use runtime::{Clock, SystemClock, units};
 use serde_json::Value;
 
+use self::partitions::Partitions;
 use crate::exit::{Exit, Failure};
 use crate::life::{Life, Process};
 use crate::options::layers::Values;
-use crate::options::typed::Reader;
+use crate::options::typed::{JournalSettings, Reader};
 use crate::role::Role;
 use crate::{output, show};
 
@@ -36,12 +40,14 @@ pub(crate) fn run(matches: &ArgMatches, values: &Values) -> Result<(), Failure> 
     let max_age = max_age.map_err(|error| Failure::usage(format!("--max-age: {error}")))?;
     let mut reader = Reader::new(values);
     let dir = reader.data_dir();
-    let stream = reader.known_stream(&dir);
+    let stream = reader.stream_to_read(&dir);
+    let journal = reader.journal(&stream, &dir);
     let json = reader.flag("log.json");
     reader.finish()?;
     let paths = Role::ALL.iter().map(|role| (*role, dir.status(&stream, *role)));
     let mut paths: Vec<_> = paths.filter(|(_, path)| path.exists()).collect();
-    if paths.is_empty() {
+    // On Kafka there is something to tell without a process here, but nobody of whom a health check could ask.
+    if paths.is_empty() && (!journal.is_shared() || max_age.is_some()) {
         paths.push((Role::Both, dir.status(&stream, Role::Both)));
     }
     let mut verdicts = Vec::new();
@@ -59,7 +65,27 @@ pub(crate) fn run(matches: &ArgMatches, values: &Values) -> Result<(), Failure> 
             verdicts.push(verdict);
         }
     }
-    max_age.map_or(Ok(()), |max_age| check(&verdicts, max_age))
+    match max_age {
+        Some(max_age) => check(&verdicts, max_age),
+        None if journal.is_shared() => {
+            if !json && !verdicts.is_empty() {
+                output::print("")?;
+            }
+            super::block_on(tell_partitions(journal, json))
+        }
+        None => Ok(()),
+    }
+}
+
+/// What the brokers say of the stream.
+async fn tell_partitions(journal: JournalSettings, json: bool) -> Result<(), Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let journal = super::reading::open(journal, Arc::clone(&clock)).await?;
+    let partitions = Partitions::read(&*journal, &*clock).await?;
+    if json {
+        return output::print(&format!("{:#}", partitions.json()));
+    }
+    output::print(&partitions.lines().join("\n"))
 }
 
 /// What the process that writes this file last said.

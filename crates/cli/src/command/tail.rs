@@ -3,10 +3,8 @@
 mod wanted;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::ArgMatches;
-use journal::local::{LocalJournal, LocalParts, ReadOnlyConfig};
 use journal::{Description, Journal, Offset, Partition, ReadLimit};
 use runtime::{Clock, SystemClock};
 
@@ -19,26 +17,22 @@ use crate::output;
 /// Without --follow, how far the tail is away is known; one step reads this much of it.
 const STEP: ReadLimit = ReadLimit { records: 1024, bytes: 4 << 20 };
 
-/// How often a waiting reader looks for more.
-const POLL_EVERY: Duration = Duration::from_millis(50);
-
 pub(crate) fn run(matches: &ArgMatches, values: &Values) -> Result<(), Failure> {
     let mut reader = Reader::new(values);
     let dir = reader.data_dir();
-    let stream = reader.known_stream(&dir);
+    let stream = reader.stream_to_read(&dir);
+    let journal = reader.journal(&stream, &dir);
     let json = reader.flag("log.json");
     reader.finish()?;
     super::block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let wanted = Wanted::read(matches, json, clock.as_ref())?;
-        let config = ReadOnlyConfig { dir: dir.journal(&stream), poll_every: POLL_EVERY };
-        let opened = LocalJournal::open_read_only(config, LocalParts { clock }).await;
-        let journal = opened.map_err(|error| Failure::of(Exit::Journal, &error))?;
-        show(&journal, &wanted).await
+        let journal = super::reading::open(journal, clock).await?;
+        show(&*journal, &wanted).await
     })
 }
 
-async fn show(journal: &LocalJournal, wanted: &Wanted) -> Result<(), Failure> {
+async fn show(journal: &dyn Journal, wanted: &Wanted) -> Result<(), Failure> {
     let failed = |error: journal::ReadError| Failure::of(Exit::Journal, &error);
     let description = journal.describe().await.map_err(failed)?;
     wanted.fits(&description)?;
@@ -93,7 +87,7 @@ impl Start {
 
 /// Where to begin in every partition that is wanted. That nothing is there yet is an error unless somebody waits.
 async fn starts(
-    journal: &LocalJournal,
+    journal: &dyn Journal,
     wanted: &Wanted,
     description: &Description,
 ) -> Result<Vec<Start>, Failure> {

@@ -235,6 +235,14 @@ impl<'a> Reader<'a> {
     }
 
     /// The stream that is meant, of those that are there: where nobody names one and there is one only, that.
+    /// The stream of a journal that is looked at: a local one is in the directory.
+    pub(crate) fn stream_to_read(&mut self, dir: &DataDir) -> String {
+        match self.is_local() {
+            true => self.known_stream(dir),
+            false => self.stream(),
+        }
+    }
+
     pub(crate) fn known_stream(&mut self, dir: &DataDir) -> String {
         let name = self.stream();
         let known = dir.streams();

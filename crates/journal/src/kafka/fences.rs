@@ -41,6 +41,11 @@ impl Fences {
         }
     }
 
+    /// All of them, in ascending order of numbers.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Fence> {
+        self.0.iter()
+    }
+
     /// The highest number; 0 where there is none.
     pub(super) fn newest(&self) -> u64 {
         self.0.last().map_or(0, |fence| fence.lease)

@@ -50,6 +50,8 @@ pub(super) struct Known {
     pub(super) next: u64,
     /// When the writer was last heard of, by the clock's monotonic time; the reading of old notes counts as well.
     pub(super) heard: Duration,
+    /// What the brokers noted as its time, Unix milliseconds.
+    pub(super) heard_at_ms: i64,
     failed: Option<ReadError>,
 }
 
@@ -168,14 +170,15 @@ impl Follower {
                     let key = message.key().unwrap_or_default();
                     let value = message.payload().unwrap_or_default();
                     let next = u64::try_from(message.offset()).unwrap_or(0) + 1;
-                    self.take(next, |state| state.note(key, value));
+                    let at_ms = message.timestamp().to_millis().unwrap_or_default();
+                    self.take(next, at_ms, |state| state.note(key, value));
                 }
                 Some(Err(error)) => self.trouble(&error),
             }
         }
     }
 
-    fn take(&self, next: u64, note: impl FnOnce(&mut State)) {
+    fn take(&self, next: u64, at_ms: i64, note: impl FnOnce(&mut State)) {
         let mut known = self.known.lock();
         let signs = known.state.signs;
         note(&mut known.state);
@@ -183,6 +186,7 @@ impl Follower {
         known.failed = None;
         if known.state.signs > signs {
             known.heard = self.clock.monotonic();
+            known.heard_at_ms = at_ms;
         }
         drop(known);
         self.announce();

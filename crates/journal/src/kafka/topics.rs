@@ -1,5 +1,7 @@
 //! The topics of a stream: made where they are missing, checked where they are not.
 
+mod compare;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +19,8 @@ use super::record::MAX_MESSAGE_BYTES;
 use super::rights::{Asked, said, settings_error};
 use super::settings::{self, Role};
 use crate::OpenError;
+
+pub use self::compare::TopicFacts;
 
 /// How long brokers have to answer; also how long a start waits for a cluster that is not there.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -77,10 +81,15 @@ impl Topics {
     /// Makes the stream's own topic if it is missing, and looks at nothing else of it.
     pub(super) async fn make_missing(&self) -> Result<(), OpenError> {
         let (topic, partitions) = (&self.config.topic, usize::from(self.config.partitions));
-        if self.find(topic).await? == Found::Nothing && self.make(topic, partitions).await? {
-            self.appears(topic, partitions).await?;
-        }
-        Ok(())
+        self.make_where_missing(topic, partitions).await.map(drop)
+    }
+
+    /// How many partitions the stream's own topic has; `None`: it is not there.
+    pub(super) async fn partitions(&self) -> Result<Option<usize>, OpenError> {
+        Ok(match self.find(&self.config.topic).await? {
+            Found::Nothing => None,
+            Found::Topic { partitions, .. } => Some(partitions),
+        })
     }
 
     /// True when this made it.
@@ -89,11 +98,10 @@ impl Topics {
         let mut is_new = false;
         match self.find(topic).await? {
             Found::Nothing if !config.create => {
-                return Err(self.mismatch(format!(
-                        "topic {topic} does not exist at {}, and may not be made: make it, with {partitions} \
-                         partition(s), or allow keyferry to",
-                        config.brokers
-                    )));
+                return Err(OpenError::Missing {
+                    stream: config.stream.clone(),
+                    what: format!("topic {topic} does not exist at {}", config.brokers),
+                });
             }
             Found::Nothing => {
                 is_new = self.make(topic, partitions).await?;

@@ -40,8 +40,16 @@ pub enum Operation {
 
 /// The request, of the oldest version that brokers still take.
 const CREATE_ACLS: (i16, i16) = (30, 1);
-/// Names that begin with the given one.
-const PREFIXED: u8 = 4;
+/// On which resources a right is. The numbers are Kafka's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Names {
+    /// The one of the given name.
+    AreIt = 3,
+    /// Those whose names begin with the given one.
+    BeginWithIt = 4,
+}
+
 const ALLOW: u8 = 3;
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -50,12 +58,12 @@ pub(super) fn allow(
     broker: SocketAddr,
     user: &str,
     operation: Operation,
-    (resource, prefix): (Resource, &str),
+    (resource, name, names): (Resource, &str, Names),
 ) -> Result<()> {
     let mut body = 1_i32.to_be_bytes().to_vec();
     body.push(resource as u8);
-    put_string(&mut body, prefix)?;
-    body.push(PREFIXED);
+    put_string(&mut body, name)?;
+    body.push(names as u8);
     put_string(&mut body, &format!("User:{user}"))?;
     put_string(&mut body, "*")?;
     body.extend([operation as u8, ALLOW]);
