@@ -19,5 +19,6 @@ mod resnapshot;
 mod secure;
 mod sharing;
 mod stage;
+mod storm;
 mod third_party;
 mod unleased;
