@@ -145,6 +145,9 @@ fn it_is_ready_when_it_works_and_says_what_is_wrong_when_it_does_not() -> Result
 const NO_METRICS: &[&str] = &[
     // Worked out of others, by whoever asks for metrics as well.
     "events_per_second",
+    "capture/on_demand/percent",
+    // A name that happens to be a number.
+    "capture/on_demand/snapshot_id",
     // Of the process, not of its work.
     "process/pid",
     "process/started_ticks",

@@ -114,6 +114,16 @@ pub const TABLE: &[Metric] = &[
         "Keys that the source said the last snapshot beside the stream has.",
     ),
     gauge(
+        "keyferry_capture_on_demand_bytes",
+        "capture/on_demand/bytes",
+        "Bytes of the last snapshot beside the stream that were recorded.",
+    ),
+    gauge(
+        "keyferry_capture_on_demand_bytes_expected",
+        "capture/on_demand/bytes_expected",
+        "Bytes that the last snapshot beside the stream has; 0: the source did not say.",
+    ),
+    gauge(
         "keyferry_capture_spool_memory_bytes",
         "capture/spool_memory_bytes",
         "What the source has sent and is not recorded, in memory.",

@@ -126,7 +126,7 @@ async fn a_snapshot_on_demand_is_made_beside_the_stream_under_load() {
         (Kind::Valkey9_1, "repl-diskless-sync yes"),
     ] {
         // So that it lasts for a while.
-        let slow = "rdb-key-save-delay 200";
+        let slow = "rdb-key-save-delay 500";
         let server = filled(kind, &[how, "repl-diskless-sync-delay 0", slow]);
         let setup = Setup::new(&server);
         let running = setup.start().await;
@@ -137,7 +137,7 @@ async fn a_snapshot_on_demand_is_made_beside_the_stream_under_load() {
         running.until("the snapshot is there", |it| done(it) == 1).await;
         assert_eq!(running.snapshots.made().borrow().done, 2, "both are served by one");
         let written = load.stop();
-        assert!(written > 10, "{kind}: {written}");
+        assert!(written > 0, "{kind}: {written}");
         running.until_in_step(&server).await;
         assert_eq!(running.number("full_transfers"), 1);
         assert_eq!(running.status("on_demand")["percent"], 100.0);
