@@ -132,10 +132,9 @@ async fn a_snapshot_on_demand_is_made_beside_the_stream_under_load() {
         let running = setup.start().await;
         running.until("the stream flows", |it| it.status("phase") == "stream").await;
         let load = Load::start(&server);
-        let (first, again) = (running.snapshots.give(), running.snapshots.give());
-        assert_eq!((first, again), (1, 2));
+        assert_eq!(running.snapshots.give(), 1);
         running.until("the snapshot is there", |it| done(it) == 1).await;
-        assert_eq!(running.snapshots.made().borrow().done, 2, "both are served by one");
+        running.snapshots.made().wait_for(|made| made.done == 1).await.unwrap();
         let written = load.stop();
         assert!(written > 0, "{kind}: {written}");
         running.until_in_step(&server).await;
