@@ -177,6 +177,12 @@ pub enum Error {
         /// Which stream.
         stream: String,
     },
+    /// A replay got only some of the partitions.
+    #[error("other processes apply the stream as {name}: this replay would be of a part of it")]
+    ReplayShared {
+        /// The destination's name in the journal.
+        name: String,
+    },
     /// The journal has forgotten what the destination needs next, and it is not to be filled anew.
     #[error("what {endpoint} needs next has left the journal")]
     PlaceGone {

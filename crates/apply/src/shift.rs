@@ -132,6 +132,9 @@ impl<'a> Shift<'a> {
         let description = self.tools.journal.describe().await?;
         let numbers = assignment.partitions.iter().map(|Partition(number)| *number).collect();
         let scope = Scope::of(&description, numbers);
+        if self.tools.config.replay.is_some() && scope.elsewhere().next().is_some() {
+            return Err(Error::ReplayShared { name: self.tools.config.name.clone() });
+        }
         let is_shared = !scope.one_order;
         let lane = Lane::new(scope, self.tools.clone(), self.random.fork(), self.status);
         let (name, node) = (lane.name(), lane.node());

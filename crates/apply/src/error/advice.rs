@@ -60,6 +60,7 @@ impl Classified for Error {
             | Self::NoSnapshot { .. }
             | Self::NoReplay { .. }
             | Self::HasBegun { .. }
+            | Self::ReplayShared { .. }
             | Self::PlaceGone { .. }
             | Self::Unsupported { .. }
             | Self::TooLarge { .. }
@@ -151,6 +152,7 @@ impl Error {
             Self::NoSnapshot { .. }
             | Self::NoReplay { .. }
             | Self::HasBegun { .. }
+            | Self::ReplayShared { .. }
             | Self::PlaceGone { .. }
             | Self::AwaitsSnapshot { .. }
             | Self::ResyncNeeded { .. }
@@ -208,6 +210,10 @@ impl Error {
                 "`keyferry apply` goes on from it. To begin anew, over the data that is there, say --existing sweep: \
                  all keys that the replay does not bring are removed. With overwrite, changes would be applied to \
                  what later ones have left."
+            }
+            Self::ReplayShared { .. } => {
+                "Stop them for as long as the replay takes and begin it anew, with --existing sweep; or give a replay \
+                 to another destination a --destination-name of its own."
             }
             Self::PlaceGone { .. } => {
                 "Start with --resnapshot heal: it is filled anew from a newer snapshot, which is asked for where the \

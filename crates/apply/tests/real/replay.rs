@@ -1,15 +1,17 @@
 //! Beginning at any snapshot of a stream, also one made on demand beside it, and ending at any place: by value.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use apply::replay::{Origin, Place, Replay};
 use apply::{Config, Error, Existing};
 use bytes::Bytes;
 use event::Position;
-use journal::{Journal, Offset, Partition};
+use journal::{Journal, MemoryJournal, Offset, Partition};
 use runtime::{Limits, Rate, Throttle};
-use testkit::{Client, Dataset, Deadline, Kind, Server, Tolerance, Value};
+use testkit::{Client, Dataset, Deadline, Kind, Server, Tolerance, Value, eventually};
 
-use crate::harness::{Bench, LIMIT};
+use crate::harness::{Bench, LIMIT, Roster};
 use crate::tracks::{all_caught_up, write};
 
 const KIND: Kind = Kind::Redis7_0;
@@ -364,4 +366,24 @@ async fn one_without_a_snapshot_waits_until_there_is_one() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_without_a_snapshot_wait_until_there_is_one() -> Result<()> {
     waits_for_one(true).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_of_some_of_the_partitions_is_refused() -> Result<()> {
+    let mut world = World::new(true).await?;
+    world.write().await?;
+    let config = world.config((Origin::Snapshot, None), Existing::Fail).await?;
+    let roster = Arc::new(Roster::default());
+    world.bench.roster = Some(Arc::clone(&roster));
+    // The one that comes first has all of them, as an apply that runs already.
+    let first = world.bench.start().await?;
+    eventually(LIMIT, "it has come", || Ok((roster.members() == 1).then_some(())))?;
+    world.bench.letters = MemoryJournal::new("other-letters", 1);
+    let replay = world.bench.start_with(Config { existing: Existing::Sweep, ..config }).await?;
+    eventually(LIMIT, "it has come", || Ok((roster.members() == 2).then_some(())))?;
+    roster.give(1, &[2, 3]);
+    let error = replay.failed().await?;
+    assert!(matches!(error, Error::ReplayShared { .. }), "{error}");
+    first.stop().await?;
+    Ok(())
 }

@@ -122,13 +122,13 @@ impl Port {
         }
     }
 
-    /// What has come of the one under way, if it may go on.
-    pub(crate) fn come(&mut self) -> Option<Part> {
-        let parts = self.parts.as_mut()?;
-        if self.gate.hold(Flow::Full).is_some() {
-            return None;
+    /// What has come: of the one under way, if it may go on, else an offer.
+    pub(crate) fn come(&mut self) -> Option<Input> {
+        match &mut self.parts {
+            Some(_) if self.gate.hold(Flow::Full).is_some() => None,
+            Some(parts) => parts.try_recv().ok().map(Input::Part),
+            None => self.offers.try_recv().ok().map(Input::Offer),
         }
-        parts.try_recv().ok()
     }
 
     /// Whether nothing is to begin: it would wait at the source.

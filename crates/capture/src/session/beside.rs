@@ -53,8 +53,9 @@ impl Session {
             return Ok(());
         }
         match self.parts.beside.come() {
-            Some(part) => self.take_beside(Input::Part(part)).await,
-            None => Ok(()),
+            Some(input) => self.take_beside(input).await,
+            // One that could not begin when it was offered: a busy stream leaves no other time for it.
+            None => self.begin_beside_if_due().await,
         }
     }
 
