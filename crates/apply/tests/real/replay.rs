@@ -175,9 +175,7 @@ async fn is_killed_within_one_made_on_demand(unordered: bool) -> Result<()> {
     for _ in 0..4 {
         let service = world.bench.start_with(config.clone()).await?;
         let before = position(&mut world)?;
-        testkit::eventually(LIMIT, "it goes on", || {
-            Ok((position(&mut world)? > before).then_some(()))
-        })?;
+        eventually(LIMIT, "it goes on", || Ok((position(&mut world)? > before).then_some(())))?;
         service.kill().await?;
         let checkpoint = crate::harness::checkpoint(&mut world.bench.client)?;
         let resync = checkpoint.and_then(|checkpoint| checkpoint.resync);
