@@ -1,7 +1,7 @@
 //! The checkpoints at a destination, one for each track: what they say, and whether they fit the journal.
 
 use bytes::{Bytes, BytesMut};
-use event::checkpoint::{Applied, Checkpoint};
+use event::checkpoint::{Applied, Checkpoint, Resync};
 use event::{Position, codec};
 use redis_io::Connection;
 use wire::resp::reply::Reply;
@@ -10,7 +10,7 @@ use crate::config::{Config, Existing};
 use crate::error::Error;
 use crate::names::Names;
 use crate::progress::Progress;
-use crate::scope::{Line, Point, Scope};
+use crate::scope::{Point, Scope};
 
 /// What is said of a checkpoint that cannot be used.
 type Unfit = String;
@@ -63,31 +63,33 @@ fn of_track(
     progress: &Progress,
     written: &Written<'_>,
 ) -> Checkpoint {
-    let judged = |line: Line| {
-        let judged = written.judged.iter().find(|point| point.line() == line);
-        let none = Position { shard: line.shard, ..Position::default() };
-        judged.map_or(none, |point| point.position)
-    };
-    let applied = progress.applied.iter().filter(|point| point.track == track);
-    let applied =
-        applied.map(|point| Applied { position: point.position, judged: judged(point.line()) });
-    let applied: Vec<Applied> = applied.collect();
+    let said = Said::of((scope, track), progress, written);
     let (first_partition, last_partition) = scope.span(track);
-    let is_judged = applied.iter().all(|applied| applied.judged == applied.position);
     Checkpoint {
         stream: scope.stream.clone(),
         incarnation: scope.incarnation,
         first_partition,
         last_partition,
-        applied,
-        read_from: written.read_from.get(scope.lane_indexes(track)).unwrap_or_default().to_vec(),
+        applied: said.applied().collect(),
+        read_from: said.read_from.to_vec(),
         owner_epoch: written.owner,
         written_ms: written.now_ms,
-        resync: progress.resyncs.get(&track).copied(),
-        waits_at: progress.waits.get(&track).filter(|_| is_judged && written.says_waits).copied(),
-        begun_at: progress.begun.get(&track).copied(),
+        resync: said.resync,
+        waits_at: said.waits_at,
+        begun_at: said.begun_at,
         marker: None,
     }
+}
+
+/// What the checkpoint of a track says, borrowed: of most tracks that is what is there already.
+struct Said<'a> {
+    points: &'a [Point],
+    judged: &'a [Point],
+    read_from: &'a [u64],
+    owner: u64,
+    resync: Option<Resync>,
+    waits_at: Option<Position>,
+    begun_at: Option<Position>,
 }
 
 /// What a checkpoint says besides the progress.
@@ -131,6 +133,60 @@ fn fit(bytes: &[u8], scope: &Scope, track: usize) -> Result<Checkpoint, Unfit> {
         return Err("it does not say where to read from".to_owned());
     }
     Ok(checkpoint)
+}
+
+// === impl Said ===
+
+impl<'a> Said<'a> {
+    fn of((scope, track): (&Scope, usize), progress: &'a Progress, written: &Written<'a>) -> Self {
+        let mut said = Self {
+            points: progress.of_track(track),
+            judged: written.judged,
+            read_from: written.read_from.get(scope.lane_indexes(track)).unwrap_or_default(),
+            owner: written.owner,
+            resync: progress.resyncs.get(&track).copied(),
+            waits_at: None,
+            begun_at: progress.begun.get(&track).copied(),
+        };
+        let is_judged = |said: &Self| said.applied().all(|of| of.judged == of.position);
+        if written.says_waits && is_judged(&said) {
+            said.waits_at = progress.waits.get(&track).copied();
+        }
+        said
+    }
+
+    fn applied(&self) -> impl Iterator<Item = Applied> {
+        self.points.iter().map(|point| {
+            let judged = self.judged.iter().find(|judged| judged.line() == point.line());
+            let none = Position { shard: point.position.shard, ..Position::default() };
+            let judged = judged.map_or(none, |judged| judged.position);
+            Applied { position: point.position, judged }
+        })
+    }
+
+    /// Whether a checkpoint of the track says this already; when it was written does not matter.
+    fn is_in(&self, known: &Checkpoint) -> bool {
+        let Checkpoint {
+            // The same in all checkpoints of a track.
+            stream: _,
+            incarnation: _,
+            first_partition: _,
+            last_partition: _,
+            written_ms: _,
+            applied,
+            read_from,
+            owner_epoch,
+            resync,
+            waits_at,
+            begun_at,
+            marker,
+        } = known;
+        self.read_from == read_from
+            && (self.owner, self.resync) == (*owner_epoch, *resync)
+            && (self.waits_at, self.begun_at) == (*waits_at, *begun_at)
+            && marker.is_none()
+            && self.applied().eq(applied.iter().copied())
+    }
 }
 
 // === impl Checkpoints ===
@@ -183,16 +239,14 @@ impl Checkpoints {
         all: bool,
     ) -> Vec<(usize, Checkpoint)> {
         let of_track = |track: usize| (track, of_track((scope, track), progress, written));
-        let is_new = |(track, checkpoint): &(usize, Checkpoint)| {
+        let is_new = |track: &usize| {
+            let said = Said::of((scope, *track), progress, written);
             let known = self.0.get(*track).and_then(Option::as_ref);
-            let same = known.is_some_and(|known| {
-                Checkpoint { written_ms: checkpoint.written_ms, ..known.clone() } == *checkpoint
-            });
             // What has not begun has nothing to say, except with which snapshot it will: the same in all tracks.
-            let begins = !checkpoint.applied.is_empty() || checkpoint.resync.is_some();
-            begins && (all || !same)
+            let begins = !said.points.is_empty() || said.resync.is_some();
+            begins && (all || known.is_none_or(|known| !said.is_in(known)))
         };
-        let mut news: Vec<_> = (0..scope.tracks()).map(of_track).filter(is_new).collect();
+        let mut news: Vec<_> = (0..scope.tracks()).filter(is_new).map(of_track).collect();
         if news.is_empty() {
             news.push(of_track(0));
         }

@@ -36,8 +36,19 @@ impl Progress {
 
     /// The last event of a line that has been dealt with.
     pub(crate) fn of(&self, line: Line) -> Option<&Position> {
-        let known = self.applied.binary_search_by_key(&line, Point::line).ok()?;
-        self.applied.get(known).map(|point| &point.position)
+        self.applied.get(self.index_of(line)?).map(|point| &point.position)
+    }
+
+    /// Where the last event of a line stands in `applied`.
+    pub(crate) fn index_of(&self, line: Line) -> Option<usize> {
+        self.applied.binary_search_by_key(&line, Point::line).ok()
+    }
+
+    /// What has been dealt with of the lines of a track.
+    pub(crate) fn of_track(&self, track: usize) -> &[Point] {
+        let first = self.applied.partition_point(|point| point.track < track);
+        let behind = self.applied.partition_point(|point| point.track <= track);
+        self.applied.get(first..behind).unwrap_or_default()
     }
 
     /// A track begins with a snapshot, at the records that it needs.

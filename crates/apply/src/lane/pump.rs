@@ -318,7 +318,7 @@ impl<'a> Pump<'a> {
     }
 
     fn plan_input(&mut self) -> Result<(), Error> {
-        let now_ms = self.tools.clock.now_ms();
+        let (now_ms, counts) = (self.tools.clock.now_ms(), self.inflow.counts());
         while self.barrier.is_none()
             && !self.has_question()
             && !self.open.is_full(self.planner.rules.sizes.batch)
@@ -331,7 +331,7 @@ impl<'a> Pump<'a> {
                 self.stash.keep(entry);
                 continue;
             }
-            self.count_taken(&entry);
+            self.count_taken(counts, &entry);
             self.status.stamp(entry.timestamp_ms);
             self.planner.rules.hold_expiry(now_ms, entry.timestamp_ms);
             if let Planned::Barrier(barrier) = self.planner.plan(entry, &mut self.open)? {

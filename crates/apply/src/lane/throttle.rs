@@ -38,6 +38,11 @@ impl Inflow {
         self.gate.opened(flow).await;
     }
 
+    /// Whether anything is limited, so that what is taken has to be counted.
+    pub(super) fn counts(&self) -> bool {
+        [Flow::Full, Flow::Incremental].map(|flow| self.gate.rate(flow)) != [Rate::default(); 2]
+    }
+
     fn show(&mut self, hold: Option<Hold>, status: &LaneStatus) {
         if let Some(shown) = self.sign.note(hold, self.clock.monotonic()) {
             status.held_by(shown);
@@ -79,8 +84,11 @@ impl Pump<'_> {
         (limit, hold.is_some())
     }
 
-    /// Counts what is about to be applied.
-    pub(super) fn count_taken(&self, entry: &Entry) {
+    /// Counts what is about to be applied, where anything [counts](Inflow::counts).
+    pub(super) fn count_taken(&self, counts: bool, entry: &Entry) {
+        if !counts {
+            return;
+        }
         let flow = self.flow();
         if self.inflow.gate.rate(flow) != Rate::default() {
             let index = self.scope.index_of(entry.partition.0).unwrap_or_default();

@@ -22,7 +22,9 @@ impl Planner {
         }
         let Some(event) = Glance::at(record) else { return false };
         let line = Line { track: self.track, shard: event.position.shard };
-        let follows = self.progress.of(line).is_some_and(|applied| {
+        let Some(known) = self.progress.index_of(line) else { return false };
+        let follows = self.progress.applied.get(known).is_some_and(|applied| {
+            let applied = &applied.position;
             applied.epoch == event.position.epoch && event.position.is_after(applied)
         });
         let db = self.rules.mapping.target(event.db);
@@ -42,7 +44,10 @@ impl Planner {
         }
         self.note_lag(line);
         self.note_new(line);
-        self.done(event.position, batch);
+        if let Some(applied) = self.progress.applied.get_mut(known) {
+            applied.position = event.position;
+        }
+        batch.events += 1;
         true
     }
 
