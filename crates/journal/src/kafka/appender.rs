@@ -8,7 +8,7 @@ use runtime::Clock;
 use runtime::clock::timeout;
 use tokio::sync::watch;
 
-use super::record::MAX_RECORD_BYTES;
+use super::record::{Headers, MAX_RECORD_BYTES};
 use super::session::Hold;
 use crate::{Append, AppendError, Appender, Health, Receipt};
 
@@ -20,6 +20,7 @@ pub(super) struct KafkaAppender {
     hold: Hold,
     clock: Arc<dyn Clock>,
     durable: watch::Receiver<Receipt>,
+    headers: Headers,
 }
 
 // === impl KafkaAppender ===
@@ -27,7 +28,8 @@ pub(super) struct KafkaAppender {
 impl KafkaAppender {
     pub(super) fn new(hold: Hold, clock: Arc<dyn Clock>) -> Self {
         let durable = hold.0.deliveries().durable();
-        Self { hold, clock, durable }
+        let headers = Headers::of(hold.0.lease().number);
+        Self { hold, clock, durable, headers }
     }
 
     fn check(&self, records: &[Append]) -> Result<(), AppendError> {
@@ -57,13 +59,14 @@ impl Appender for KafkaAppender {
         Box::pin(async move {
             self.check(records)?;
             let session = &self.hold.0;
+            let now_ms = self.clock.now_ms();
             for record in records.iter() {
                 // The same record until there is room: those behind it must not pass it.
                 loop {
-                    let moved = session.deliveries().moved.notified();
-                    if session.send_record(record)? {
+                    if session.send_record(record, self.headers.envelope(record, now_ms))? {
                         break;
                     }
+                    let moved = session.deliveries().moved.notified();
                     timeout(&*self.clock, FULL_LOOK, moved).await.unwrap_or_default();
                 }
             }

@@ -18,13 +18,16 @@ use super::fences::Verdict;
 use super::follow::{Follower, Following, Known};
 use super::ranges::Ranges;
 use super::reader::Queue;
-use super::record::{Origin, place_of};
+use super::record::{Copies, Origin, place_of};
 use super::rights::{Asked, settings_error};
 use super::settings::{self, Role};
-use crate::{Offset, Partition, ReadError};
+use crate::{Entry, Offset, Partition, ReadError};
 
 /// How long one poll takes when nothing comes.
 const POLL: Duration = Duration::from_millis(100);
+/// What is there already is taken together, up to so many records and payload bytes: handing over wakes the reader.
+const TAKE_RECORDS: usize = 512;
+const TAKE_BYTES: usize = 1024 * 1024;
 /// How long the notes may take to tell about a writer whose records are here already.
 const NOTE_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -39,6 +42,7 @@ pub(super) struct Fetch {
     wanted: BTreeMap<u16, u64>,
     /// By partition, the number of a writer whose fence was passed and that is not known to have begun.
     doubt: BTreeMap<u16, u64>,
+    copies: Copies,
 }
 
 /// Fails the queue when the thread ends without a word.
@@ -85,6 +89,7 @@ impl Fetch {
             queue: Arc::default(),
             wanted,
             doubt: BTreeMap::new(),
+            copies: Copies::default(),
         })
     }
 
@@ -95,26 +100,39 @@ impl Fetch {
     /// The thread: until nobody reads any more, or something does not pass.
     pub(super) fn run(mut self) {
         let _last_word = LastWord(Arc::clone(&self.queue));
-        let consumer = &self.consumer;
         while self.queue.has_room() {
-            let outcome = match consumer.poll(POLL) {
-                None => continue,
-                Some(Ok(message)) => {
-                    let mut judge = Judge {
-                        follower: self.following.follower(),
-                        queue: &self.queue,
-                        doubt: &mut self.doubt,
-                        place: &self.config,
-                    };
-                    judge.take(&message, &mut self.wanted)
-                }
-                Some(Err(error)) => self.explain(&error),
-            };
+            let mut taken = Taken::default();
+            let outcome = self.take_some(&mut taken);
+            self.queue.push(taken.entries);
             if let Err(failed) = outcome {
                 self.queue.fail(failed);
                 return;
             }
         }
+    }
+
+    /// Waits for the next record, and takes with it what is there.
+    fn take_some(&mut self, taken: &mut Taken) -> Result<(), ReadError> {
+        let consumer = &self.consumer;
+        let mut patience = POLL;
+        while !taken.is_full() {
+            match consumer.poll(patience) {
+                None => break,
+                Some(Ok(message)) => {
+                    let mut judge = Judge {
+                        follower: self.following.follower(),
+                        queue: &self.queue,
+                        doubt: &mut self.doubt,
+                        copies: &mut self.copies,
+                        place: &self.config,
+                    };
+                    judge.take(&message, &mut self.wanted, taken)?;
+                }
+                Some(Err(error)) => self.explain(&error)?,
+            }
+            patience = Duration::ZERO;
+        }
+        Ok(())
     }
 
     /// What an error of the consumer means for the reader.
@@ -144,12 +162,33 @@ impl Fetch {
     }
 }
 
+/// Records that are handed over together.
+#[derive(Default)]
+struct Taken {
+    entries: Vec<Entry>,
+    bytes: usize,
+}
+
 /// Decides on one message.
 struct Judge<'a> {
     follower: &'a Follower,
     queue: &'a Queue,
     doubt: &'a mut BTreeMap<u16, u64>,
+    copies: &'a mut Copies,
     place: &'a KafkaConfig,
+}
+
+// === impl Taken ===
+
+impl Taken {
+    fn is_full(&self) -> bool {
+        self.entries.len() >= TAKE_RECORDS || self.bytes >= TAKE_BYTES
+    }
+
+    fn add(&mut self, entry: Entry) {
+        self.bytes += entry.payload.len();
+        self.entries.push(entry);
+    }
 }
 
 // === impl Judge ===
@@ -159,6 +198,7 @@ impl Judge<'_> {
         &mut self,
         message: &BorrowedMessage<'_>,
         wanted: &mut BTreeMap<u16, u64>,
+        taken: &mut Taken,
     ) -> Result<(), ReadError> {
         let origin = Origin::of(message);
         let (partition, offset) = place_of(message);
@@ -173,9 +213,9 @@ impl Judge<'_> {
         let Some(next) = wanted.get_mut(&partition.0).filter(|next| **next <= offset) else {
             return Ok(());
         };
-        if self.counts(partition, offset, origin.lease)? {
+        if self.counts(partition, offset, origin.lease, taken)? {
             *next = offset + 1;
-            self.queue.push(origin.entry(message));
+            taken.add(origin.entry(message, self.copies));
         } else {
             tracing::debug!(
                 partition = partition.0,
@@ -187,8 +227,14 @@ impl Judge<'_> {
         Ok(())
     }
 
-    /// Whether a record counts, which the notes may have to tell first.
-    fn counts(&mut self, partition: Partition, offset: u64, lease: u64) -> Result<bool, ReadError> {
+    /// Whether a record counts, which the notes may have to tell first; what was taken before does not wait for that.
+    fn counts(
+        &mut self,
+        partition: Partition,
+        offset: u64,
+        lease: u64,
+        taken: &mut Taken,
+    ) -> Result<bool, ReadError> {
         let doubt = self.doubt.get(&partition.0).copied().filter(|doubt| *doubt > lease);
         let number = usize::from(partition.0);
         let decide = |known: &Known| {
@@ -205,6 +251,7 @@ impl Judge<'_> {
         if let Some(counts) = self.follower.look(decide) {
             return Ok(counts);
         }
+        self.queue.push(std::mem::take(taken).entries);
         let patience = NOTE_PATIENCE.as_millis() / POLL.as_millis();
         for _ in 0..patience {
             if let Some(counts) = self.follower.wait(POLL, decide)? {

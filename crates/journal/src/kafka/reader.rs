@@ -110,10 +110,13 @@ impl Queue {
         self.waiting.lock().is_closed
     }
 
-    pub(super) fn push(&self, entry: Entry) {
+    pub(super) fn push(&self, entries: Vec<Entry>) {
+        if entries.is_empty() {
+            return;
+        }
         let mut waiting = self.waiting.lock();
-        waiting.bytes += entry.payload.len();
-        waiting.entries.push_back(entry);
+        waiting.bytes += entries.iter().map(|entry| entry.payload.len()).sum::<usize>();
+        waiting.entries.extend(entries);
         drop(waiting);
         self.came.notify_one();
     }
@@ -139,7 +142,7 @@ mod tests {
     async fn what_came_before_a_failure_is_read_first() {
         let queue = Arc::new(Queue::default());
         let mut reader = KafkaReader::new(Arc::clone(&queue));
-        queue.push(entry(0, 1));
+        queue.push(vec![entry(0, 1)]);
         queue.fail(ReadError::Failed("over".to_owned()));
         let limit = ReadLimit { records: 10, bytes: 10 };
         assert_eq!(reader.next(limit).await.unwrap(), [entry(0, 1)]);
@@ -150,12 +153,12 @@ mod tests {
     fn a_full_queue_has_room_again_when_something_is_taken_or_nobody_reads() {
         let queue = Arc::new(Queue::default());
         assert!(queue.has_room());
-        queue.push(entry(0, QUEUE_BYTES));
+        queue.push(vec![entry(0, QUEUE_BYTES)]);
         let waiting = Arc::clone(&queue);
         let thread = std::thread::spawn(move || waiting.has_room());
         assert_eq!(queue.take(ReadLimit { records: 1, bytes: 1 }).unwrap().len(), 1);
         assert!(thread.join().unwrap());
-        queue.push(entry(1, QUEUE_BYTES));
+        queue.push(vec![entry(1, QUEUE_BYTES)]);
         let waiting = Arc::clone(&queue);
         let thread = std::thread::spawn(move || waiting.has_room());
         drop(KafkaReader::new(queue));

@@ -2,7 +2,8 @@
 //!
 //! The payload is the message's value as it is, the key its key, so that any consumer reads the topic.
 
-use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
+use bytes::{Bytes, BytesMut};
+use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message, OwnedHeaders};
 
 use crate::{Append, Entry, Offset, Partition};
 
@@ -40,6 +41,13 @@ pub(super) struct Envelope<'a> {
     pub(super) headers: OwnedHeaders,
 }
 
+/// The headers of one writer's records. They are the same for almost all of a stream, so that those of the record before
+/// are copied rather than made.
+pub(super) struct Headers {
+    lease: u64,
+    last: Option<(&'static str, u32, OwnedHeaders)>,
+}
+
 /// Who wrote a message, and what it says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
@@ -49,15 +57,47 @@ pub(super) struct Origin {
     time_ms: Option<i64>,
 }
 
+/// Copies of payloads; small ones have their memory in common.
+#[derive(Default)]
+pub(super) struct Copies {
+    space: BytesMut,
+}
+
+/// Memory that small payloads have in common: one of them keeps all of it.
+const SPACE_BYTES: usize = 16 * 1024;
+const SMALL_BYTES: usize = 1024;
+
+// === impl Headers ===
+
+impl Headers {
+    /// Of the writer with this number.
+    pub(super) fn of(lease: u64) -> Self {
+        Self { lease, last: None }
+    }
+
+    /// What the message of a record has besides its value.
+    pub(super) fn envelope<'a>(&mut self, record: &'a Append, now_ms: i64) -> Envelope<'a> {
+        let headers = match &self.last {
+            Some((kind, db, headers)) if (*kind, *db) == (record.kind, record.db) => {
+                headers.clone()
+            }
+            _ => {
+                let headers = with_number(head(self.lease, record.kind), DB, record.db);
+                self.last = Some((record.kind, record.db, headers.clone()));
+                headers
+            }
+        };
+        Envelope::with(headers, record, now_ms)
+    }
+}
+
 // === impl Envelope ===
 
 impl<'a> Envelope<'a> {
-    /// For a record of the writer with this number.
-    pub(super) fn of(record: &'a Append, lease: u64, now_ms: i64) -> Self {
+    /// With these headers, and that of the time if need be.
+    fn with(mut headers: OwnedHeaders, record: &'a Append, now_ms: i64) -> Self {
         let latest = now_ms.saturating_add(AHEAD_LIMIT_MS).max(FIRST_TIME_MS);
         let timestamp_ms = record.timestamp_ms.clamp(FIRST_TIME_MS, latest);
-        let mut headers = head(lease, record.kind);
-        headers = with_number(headers, DB, record.db);
         if timestamp_ms != record.timestamp_ms {
             headers = with_number(headers, TIME, record.timestamp_ms);
         }
@@ -67,7 +107,7 @@ impl<'a> Envelope<'a> {
 
     /// For a record of a log without a lease, which is for somebody.
     pub(super) fn shared(record: &'a Append, addressee: &str, now_ms: i64) -> Self {
-        let mut envelope = Self::of(record, 0, now_ms);
+        let mut envelope = Headers::of(0).envelope(record, now_ms);
         let addressee = Header { key: FOR, value: Some(addressee) };
         envelope.headers = envelope.headers.insert(addressee);
         envelope
@@ -112,15 +152,30 @@ impl Origin {
     }
 
     /// The record of a message.
-    pub(super) fn entry(self, message: &BorrowedMessage<'_>) -> Entry {
+    pub(super) fn entry(self, message: &BorrowedMessage<'_>, copies: &mut Copies) -> Entry {
         let (partition, offset) = place_of(message);
         let told = message.timestamp().to_millis().unwrap_or_default();
         Entry {
             partition,
             offset: Offset(offset),
             timestamp_ms: self.time_ms.unwrap_or(told),
-            payload: message.payload().unwrap_or_default().to_vec().into(),
+            payload: copies.of(message.payload().unwrap_or_default()),
         }
+    }
+}
+
+// === impl Copies ===
+
+impl Copies {
+    fn of(&mut self, payload: &[u8]) -> Bytes {
+        if payload.len() > SMALL_BYTES {
+            return payload.to_vec().into();
+        }
+        if self.space.capacity() < payload.len() {
+            self.space = BytesMut::with_capacity(SPACE_BYTES);
+        }
+        self.space.extend_from_slice(payload);
+        self.space.split().freeze()
     }
 }
 
@@ -132,8 +187,6 @@ pub(super) fn place_of(message: &BorrowedMessage<'_>) -> (Partition, u64) {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
     const NOW_MS: i64 = 1_000_000_000_000;
@@ -151,7 +204,7 @@ mod tests {
     fn every_time_comes_back() {
         for time in [i64::MIN, -19, 0, 1, 2, NOW_MS, NOW_MS + AHEAD_LIMIT_MS + 1, i64::MAX] {
             let record = record(time, vec![]);
-            let envelope = Envelope::of(&record, 7, NOW_MS);
+            let envelope = Headers::of(7).envelope(&record, NOW_MS);
             assert!((FIRST_TIME_MS..=NOW_MS + AHEAD_LIMIT_MS).contains(&envelope.timestamp_ms));
             let origin = read_back(&envelope);
             assert_eq!(origin.time_ms.unwrap_or(envelope.timestamp_ms), time);
@@ -165,9 +218,40 @@ mod tests {
             [(0, false), (3, true), (MAX_KEY_BYTES, true), (MAX_KEY_BYTES + 1, false)]
         {
             let record = record(NOW_MS, vec![b'k'; length]);
-            assert_eq!(Envelope::of(&record, 1, NOW_MS).key.is_some(), kept, "{length} bytes");
+            assert_eq!(
+                Headers::of(1).envelope(&record, NOW_MS).key.is_some(),
+                kept,
+                "{length} bytes"
+            );
         }
         const { assert!(MAX_RECORD_BYTES + MAX_KEY_BYTES + 4096 < MAX_MESSAGE_BYTES) };
+    }
+
+    #[test]
+    fn headers_follow_the_record() {
+        let mut headers = Headers::of(7);
+        for (kind, db) in
+            [("command", 0), ("command", 3), ("image", 3), ("image", 3), ("command", 0)]
+        {
+            let record = Append { kind, db, ..record(NOW_MS, vec![]) };
+            let envelope = headers.envelope(&record, NOW_MS);
+            let of = |key| {
+                let found = envelope.headers.iter().find(|header| header.key == key);
+                found.and_then(|header| header.value).map(<[u8]>::to_vec)
+            };
+            assert_eq!(of(KIND), Some(kind.as_bytes().to_vec()));
+            assert_eq!(of(DB), Some(db.to_string().into_bytes()));
+            assert_eq!(of(LEASE), Some(b"7".to_vec()));
+            assert_eq!(envelope.headers.count(), 3);
+        }
+    }
+
+    #[test]
+    fn copies_are_what_was_copied() {
+        let mut copies = Copies::default();
+        let payloads: Vec<Vec<u8>> = (0..200).map(|n: u8| vec![n; usize::from(n) * 7]).collect();
+        let copied: Vec<Bytes> = payloads.iter().map(|payload| copies.of(payload)).collect();
+        assert!(copied.iter().eq(&payloads));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! stream nothing more is sent. At its end what was accepted is written, for a bounded time, and the lease released.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -41,8 +41,6 @@ pub(super) struct Session {
     clock: Arc<dyn Clock>,
     config: KafkaConfig,
     lease: LeaseNote,
-    /// Records handed to the producer, fences included.
-    sent: AtomicU64,
     pub(super) health: watch::Sender<Health>,
     holds: AtomicBool,
     closing: AtomicBool,
@@ -86,7 +84,6 @@ impl Session {
             clock,
             config: config.clone(),
             lease,
-            sent: AtomicU64::new(0),
             health: watch::Sender::new(Health::Accepting),
             holds: AtomicBool::new(false),
             closing: AtomicBool::new(false),
@@ -126,7 +123,7 @@ impl Session {
     /// The receipt of what was handed over so far.
     pub(super) fn accepted(&self) -> Receipt {
         let fences = u64::from(self.config.partitions);
-        Receipt(self.sent.load(Ordering::Relaxed).saturating_sub(fences))
+        Receipt(self.deliveries().sent().saturating_sub(fences))
     }
 
     /// Hands over the fence of a partition.
@@ -134,9 +131,12 @@ impl Session {
         self.send(partition, Envelope::fence(self.lease.number), &[])
     }
 
-    /// Hands over one record; false when there is no room.
-    pub(super) fn send_record(&self, record: &Append) -> Result<bool, AppendError> {
-        let envelope = Envelope::of(record, self.lease.number, self.clock.now_ms());
+    /// Hands over one record in its envelope; false when there is no room.
+    pub(super) fn send_record(
+        &self,
+        record: &Append,
+        envelope: Envelope<'_>,
+    ) -> Result<bool, AppendError> {
         self.send(record.partition.0, envelope, &record.payload)
     }
 
@@ -149,8 +149,7 @@ impl Session {
         if let Some(failure) = self.deliveries().failure() {
             return Err(failure);
         }
-        let number = self.sent.load(Ordering::Relaxed);
-        let opaque = usize::try_from(number).expect("fits a pointer of 64 bits");
+        let opaque = usize::try_from(self.deliveries().sent()).expect("fits a pointer of 64 bits");
         let mut record = BaseRecord::with_opaque_to(&self.config.topic, opaque)
             .partition(i32::from(partition))
             .payload(payload)
@@ -161,7 +160,7 @@ impl Session {
         }
         match self.producer.send(record) {
             Ok(()) => {
-                self.sent.store(number + 1, Ordering::Relaxed);
+                self.deliveries().note_sent();
                 Ok(true)
             }
             Err((error, _)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
@@ -181,6 +180,7 @@ impl Session {
         let mut pulse = Pulse { beat: Duration::ZERO, moved: now, confirmed: 0 };
         while !self.is_closing() {
             self.producer.poll(TICK);
+            self.deliveries().tell();
             if self.notary.under_way() {
                 self.notary.poll(Duration::from_millis(1));
             }

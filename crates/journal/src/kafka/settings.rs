@@ -49,9 +49,10 @@ const WRITING: &[(&str, &str)] = &[
 ];
 
 const EVENTS: &[(&str, &str)] = &[
-    // What waits is bounded: 1 GiB by default.
-    ("queue.buffering.max.messages", "100000"),
-    ("queue.buffering.max.kbytes", "65536"),
+    // What waits is bounded, by default to 1 GiB and 100,000 records: that many go out of the processor's cache before they
+    // are sent, and again before they are confirmed. So many still fill the way to brokers that are 20 ms away.
+    ("queue.buffering.max.messages", "16384"),
+    ("queue.buffering.max.kbytes", "32768"),
 ];
 
 const NOTES: &[(&str, &str)] = &[

@@ -21,7 +21,7 @@ use self::appender::SharedAppender;
 use super::client::{self, Quiet, drop_aside, passes};
 use super::config::KafkaConfig;
 use super::reader::{KafkaReader, Queue};
-use super::record::{FIRST_TIME_MS, MAX_RECORD_BYTES, Origin};
+use super::record::{Copies, FIRST_TIME_MS, MAX_RECORD_BYTES, Origin};
 use super::rights::{Asked, settings_error};
 use super::settings::{self, Role};
 use super::topics::{ANSWER_LIMIT, Topics};
@@ -266,13 +266,14 @@ impl Fetch {
 
     /// Until nobody reads any more, or something does not pass.
     fn run(self) {
+        let mut copies = Copies::default();
         while self.queue.has_room() {
             match self.consumer.poll(POLL) {
                 None => {}
                 Some(Ok(message)) => {
-                    let entry = Origin::of(&message).entry(&message);
+                    let entry = Origin::of(&message).entry(&message, &mut copies);
                     if entry.offset >= self.wanted {
-                        self.queue.push(entry);
+                        self.queue.push(vec![entry]);
                     }
                 }
                 Some(Err(error)) if passes(&error) => {
