@@ -27,6 +27,7 @@ mod member;
 mod named;
 mod notary;
 mod notes;
+mod offsets;
 mod ranges;
 mod reader;
 mod record;

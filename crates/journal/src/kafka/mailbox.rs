@@ -18,9 +18,10 @@ use tokio::sync::mpsc;
 use super::client::{Quiet, passes, thread};
 use super::config::KafkaConfig;
 use super::notary::Notary;
+use super::offsets;
 use super::rights::{Asked, as_append, of_opener};
 use super::settings::{self, Role};
-use super::topics::{ANSWER_LIMIT, Topics};
+use super::topics::Topics;
 use crate::mailbox::{Listener, MAX_REQUEST_BYTES, Mailbox, check};
 use crate::{AppendError, OpenError, ReadError};
 
@@ -32,9 +33,6 @@ const WAITING: usize = 64;
 const POLL: Duration = Duration::from_millis(100);
 /// Polls of a twentieth of a second for a request to be confirmed.
 const POST_POLLS: usize = 200;
-/// A new topic's leader may not know yet that it is: it is asked so often, so long apart.
-const LOOKS: usize = 50;
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The requests of one stream.
 #[derive(Clone)]
@@ -72,19 +70,9 @@ impl KafkaMailbox {
 
     async fn follow(&self) -> Result<KafkaListener, OpenError> {
         Topics::new(&self.config, Arc::clone(&self.clock))?.ensure_requests(true).await?;
-        let mut looks = LOOKS;
-        loop {
-            let config = self.config.clone();
-            let starting = tokio::task::spawn_blocking(move || start(&config)).await;
-            match starting.expect("asking does not panic") {
-                Err(OpenError::Unreachable { place, why }) if looks > 0 => {
-                    tracing::debug!(place, why, "the topic of requests is asked for again");
-                    looks -= 1;
-                    self.clock.sleep(LOOK_EVERY).await;
-                }
-                started => return started,
-            }
-        }
+        let config = self.config.clone();
+        let starting = tokio::task::spawn_blocking(move || start(&config)).await;
+        starting.expect("asking does not panic")
     }
 }
 
@@ -111,8 +99,9 @@ fn start(config: &KafkaConfig) -> Result<KafkaListener, OpenError> {
     let consumer: BaseConsumer<Quiet> =
         made.map_err(|error| super::rights::settings_error(&error))?;
     let denied = |error: &KafkaError| Asked::Describe(&topic).open_error(error, &place);
-    let ends = consumer.fetch_watermarks(&topic, 0, ANSWER_LIMIT);
-    let (_, end) = ends.map_err(|error| denied(&error))?;
+    let found = offsets::first_and_next(&consumer, &topic, 1).map_err(|error| denied(&error))?;
+    let end = found.first().map_or(0, |(_, next)| *next);
+    let end = i64::try_from(end).unwrap_or(i64::MAX);
     let mut places = TopicPartitionList::new();
     places
         .add_partition_offset(&topic, 0, rdkafka::Offset::Offset(end))

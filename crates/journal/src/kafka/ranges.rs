@@ -10,17 +10,16 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset as Place, TopicPartitionList};
 
 use super::client::{Quiet, passes};
 use super::config::KafkaConfig;
 use super::fences::Verdict;
 use super::follow::Follower;
+use super::offsets;
 use super::record::{Origin, place_of};
 use super::rights::{Asked, settings_error};
 use super::settings::{self, Role};
-use super::topics::ANSWER_LIMIT;
 use crate::{Offset, OpenError, Partition, PartitionRange, ReadError};
 
 /// How many records before the end are looked at first.
@@ -53,8 +52,7 @@ impl Ranges {
 
     /// All partitions.
     pub(super) fn all(&self) -> Result<Vec<PartitionRange>, ReadError> {
-        let starts = self.ask(&self.config.topic, self.config.partitions, Place::Beginning)?;
-        let ends = self.ask(&self.config.topic, self.config.partitions, Place::End)?;
+        let (starts, ends): (Vec<u64>, Vec<u64>) = self.raw()?.into_iter().unzip();
         let ends = self.seen(&starts, ends)?;
         let ranges = starts.iter().zip(ends).map(|(start, end)| {
             let end = Offset(end.max(*start));
@@ -65,15 +63,13 @@ impl Ranges {
 
     /// Starts and ends as the brokers tell them.
     pub(super) fn raw(&self) -> Result<Vec<(u64, u64)>, ReadError> {
-        let starts = self.ask(&self.config.topic, self.config.partitions, Place::Beginning)?;
-        let ends = self.ask(&self.config.topic, self.config.partitions, Place::End)?;
-        Ok(starts.into_iter().zip(ends).collect())
+        self.ask(&self.config.topic, self.config.partitions)
     }
 
     /// The end of the notes.
     pub(super) fn end_of_notes(&self) -> Result<u64, ReadError> {
-        let ends = self.ask(&self.config.meta_topic(), 1, Place::End)?;
-        Ok(ends.first().copied().unwrap_or_default())
+        let notes = self.ask(&self.config.meta_topic(), 1)?;
+        Ok(notes.first().map(|(_, end)| *end).unwrap_or_default())
     }
 
     /// The first offset with this time or a later one; `None` where there is none.
@@ -83,43 +79,13 @@ impl Ranges {
         time_ms: i64,
     ) -> Result<Option<u64>, ReadError> {
         let topic = &self.config.topic;
-        let mut asked = TopicPartitionList::new();
-        let number = i32::from(partition.0);
-        let added = asked.add_partition_offset(topic, number, Place::Offset(time_ms));
-        let found =
-            added.and_then(|()| self.follower.asker().offsets_for_times(asked, ANSWER_LIMIT));
-        let found = found.map_err(|error| self.failed(topic, &error))?;
-        Ok(self.offsets(topic, &found)?.first().copied().flatten())
+        let found = offsets::at_time(self.follower.asker(), topic, partition.0, time_ms);
+        found.map_err(|error| self.failed(topic, &error))
     }
 
-    fn ask(&self, topic: &str, partitions: u16, place: Place) -> Result<Vec<u64>, ReadError> {
-        let mut asked = TopicPartitionList::new();
-        for partition in 0..partitions {
-            let added = asked.add_partition_offset(topic, i32::from(partition), place);
-            added.map_err(|error| self.failed(topic, &error))?;
-        }
-        let found = self.follower.asker().offsets_for_times(asked, ANSWER_LIMIT);
-        let found = found.map_err(|error| self.failed(topic, &error))?;
-        let offsets = self.offsets(topic, &found)?;
-        Ok(offsets.into_iter().map(|offset| offset.unwrap_or(0)).collect())
-    }
-
-    /// In the order of partitions.
-    fn offsets(
-        &self,
-        topic: &str,
-        found: &TopicPartitionList,
-    ) -> Result<Vec<Option<u64>>, ReadError> {
-        let mut elements = found.elements();
-        elements.sort_by_key(TopicPartitionListElem::partition);
-        let offsets = elements.iter().map(|element| {
-            element.error().map_err(|error| self.failed(topic, &error))?;
-            Ok(match element.offset() {
-                Place::Offset(offset) => u64::try_from(offset).ok(),
-                _ => None,
-            })
-        });
-        offsets.collect()
+    fn ask(&self, topic: &str, partitions: u16) -> Result<Vec<(u64, u64)>, ReadError> {
+        let found = offsets::first_and_next(self.follower.asker(), topic, partitions);
+        found.map_err(|error| self.failed(topic, &error))
     }
 
     fn failed(&self, topic: &str, error: &KafkaError) -> ReadError {

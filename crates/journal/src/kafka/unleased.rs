@@ -13,18 +13,18 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset as Place, TopicPartitionList};
 use runtime::Clock;
 
 use self::appender::SharedAppender;
 use super::client::{self, Quiet, drop_aside, passes};
 use super::config::KafkaConfig;
+use super::offsets;
 use super::reader::{KafkaReader, Queue};
 use super::record::{Copies, FIRST_TIME_MS, MAX_RECORD_BYTES, Origin};
 use super::rights::{Asked, settings_error};
 use super::settings::{self, Role};
-use super::topics::{ANSWER_LIMIT, Topics};
+use super::topics::Topics;
 use crate::{
     AppendError, Appender, Description, Journal, Listener, Mailbox, Offset, OpenError, Partition,
     PartitionRange, ReadError, Reader,
@@ -92,9 +92,9 @@ impl SharedLog {
 
     async fn range(&self) -> Result<(u64, u64), ReadError> {
         self.ask(|asker, config| {
-            let found = asker.fetch_watermarks(&config.topic, 0, ANSWER_LIMIT);
-            let (start, end) = found.map_err(|error| failed(config, &error))?;
-            Ok((u64::try_from(start).unwrap_or(0), u64::try_from(end).unwrap_or(0)))
+            let found = offsets::first_and_next(asker, &config.topic, 1);
+            let found = found.map_err(|error| failed(config, &error))?;
+            Ok(found.first().copied().unwrap_or_default())
         })
         .await
     }
@@ -199,15 +199,8 @@ impl Journal for SharedLog {
             }
             let time = timestamp_ms.max(FIRST_TIME_MS);
             let found = self.ask(move |asker, config| {
-                let mut asked = TopicPartitionList::new();
-                let added = asked.add_partition_offset(&config.topic, 0, Place::Offset(time));
-                let found = added.and_then(|()| asker.offsets_for_times(asked, ANSWER_LIMIT));
-                let found = found.map_err(|error| failed(config, &error))?;
-                let element = found.elements().first().map(TopicPartitionListElem::offset);
-                Ok(match element {
-                    Some(Place::Offset(offset)) => u64::try_from(offset).ok(),
-                    _ => None,
-                })
+                let found = offsets::at_time(asker, &config.topic, ONLY.0, time);
+                found.map_err(|error| failed(config, &error))
             });
             match found.await? {
                 Some(offset) => Ok(Offset(offset)),

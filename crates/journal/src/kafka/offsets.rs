@@ -1,0 +1,150 @@
+//! Asks brokers for offsets of partitions: first, next and by time.
+//!
+//! Guarantees: what passes by itself is asked again until [`ANSWER_LIMIT`] is over, such as a leader that was just
+//! elected and does not know yet how far its records count. Everything else is told at once.
+
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::{Offset as Place, TopicPartitionList};
+
+use super::client::Quiet;
+use super::topics::ANSWER_LIMIT;
+
+/// How long a question rests until it is asked again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// So often, so long apart, within the limit.
+const ASKS: u32 = 100;
+
+/// The first offset of each partition and the one after its last record, in the order of partitions. Blocks.
+pub(super) fn first_and_next(
+    asker: &BaseConsumer<Quiet>,
+    topic: &str,
+    partitions: u16,
+) -> Result<Vec<(u64, u64)>, KafkaError> {
+    let of_all = |place| -> Vec<(u16, Place)> { (0..partitions).map(|of| (of, place)).collect() };
+    let firsts = ask(asker, topic, &of_all(Place::Beginning))?;
+    let nexts = ask(asker, topic, &of_all(Place::End))?;
+    let known = |offset: Option<u64>| offset.unwrap_or_default();
+    Ok(firsts.into_iter().zip(nexts).map(|(first, next)| (known(first), known(next))).collect())
+}
+
+/// The first offset with this time (Unix milliseconds) or a later one; `None` where there is none. Blocks.
+pub(super) fn at_time(
+    asker: &BaseConsumer<Quiet>,
+    topic: &str,
+    partition: u16,
+    time_ms: i64,
+) -> Result<Option<u64>, KafkaError> {
+    let found = ask(asker, topic, &[(partition, Place::Offset(time_ms))])?;
+    Ok(found.first().copied().flatten())
+}
+
+fn ask(
+    asker: &BaseConsumer<Quiet>,
+    topic: &str,
+    questions: &[(u16, Place)],
+) -> Result<Vec<Option<u64>>, KafkaError> {
+    let ask = || {
+        let mut asked = TopicPartitionList::new();
+        for &(partition, place) in questions {
+            asked.add_partition_offset(topic, i32::from(partition), place)?;
+        }
+        answers(&asker.offsets_for_times(asked, ANSWER_LIMIT)?)
+    };
+    // What the client has to tell meanwhile is in its context.
+    until_it_lasts(ask, || drop(asker.poll(ASK_AGAIN_AFTER)))
+}
+
+/// In the order of partitions.
+fn answers(found: &TopicPartitionList) -> Result<Vec<Option<u64>>, KafkaError> {
+    let mut elements = found.elements();
+    elements.sort_by_key(TopicPartitionListElem::partition);
+    let offsets = elements.iter().map(|element| {
+        element.error()?;
+        Ok(match element.offset() {
+            Place::Offset(offset) => u64::try_from(offset).ok(),
+            _ => None,
+        })
+    });
+    offsets.collect()
+}
+
+fn until_it_lasts<T>(
+    mut ask: impl FnMut() -> Result<T, KafkaError>,
+    mut rest: impl FnMut(),
+) -> Result<T, KafkaError> {
+    for _ in 1..ASKS {
+        match ask() {
+            Err(error) if is_between_leaders(&error) => {
+                tracing::debug!(%error, "offsets are asked for again");
+                rest();
+            }
+            answer => return answer,
+        }
+    }
+    ask()
+}
+
+/// Whether a partition's leader has just changed, or does not know yet that it is one, as after a topic was made.
+fn is_between_leaders(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::OffsetNotAvailable
+                | Code::LeaderNotAvailable
+                | Code::NotLeaderForPartition
+                | Code::ReplicaNotAvailable
+                | Code::FencedLeaderEpoch
+                | Code::UnknownLeaderEpoch
+                | Code::UnknownTopicOrPartition
+        )
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With the last of them again and again. Also how often it was asked, and how often it rested.
+    fn answers_of(
+        script: Vec<Result<u64, RDKafkaErrorCode>>,
+    ) -> (Result<u64, KafkaError>, usize, usize) {
+        let (mut asked, mut rests) = (0, 0);
+        let ask = || {
+            let answer = script[asked.min(script.len() - 1)];
+            asked += 1;
+            answer.map_err(KafkaError::OffsetFetch)
+        };
+        let answer = until_it_lasts(ask, || rests += 1);
+        (answer, asked, rests)
+    }
+
+    #[test]
+    fn asks_a_leader_that_was_just_elected_again() {
+        let new = Err(RDKafkaErrorCode::OffsetNotAvailable);
+        let moved = Err(RDKafkaErrorCode::NotLeaderForPartition);
+        let (answer, asked, rests) = answers_of(vec![new, moved, new, Ok(7)]);
+        assert_eq!((answer.unwrap(), asked, rests), (7, 4, 3));
+    }
+
+    #[test]
+    fn tells_at_once_what_lasts() {
+        let (answer, asked, rests) =
+            answers_of(vec![Err(RDKafkaErrorCode::TopicAuthorizationFailed), Ok(7)]);
+        let told = answer.unwrap_err().rdkafka_error_code();
+        assert_eq!(told, Some(RDKafkaErrorCode::TopicAuthorizationFailed));
+        assert_eq!((asked, rests), (1, 0));
+    }
+
+    #[test]
+    fn gives_up_when_no_leader_knows() {
+        let (answer, asked, _) = answers_of(vec![Err(RDKafkaErrorCode::OffsetNotAvailable)]);
+        let told = answer.unwrap_err().rdkafka_error_code();
+        assert_eq!(told, Some(RDKafkaErrorCode::OffsetNotAvailable));
+        assert_eq!(asked, 100);
+    }
+}
