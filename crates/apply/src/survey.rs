@@ -1,8 +1,8 @@
 //! Which snapshots a journal holds, from its beginning to its end.
 //!
 //! Guarantees: a snapshot counts as complete only where every partition of the stream has its beginning and its end;
-//! what has left the journal, or was lost with a crash of it, does not count. Each record is read once, however often it
-//! is looked.
+//! what has left the journal, or was lost with a crash of it, does not count, nor what the source's history has left
+//! behind. Each record is read once, however often it is looked.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +19,7 @@ pub(crate) struct Survey {
     /// Per partition, what has been read and survives a crash of the journal.
     read: Vec<Offset>,
     snapshots: Vec<Snapshot>,
+    branches: Vec<Branch>,
     /// The epochs, and the last place of each that was met.
     epochs: BTreeMap<(Shard, u64), Reach>,
 }
@@ -44,6 +45,18 @@ pub(crate) struct Snapshot {
 struct Part {
     begin: Option<u64>,
     end: Option<u64>,
+}
+
+/// Where the source's history goes on under another primary, as told in one partition.
+#[derive(Clone, Copy, Debug)]
+struct Branch {
+    shard: Shard,
+    /// The epoch that begins there.
+    epoch: u64,
+    /// The last place that both have.
+    last: u64,
+    partition: u16,
+    offset: u64,
 }
 
 /// The last place of an epoch.
@@ -92,9 +105,24 @@ impl Survey {
         Ok(())
     }
 
-    /// The snapshots that there is anything of.
-    pub(crate) fn snapshots(&self) -> &[Snapshot] {
-        &self.snapshots
+    /// The snapshots that there is anything of, but for those that hold what the source has left behind.
+    pub(crate) fn snapshots(&self) -> impl Iterator<Item = &Snapshot> {
+        self.snapshots.iter().filter(|snapshot| !self.is_left_behind(snapshot))
+    }
+
+    /// Whether a snapshot was made on demand behind the place where a new primary took over: it is ahead of the stream,
+    /// so it may show changes that the new one never had.
+    fn is_left_behind(&self, snapshot: &Snapshot) -> bool {
+        let (Some(at), true) = (snapshot.at, snapshot.id != 0) else { return false };
+        let of_shard = self.snapshots.iter().filter(|of| of.shard == snapshot.shard && of.id == 0);
+        // Offsets are not compared over a snapshot of the stream.
+        let next = of_shard.map(|of| of.epoch).filter(|epoch| *epoch > snapshot.epoch).min();
+        self.branches.iter().any(|branch| {
+            branch.shard == snapshot.shard
+                && branch.epoch > snapshot.epoch
+                && next.is_none_or(|next| branch.epoch < next)
+                && branch.last < at.offset
+        })
     }
 
     /// The epochs, in order, and how far each has come.
@@ -123,6 +151,11 @@ impl Survey {
                 part.end = part.end.filter(is_there);
             }
         }
+        self.branches.retain(|branch| {
+            let index = usize::from(branch.partition);
+            let known = ranges.get(index).zip(read.get(index));
+            known.is_some_and(|(range, read)| (range.start..*read).contains(&Offset(branch.offset)))
+        });
         self.snapshots.retain(|snapshot| {
             snapshot.parts.iter().any(|part| part.begin.is_some() || part.end.is_some())
         });
@@ -140,6 +173,13 @@ impl Survey {
             decoded.map_err(|source| Error::Record { partition, offset: offset.0, source })?;
         let id = event.snapshot_id();
         let position = event.position;
+        if let Body::Control(Control::EpochBegin(begin)) = &event.body
+            && begin.cause == EpochCause::Continued
+        {
+            let (shard, epoch, last) = (position.shard, position.epoch, begin.branch_offset);
+            let branch = Branch { shard, epoch, last, partition, offset: offset.0 };
+            self.branches.push(branch);
+        }
         let (begins, ends) = match &event.body {
             Body::Control(Control::EpochBegin(begin)) => {
                 (begin.cause == EpochCause::FullResync, false)

@@ -40,7 +40,7 @@ impl Begin {
             _ => snapshot.is_complete() && shards.len() == 1,
         };
         let newest = |shard: &Shard| {
-            let snapshots = survey.snapshots().iter().filter(|of| of.shard == *shard);
+            let snapshots = survey.snapshots().filter(|of| of.shard == *shard);
             snapshots.filter(may_begin).max_by_key(|snapshot| snapshot.order())
         };
         let starts: Vec<u64> = description.partitions.iter().map(|range| range.start.0).collect();

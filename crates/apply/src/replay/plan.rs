@@ -145,7 +145,7 @@ impl<'a> Chooser<'a> {
     }
 
     fn complete(&self) -> impl Iterator<Item = &'a Snapshot> {
-        self.survey.snapshots().iter().filter(|snapshot| snapshot.is_complete())
+        self.survey.snapshots().filter(|snapshot| snapshot.is_complete())
     }
 
     /// The newest complete snapshot that is not after any of these places.
@@ -171,7 +171,7 @@ impl<'a> Chooser<'a> {
 
     /// Behind a snapshot that is not complete there is nothing to be had: neither what was before, nor what came.
     fn refuse_within_a_snapshot(&self, begin: &Snapshot, until: Until) -> Result<(), Error> {
-        let ordinary = self.survey.snapshots().iter().filter(|snapshot| snapshot.id == 0);
+        let ordinary = self.survey.snapshots().filter(|snapshot| snapshot.id == 0);
         let later = ordinary.filter(|snapshot| snapshot.epoch > begin.epoch);
         let last = later.filter(|snapshot| !until.is_before(snapshot)).max_by_key(|s| s.order());
         match last.filter(|last| !last.has_ended()) {

@@ -65,14 +65,14 @@ impl Log {
 
     /// An epoch that begins with everything, or goes on.
     pub(crate) async fn epoch(&mut self, at: At, cause: EpochCause) {
-        let begin = EpochBegin {
-            cause,
-            shard_name: String::new(),
-            replication_id: String::new(),
-            branch_offset: at.1,
-            server: String::new(),
-        };
-        self.everywhere(0, at, Control::EpochBegin(begin)).await;
+        let begin = epoch_begin(cause, at.1);
+        self.everywhere(0, at, begin).await;
+    }
+
+    /// The same, in one partition.
+    async fn epoch_in(&mut self, partition: u16, at: At, cause: EpochCause) {
+        let begin = epoch_begin(cause, at.1);
+        self.put(partition, 0, at, Body::Control(begin)).await;
     }
 
     /// A snapshot that is part of the stream, whole.
@@ -135,10 +135,20 @@ impl Log {
     }
 }
 
+fn epoch_begin(cause: EpochCause, branch_offset: u64) -> Control {
+    Control::EpochBegin(EpochBegin {
+        cause,
+        shard_name: String::new(),
+        replication_id: String::new(),
+        branch_offset,
+        server: String::new(),
+    })
+}
+
 /// The complete snapshots: epoch, offset, id and time of each.
 async fn complete(log: &Log, survey: &mut Survey) -> Vec<(u64, u64, u64, i64)> {
     survey.read(&log.journal, &log.describe().await).await.unwrap();
-    let complete = survey.snapshots().iter().filter(|of| of.is_complete());
+    let complete = survey.snapshots().filter(|of| of.is_complete());
     complete.map(|of| (of.epoch, of.order().1, of.id, of.time_ms)).collect()
 }
 
@@ -186,4 +196,36 @@ async fn what_has_left_the_journal_is_not_complete() {
     log.journal.trim(vec![(Partition(1), Offset(1))]).await.unwrap();
     assert_eq!(complete(&log, &mut survey).await, [(2, 10, 0, 200)]);
     assert_eq!(complete(&log, &mut Survey::default()).await, [(2, 10, 0, 200)]);
+}
+
+#[tokio::test]
+async fn one_made_on_demand_behind_a_branch_of_the_history_is_of_no_use() {
+    for first in [0, 1] {
+        let (mut log, mut survey) = (Log::new(2).await, Survey::default());
+        log.snapshot((1, 10, 100)).await;
+        log.begin((1, 20, 200), 7).await;
+        log.end((1, 30, 210), 7).await;
+        log.begin((1, 30, 220), 8).await;
+        log.end((1, 40, 230), 8).await;
+        let before = complete(&log, &mut survey).await;
+        assert_eq!(before, [(1, 10, 0, 100), (1, 30, 7, 210), (1, 40, 8, 230)]);
+        // The new primary has nothing of what came after 30. What tells it has not come in every partition yet.
+        log.epoch_in(first, (2, 30, 300), EpochCause::Continued).await;
+        let left = [(1, 10, 0, 100), (1, 30, 7, 210)];
+        assert_eq!(complete(&log, &mut survey).await, left);
+        log.epoch_in(1 - first, (2, 30, 300), EpochCause::Continued).await;
+        assert_eq!(complete(&log, &mut survey).await, left);
+        assert_eq!(complete(&log, &mut Survey::default()).await, left);
+        // Nor has the one after that, which branches off before.
+        log.epoch((3, 25, 400), EpochCause::Continued).await;
+        assert_eq!(complete(&log, &mut survey).await, [(1, 10, 0, 100)]);
+        // Offsets behind a new snapshot of everything say nothing about those before.
+        log.snapshot((4, 90, 500)).await;
+        log.begin((4, 95, 500), 9).await;
+        log.end((4, 99, 500), 9).await;
+        log.snapshot((5, 3, 600)).await;
+        log.epoch((6, 5, 700), EpochCause::Continued).await;
+        let found = complete(&log, &mut survey).await;
+        assert_eq!(found[1..], [(4, 90, 0, 500), (4, 99, 9, 500), (5, 3, 0, 600)]);
+    }
 }
