@@ -22,11 +22,24 @@ pub(super) struct Attempt {
     pub(super) asked: Vec<Spot>,
     /// All that are set aside, and since when.
     since: HashMap<Spot, Option<Position>>,
+    /// Those of them with whose first change this begins.
+    whole: HashSet<Spot>,
     letters: Vec<Letter>,
     seen: HashSet<(Position, u32)>,
     bytes: usize,
     largest: usize,
     refused: Option<Refused>,
+}
+
+/// A letter that is due.
+#[derive(Debug)]
+pub(super) struct Due {
+    /// The letter.
+    pub(super) letter: Letter,
+    /// The held keys of the lane that it is due for.
+    pub(super) spots: Vec<Spot>,
+    /// Why it cannot be tried again here.
+    pub(super) obstacle: Option<Refused>,
 }
 
 /// Attempts that are made in one batch.
@@ -69,11 +82,11 @@ impl Attempts {
         chosen
     }
 
-    /// Takes a letter that is due for these keys, if they are among those that are tried.
-    pub(super) fn take(&mut self, letter: Letter, due_for: &[Spot], limit: usize) {
-        let at = due_for.iter().find_map(|spot| self.of.get(spot).copied());
+    /// Takes a letter, if the keys that it is due for are among those that are tried.
+    pub(super) fn take(&mut self, due: Due, limit: usize) {
+        let at = due.spots.iter().find_map(|spot| self.of.get(spot).copied());
         if let Some(attempt) = at.and_then(|at| self.list.get_mut(at)) {
-            attempt.take(letter, limit);
+            attempt.take(due, limit);
         }
     }
 
@@ -116,19 +129,35 @@ impl Attempt {
             .all(|(spot, since)| held.contains(spot.db, &spot.key) && held.since(spot) == *since)
     }
 
-    fn take(&mut self, mut letter: Letter, limit: usize) {
+    /// What it does not begin with: the change since which a key is set aside is not kept. What came after it alone would
+    /// leave that out.
+    pub(super) fn lacks(&self) -> Option<Refused> {
+        let lacking = self.since.iter().filter(|(spot, _)| !self.whole.contains(spot));
+        let (spot, since) = lacking.min_by_key(|(spot, _)| *spot)?;
+        let at = since.map(|since| format!(" at {since}")).unwrap_or_default();
+        Some(format!(
+            "the change{at} with which {spot} was set aside is not among the dead letters (they were removed, or are \
+             in another place): write the key anew at the source (for example RESTORE … REPLACE of its DUMP)"
+        ))
+    }
+
+    fn take(&mut self, due: Due, limit: usize) {
+        let Due { mut letter, spots, obstacle } = due;
+        let begins = |spot: &Spot| self.since.get(spot) == Some(&Some(letter.position));
+        self.whole.extend(spots.into_iter().filter(begins));
         if self.refused.is_some() || !self.seen.insert((letter.position, letter.change)) {
             return;
         }
         self.bytes += letter.event.len();
         self.largest = letter.event.len().max(self.largest);
         // One may be as large as a change may be that comes by itself.
-        let fits = match self.bytes - self.largest > limit {
-            true => Err(format!(
+        let fits = match (obstacle, self.bytes - self.largest > limit) {
+            (Some(why), _) => Err(why),
+            (None, true) => Err(format!(
                 "more changes are kept for it and what it needs than the {} that can be tried at once",
                 ByteSize(limit as u64)
             )),
-            false => readable(&letter),
+            (None, false) => readable(&letter),
         };
         if let Err(why) = fits {
             self.refused = Some(why);

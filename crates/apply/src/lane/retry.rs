@@ -2,7 +2,8 @@
 //!
 //! The letters are read twice, since there may be more of them than memory holds: once for which keys hang together, and
 //! once for what is due for as many keys as go into one batch. What comes meanwhile is read when the next batch is
-//! chosen. A letter that cannot be read or planned refuses its request, and changes nothing.
+//! chosen. A letter that cannot be read or planned refuses its request, and changes nothing; so does one that would come
+//! out of the order of another key: of one that another lane has, or that has not been set aside since.
 
 use std::collections::HashSet;
 
@@ -12,7 +13,7 @@ use redis_io::facts::SizeFacts;
 use runtime::chain;
 
 use super::asked::Refused;
-use super::attempt::{Attempt, Attempts, NOTHING_KEPT};
+use super::attempt::{Attempt, Attempts, Due, NOTHING_KEPT};
 use super::pump::Pump;
 use super::ties::{Lot, Ties};
 use crate::batch::Batch;
@@ -97,7 +98,8 @@ impl Pump<'_> {
             Ok(due) => due,
             Err(why) => return Ok(Err(why)),
         };
-        if let Err(why) = self.can_make_good(&spots, &due) {
+        let can = self.can_make_good(&spots, &due);
+        if let Err(why) = can.and_then(|()| attempt.lacks().map_or(Ok(()), Err)) {
             return Ok(Err(why));
         }
         if let Err(why) = self.rehearse(&spots, &due)? {
@@ -169,9 +171,9 @@ impl Pump<'_> {
         };
         let mut reading = read.map_err(|error| unreadable(&error))?;
         let mut looked_through = 0;
-        while let Some((letter, due)) = self.next_letter(&mut reading).await? {
+        while let Some(Due { letter, spots, .. }) = self.next_letter(&mut reading).await? {
             let weight = letter.event.len() + limits::LETTER_BYTES;
-            ties.tie(&due, &Lot { weight, part: reading.part() });
+            ties.tie(&spots, &Lot { weight, part: reading.part() });
             looked_through += weight;
             if looked_through > limits::LOOKED_THROUGH_BYTES {
                 ties.reading = Some(reading);
@@ -187,17 +189,14 @@ impl Pump<'_> {
         let limit = limits::GROUP_BYTES.min(self.planner.rules.sizes.group);
         let read = Reading::of(&*self.tools.letters.journal, attempts.lot.part.clone()).await;
         let mut reading = read.map_err(|error| unreadable(&error))?;
-        while let Some((letter, due_for)) = self.next_letter(&mut reading).await? {
-            attempts.take(letter, &due_for, limit);
+        while let Some(due) = self.next_letter(&mut reading).await? {
+            attempts.take(due, limit);
         }
         Ok(!self.stop.is_cancelled())
     }
 
     /// The next letter of this stream, and the held keys that it is due for; none, too, when the lane is to stop.
-    async fn next_letter(
-        &mut self,
-        reading: &mut Reading,
-    ) -> Result<Option<(Letter, Vec<Spot>)>, Refused> {
+    async fn next_letter(&mut self, reading: &mut Reading) -> Result<Option<Due>, Refused> {
         while let Some(letter) = reading.next().await.map_err(|error| unreadable(&error))? {
             if self.stop.is_cancelled() {
                 return Ok(None);
@@ -206,16 +205,40 @@ impl Pump<'_> {
                 continue;
             }
             let spot = |key: &Bytes| Spot { db: letter.db, key: key.clone() };
+            let concerned = self.planner.concerned(&letter.event, letter.change);
+            let obstacle = self.obstacle_to(&letter, &concerned);
             let mut spots: Vec<Spot> = letter.keys.iter().map(spot).collect();
-            spots.extend(self.planner.concerned(&letter.event, letter.change));
+            spots.extend(concerned);
             spots.retain(|spot| self.is_due(spot, &letter));
-            return Ok(Some((letter, spots)));
+            return Ok(Some(Due { letter, spots, obstacle }));
         }
         Ok(None)
     }
 
+    /// Why a letter cannot be tried again, if it would come out of the order of a key that its change concerns.
+    fn obstacle_to(&self, letter: &Letter, concerned: &[Spot]) -> Option<Refused> {
+        let at = letter.position;
+        if let Some(spot) = concerned.iter().find(|spot| self.names.track_of(spot).is_none()) {
+            return Some(format!(
+                "the change at {at} that is kept for it also concerns {spot}, of a partition that another apply process \
+                 has: tried here alone it would come out of the order of that key. Stop the other apply processes of \
+                 this destination, so that one has all partitions, and ask again"
+            ));
+        }
+        let spot = concerned.iter().find(|spot| !self.is_due(spot, letter))?;
+        Some(format!(
+            "the change at {at} that is kept for it also concerns {spot}, which is not in quarantine since then and may \
+             have another value by now: write what is in quarantine anew at the source (for example RESTORE … REPLACE \
+             of its DUMP)"
+        ))
+    }
+
     /// Whether a letter is part of what has come for a held key since it was set aside.
     fn is_due(&self, spot: &Spot, letter: &Letter) -> bool {
+        // Those of other lanes are known here for as long as a change is executed that they have in common.
+        if self.names.track_of(spot).is_none() {
+            return false;
+        }
         let since = self.planner.held.since(spot);
         since.is_some_and(|since| !since.is_after(&letter.position))
     }

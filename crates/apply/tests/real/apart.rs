@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use apply::quarantine::{Answer, Ask, Lanes, Shelf};
+use bytes::Bytes;
 use event::control::Control;
 use journal::MemoryJournal;
 use testkit::{Client, Kind, Server, eventually};
@@ -132,14 +134,62 @@ async fn a_flush_of_partitions_of_two_processes_comes_in_its_place_and_takes_no_
     pair.stop().await
 }
 
+/// A key of each partition.
+fn keys() -> Result<[String; 4]> {
+    let of = |key: &str| wire::slot::partition_of(wire::slot::Slot::of_key(key.as_bytes()), 4);
+    let key_of = |partition: u32| (0..).map(|n| format!("n{n}")).find(|key| of(key) == partition);
+    let [Some(a), Some(b), Some(c), Some(d)] = [0, 1, 2, 3].map(key_of) else {
+        anyhow::bail!("there is one")
+    };
+    Ok([a, b, c, d])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_of_keys_of_two_processes_is_tried_again_by_neither() -> Result<()> {
+    let mut pair = Pair::start().await?;
+    let [here, _, _, there] = keys()?;
+    pair.bench.feed.commands(&[format!("SET {here} text"), format!("SET {there} old")]).await?;
+    pair.bench.feed.command(&format!("INCR {here}")).await?;
+    let words = [format!("RENAME {here} {there}"), format!("INCR {{{here}}}")];
+    pair.bench.feed.group(&[(0, &words[0]), (0, &words[1])]).await?;
+    pair.bench.feed.command(&format!("APPEND {there} 1")).await?;
+    pair.bench.feed.heartbeat().await?;
+    all_caught_up(&mut pair.bench)?;
+    // What was wrong is put right.
+    pair.bench.client.cmd(&["SET", &here, "5"])?;
+    let clock = Arc::new(runtime::SystemClock::new());
+    let mut shelf =
+        Shelf::open(&pair.bench.config(), "shop", Lanes::PerPartition(4), clock).await?;
+    let mut answer = None;
+    assert!(shelf.ask(0, &Bytes::from(there.clone()), Ask::Retry).await?, "it is set aside");
+    for number in 0.. {
+        let held = shelf.list().await?.into_iter().find(|held| held.key == there.as_bytes());
+        answer = held.context("it is set aside")?.answer;
+        if answer != Some(Answer::Waiting(Ask::Retry)) {
+            break;
+        }
+        // Whatever they do, they look.
+        pair.bench.feed.command(&format!("INCR other:{number}")).await?;
+        pair.bench.feed.heartbeat().await?;
+        all_caught_up(&mut pair.bench)?;
+    }
+    let Some(Answer::Refused(why)) = answer else { panic!("{answer:?}") };
+    let expected = format!("concerns db 0 {here}, of a partition that another apply process has");
+    assert!(why.contains(&expected), "{why}");
+    assert_eq!(pair.bench.get(&here)?.as_deref(), Some("5"));
+    assert_eq!(pair.bench.get(&there)?.as_deref(), Some("old"));
+    for (service, _) in pair.services.into_iter().flatten() {
+        service.stop().await?;
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_a_transaction_sets_aside_elsewhere_is_set_aside_for_its_own_process()
 -> Result<()> {
     let mut pair = Pair::start().await?;
     // One key of each partition; that of the last cannot be counted here.
-    let of = |key: &str| wire::slot::partition_of(wire::slot::Slot::of_key(key.as_bytes()), 4);
-    let key_of = |partition: u32| (0..).map(|n| format!("n{n}")).find(|key| of(key) == partition);
-    let keys = [0, 1, 2, 3].map(|partition| key_of(partition).expect("there is one"));
+    let keys = keys()?;
     pair.bench.client.cmd(&["RPUSH", &keys[3], "x"])?;
     let group: Vec<_> = keys.iter().map(|key| (0, format!("INCR {key}"))).collect();
     let group: Vec<_> = group.iter().map(|(db, words)| (*db, words.as_str())).collect();

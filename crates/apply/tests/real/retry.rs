@@ -176,3 +176,54 @@ async fn a_key_that_has_changed_its_database_refuses_the_request() -> Result<()>
     assert_eq!(bench.get("bad")?.as_deref(), Some("text"));
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_another_key_that_has_a_later_value_refuses_the_request() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    let commands = ["SET bad text", "INCR bad", "RENAME bad other", "SET other new"];
+    bench.feed.commands(&commands).await?;
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    service.shows("quarantined_keys", "1")?;
+    service.stop().await?;
+    bench.client.cmd(&["SET", "bad", "5"])?;
+    let config = bench.config();
+    let why = refused(&mut bench, config, "bad").await?;
+    assert!(why.contains("also concerns db 0 other, which is not in quarantine"), "{why}");
+    assert_eq!(bench.get("other")?.as_deref(), Some("new"));
+    assert_eq!(bench.get("bad")?.as_deref(), Some("5"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_reads_a_key_which_may_have_changed_since_refuses_the_request() -> Result<()>
+{
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.client.cmd(&["RPUSH", "union", "no set"])?;
+    bench.feed.commands(&["PFMERGE union read", "PFADD read y"]).await?;
+    let config = apply::Config { existing: apply::Existing::Overwrite, ..bench.config() };
+    let service = bench.start_with(config.clone()).await?;
+    bench.caught_up()?;
+    service.shows("quarantined_keys", "1")?;
+    service.stop().await?;
+    let why = refused(&mut bench, config, "union").await?;
+    assert!(why.contains("also concerns db 0 read, which is not in quarantine"), "{why}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_follows_a_letter_that_is_lost_refuses_the_request() -> Result<()> {
+    let mut bench = with_letters().await?;
+    bench.letters = journal::MemoryJournal::new("letters", 1);
+    bench.client.cmd(&["SET", "bad", "5"])?;
+    bench.feed.command("APPEND bad 7").await?;
+    let config = bench.config();
+    let service = bench.start_with(config.clone()).await?;
+    bench.caught_up()?;
+    service.stop().await?;
+    assert_eq!(bench.all_letters().await?.len(), 1);
+    let why = refused(&mut bench, config, "bad").await?;
+    assert!(why.contains("with which db 0 bad was set aside is not among the dead"), "{why}");
+    assert_eq!(bench.get("bad")?.as_deref(), Some("5"));
+    Ok(())
+}
