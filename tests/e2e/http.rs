@@ -2,18 +2,20 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use testkit::{Process, eventually};
-
-use crate::bridge::PATIENCE;
 
 /// The address and the token of a bridge.
 pub(crate) struct Http {
     address: String,
     token: String,
 }
+
+/// Long enough for a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Long enough for any test.
 pub(crate) const TOKEN: (&str, &str) = ("KEYFERRY_ADMIN_TOKEN", "0123456789abcdef-e2e");

@@ -143,6 +143,9 @@ fn it_is_ready_when_it_works_and_says_what_is_wrong_when_it_does_not() -> Result
 
 /// Numbers of the status that are no metrics, and why.
 const NO_METRICS: &[&str] = &[
+    // Of all partitions of the lane, each of which has a metric.
+    "lag_records",
+    "apply/partitions-0-15/lag_seconds",
     // Worked out of others, by whoever asks for metrics as well.
     "events_per_second",
     "capture/on_demand/percent",

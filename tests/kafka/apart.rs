@@ -50,12 +50,22 @@ impl Stage {
 
     /// A process with a data directory of this name.
     pub(crate) fn process(&self, words: &[&str], dir: &str, more: &[&str]) -> Result<Process> {
+        self.process_with((words, more), dir, &[])
+    }
+
+    /// The same with variables of the environment; `more` are words behind the usual ones.
+    pub(crate) fn process_with(
+        &self,
+        (words, more): (&[&str], &[&str]),
+        dir: &str,
+        variables: &[(&str, &str)],
+    ) -> Result<Process> {
         let dir = self.dir.path().join(dir).display().to_string();
         let mut args = words.to_vec();
         args.extend(["--data-dir", &dir, "--journal", &self.journal, "--stream", &self.stream]);
         args.extend(["--partitions", PARTITIONS]);
         args.extend(more);
-        Process::start(&args)
+        Process::start_with(&args, variables)
     }
 
     pub(crate) fn data_dir(&self, dir: &str) -> String {

@@ -7,6 +7,8 @@ mod apart;
 mod brokers;
 mod chaos;
 mod contract;
+#[path = "../e2e/http.rs"]
+mod http;
 mod lease;
 mod letters;
 mod members;
@@ -19,6 +21,7 @@ mod resnapshot;
 mod secure;
 mod sharing;
 mod stage;
+mod steered;
 mod storm;
 mod third_party;
 mod unleased;

@@ -23,7 +23,7 @@ pub struct Metric {
     /// Its name, with its unit.
     pub name: &'static str,
     /// Where its values are in the status tree: names with `/` between them; `{label}` is any name, and labels the
-    /// sample with it.
+    /// sample with it; `{_}` is any name that says nothing here.
     pub path: &'static str,
     /// How a value becomes a sample.
     pub shape: Shape,
@@ -104,6 +104,7 @@ impl Metric {
             let name = names.next()?;
             let label = wanted.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
             match label {
+                Some("_") => {}
                 Some("partition") => labels.push(("partition", partition(name)?)),
                 Some(label) => labels.push((label, name.as_str())),
                 None if wanted == name => {}
@@ -160,9 +161,10 @@ impl Metric {
     }
 }
 
-/// The partitions that a node of the tree is about: `partition-3`, `partitions-0-15`.
+/// The partitions that a node of the tree is about: `3`, and of lanes `partition-3`, `partitions-0-15`.
 fn partition(name: &str) -> Option<&str> {
-    name.strip_prefix("partitions-").or_else(|| name.strip_prefix("partition-"))
+    let of_lane = name.strip_prefix("partitions-").or_else(|| name.strip_prefix("partition-"));
+    of_lane.or_else(|| name.parse::<u16>().is_ok().then_some(name))
 }
 
 fn number(value: &Value) -> Option<String> {

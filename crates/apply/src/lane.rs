@@ -12,6 +12,7 @@ pub(crate) mod claim;
 mod judge;
 mod meet;
 mod outcome;
+mod parts;
 mod place;
 mod proof;
 mod pump;
@@ -225,6 +226,7 @@ impl Lane {
                 biased;
                 () = stop.cancelled() => {}
                 () = self.tools.clock.sleep(wait) => {}
+                never = self.watch_from_afar() => match never {},
             }
         }
     }

@@ -22,6 +22,7 @@ mod intake;
 mod limits;
 mod orders;
 mod outlet;
+mod parts;
 mod piece;
 mod progress;
 mod reach;

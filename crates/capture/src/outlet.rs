@@ -6,6 +6,7 @@
 //! takes is appended; the offset that [`Outlet::durable_offset`] names is one up to which
 //! everything is durable, also what a run before has appended.
 
+mod label;
 mod large;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,7 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use event::codec::{EncodeError, Rope};
 use event::text::Shortened;
-use event::{Body, Effect, Event, Position, codec, fragment, names};
+use event::{Effect, Event, Position, codec, fragment, names};
 use journal::{Append, Appender, Health, Partition, Receipt};
 use runtime::chain;
 use tokio::sync::watch;
@@ -23,8 +24,10 @@ use wire::args::Args;
 use wire::resp::scan::RawCommand;
 use wire::slot::{Slot, partition_of};
 
+use self::label::Label;
 use self::large::Large;
 use crate::error::OutletError;
+use crate::parts::Recorded;
 use crate::resume::Tail;
 use crate::spool::Asides;
 
@@ -51,6 +54,7 @@ pub(crate) struct Outlet {
     /// The last record appended; none: not one yet, and what was there before may not be durable.
     accepted: Option<Receipt>,
     counts: OutletCounts,
+    recorded: Recorded,
 }
 
 /// What a journal holds when an outlet is made.
@@ -75,17 +79,6 @@ pub(crate) struct OutletCounts {
     pub changes: u64,
     /// Events that their partition already held.
     pub skipped: u64,
-}
-
-/// What an event says of itself outside of its encoding.
-struct Label<'a> {
-    head: codec::Head<'a>,
-    key: &'a Bytes,
-    kind: &'static str,
-    /// Whether it is about a key.
-    is_change: bool,
-    /// The snapshot made on demand that it belongs to; 0: none.
-    snapshot_id: u64,
 }
 
 /// What is not in the batch yet.
@@ -123,6 +116,7 @@ impl Outlet {
         let partitions = u16::try_from(holdings.held.len());
         Self {
             appender,
+            recorded: Recorded::of(&holdings.held),
             partitions: partitions.expect("there are fewer partitions than slots"),
             held: holdings.held,
             open: holdings.open,
@@ -145,6 +139,12 @@ impl Outlet {
     pub(crate) fn with_asides(mut self, asides: Asides) -> Self {
         self.asides = Some(asides);
         self
+    }
+
+    /// How far each partition is.
+    #[must_use]
+    pub(crate) fn recorded(&self) -> Recorded {
+        self.recorded.clone()
     }
 
     /// How many partitions there are.
@@ -460,6 +460,7 @@ impl Outlet {
         if label.snapshot_id != 0 {
             return;
         }
+        self.recorded.note(partition, label.head.position.offset);
         if let Some(open) = self.open.get_mut(usize::from(partition.0)) {
             *open = false;
         }
@@ -479,16 +480,6 @@ fn append(partition: Partition, label: &Label<'_>, payload: Bytes) -> Append {
 
 fn failed(key: &Bytes, source: EncodeError) -> OutletError {
     OutletError::Encode { key: Shortened(key).to_string(), source }
-}
-
-// === impl Label ===
-
-impl<'a> Label<'a> {
-    fn of(event: &'a Event) -> Self {
-        let is_change = !matches!(event.body, Body::Control(_));
-        let (head, snapshot_id) = (codec::Head::of(event), event.snapshot_id());
-        Self { head, key: &event.key, kind: event.kind(), is_change, snapshot_id }
-    }
 }
 
 fn to_u64(number: usize) -> u64 {

@@ -28,6 +28,7 @@ use crate::orders::{
     SnapshotOrder, SnapshotOrders, TransferOrder, TransferOrders, snapshot_orders, transfer_orders,
 };
 use crate::outlet::{Holdings, Outlet};
+use crate::parts;
 use crate::piece::{Durable, History};
 use crate::progress::Progress;
 use crate::reach::reach;
@@ -199,6 +200,9 @@ impl Capture {
         tasks.spawn("heartbeat", OnFailure::Report, self.heartbeater(clock_out).run(stop.clone()));
         let beside = self.start_beside(tasks);
         let clock = &self.parts.clock;
+        let shown = (Arc::clone(&self.parts.journal), Arc::clone(clock));
+        let shown = parts::Parts::new(&self.parts.status, &self.outlet.recorded(), shown);
+        tasks.spawn("partitions", OnFailure::Report, shown.run(stop.clone()));
         let (spool_in, spool_out) = self.spool;
         let intake = Intake {
             connector: self.connector.clone(),

@@ -288,10 +288,9 @@ fn is_about_sharing(option: &OptionSpec) -> bool {
 }
 
 fn is_about_capture(option: &OptionSpec) -> bool {
-    let others = ["throttle.source_read_bytes", "destination.unsupported"];
     is_about_sharing(option)
-        || others.contains(&option.path)
-        || ["source.", "spool."].iter().any(|section| option.path.starts_with(section))
+        || option.path == "destination.unsupported"
+        || ["source.", "spool.", "throttle."].iter().any(|section| option.path.starts_with(section))
 }
 
 fn is_about_apply(option: &OptionSpec) -> bool {

@@ -124,6 +124,16 @@ pub const TABLE: &[Metric] = &[
         "Bytes that the last snapshot beside the stream has; 0: the source did not say.",
     ),
     gauge(
+        "keyferry_capture_partition_offset_bytes",
+        "capture/partitions/{partition}/source_offset",
+        "How far the source's stream has been recorded in a partition, as its replication offset.",
+    ),
+    gauge(
+        "keyferry_capture_journal_end",
+        "capture/partitions/{partition}/journal_end",
+        "The offset that the next record of a partition will have.",
+    ),
+    gauge(
         "keyferry_capture_spool_memory_bytes",
         "capture/spool_memory_bytes",
         "What the source has sent and is not recorded, in memory.",
@@ -151,14 +161,39 @@ pub const TABLE: &[Metric] = &[
         "Atomic steps that were executed.",
     ),
     gauge(
-        "keyferry_apply_lag_records",
-        "apply/{partition}/lag_records",
-        "Records of the journal that were not applied yet.",
+        "keyferry_apply_lag_events",
+        "apply/{_}/partitions/{partition}/lag_events",
+        "Events of the journal that were not applied yet.",
+    ),
+    gauge(
+        "keyferry_apply_lag_bytes",
+        "apply/{_}/partitions/{partition}/lag_bytes",
+        "About how many bytes these events are, by the mean size of those that were read last.",
     ),
     gauge(
         "keyferry_apply_lag_seconds",
-        "apply/{partition}/lag_seconds",
-        "Age of the last event that was applied: a lag only where keyferry_apply_lag_records is not 0.",
+        "apply/{_}/partitions/{partition}/lag_seconds",
+        "Age of the last event that was read, where some were not applied yet; else 0.",
+    ),
+    gauge(
+        "keyferry_apply_partition_offset_bytes",
+        "apply/{_}/partitions/{partition}/source_offset",
+        "How far the source's stream has been applied of a partition, as its replication offset.",
+    ),
+    gauge(
+        "keyferry_apply_applied_offset",
+        "apply/{_}/partitions/{partition}/applied_offset",
+        "The offset of the next record of a partition to apply.",
+    ),
+    gauge(
+        "keyferry_apply_journal_end",
+        "apply/{_}/partitions/{partition}/journal_end",
+        "The offset that the next record of a partition will have.",
+    ),
+    gauge(
+        "keyferry_apply_waits",
+        "apply/{_}/partitions/{partition}/waits",
+        "Whether a partition waits for others at a change that concerns them, too.",
     ),
     gauge(
         "keyferry_apply_quarantined_keys",

@@ -14,9 +14,12 @@ fn tree() -> StatusNode {
     for lane in ["partitions-0-15", "partition-16"] {
         let lane = apply.child(lane);
         lane.counter("events").add(3);
-        lane.set("lag_seconds", "unknown");
         lane.set("phase", "resting");
         lane.child("dropped_changes").counter("too new").add(2);
+    }
+    let parts = apply.child("partitions-0-15").child("partitions");
+    for (number, lag) in [("3", Value::Float(1.5)), ("4", Value::Text("unknown".to_owned()))] {
+        parts.child(number).set("lag_seconds", lag);
     }
     root.child("throttle").child("apply").set("paused", true);
     root
@@ -41,10 +44,11 @@ fn every_sample_stands_behind_the_head_of_its_metric() {
         "keyferry_apply_phase{destination=\"redis://h:1\",partition=\"16\",phase=\"stream\"} 0",
         "keyferry_apply_dropped_changes_total{destination=\"redis://h:1\",partition=\"16\",reason=\"too new\"} 2",
         "keyferry_paused{side=\"apply\"} 1",
+        "keyferry_apply_lag_seconds{destination=\"redis://h:1\",partition=\"3\"} 1.5",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
     }
-    assert!(!text.contains("lag_seconds"), "{text}");
+    assert_eq!(text.matches("keyferry_apply_lag_seconds{").count(), 1, "{text}");
 }
 
 #[test]

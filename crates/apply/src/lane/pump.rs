@@ -332,7 +332,6 @@ impl<'a> Pump<'a> {
                 continue;
             }
             self.count_taken(counts, &entry);
-            self.status.stamp(entry.timestamp_ms);
             self.planner.rules.hold_expiry(now_ms, entry.timestamp_ms);
             if let Planned::Barrier(barrier) = self.planner.plan(entry, &mut self.open)? {
                 self.barrier = Some(barrier);

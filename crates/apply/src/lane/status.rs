@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
+use journal::Entry;
 use parking_lot::Mutex;
 use runtime::status::{Counter, Gauge, Value};
 use runtime::{Classified, Clock, Hold, RateMeter, StatusNode, Trouble};
 
+use super::parts::{Parts, Standing};
 use crate::error::Error;
 use crate::plan::Counts;
 use crate::progress::Progress;
@@ -50,6 +52,7 @@ pub(crate) struct LaneStatus {
     expiry_left_out: Counter,
     late_renewals: Counter,
     lag_records: Gauge,
+    parts: Parts,
     /// Stamp of the last event applied, milliseconds since 1970; 0: none yet.
     applied_stamp_ms: Arc<AtomicI64>,
     progressed: AtomicBool,
@@ -96,6 +99,7 @@ impl LaneStatus {
             expiry_left_out: node.counter("expiry_left_out"),
             late_renewals: node.counter("late_renewals"),
             lag_records: node.gauge("lag_records"),
+            parts: Parts::new(&node, &scope.numbers, &clock),
             node,
             events,
             applied_stamp_ms,
@@ -199,15 +203,26 @@ impl LaneStatus {
         self.node.set("applied", shown.join(" "));
     }
 
-    /// Notes the stamp of the last event that was applied.
-    pub(crate) fn stamp(&self, stamp_ms: i64) {
-        self.applied_stamp_ms.store(stamp_ms, Ordering::Relaxed);
+    /// Notes a record that is about to be applied, of the partition with this index.
+    pub(crate) fn took(&self, index: usize, entry: &Entry) {
+        self.applied_stamp_ms.store(entry.timestamp_ms, Ordering::Relaxed);
+        self.parts.took(index, entry);
+    }
+
+    /// Shows where the partition with this index stands.
+    pub(crate) fn stands(&self, index: usize, standing: Standing) {
+        self.parts.stands(index, standing);
     }
 
     /// Notes what a look around found.
     pub(crate) fn observed(&self, lag_records: u64, quarantined: usize) {
-        self.lag_records.set(i64::try_from(lag_records).unwrap_or(i64::MAX));
+        self.lags(lag_records);
         self.quarantined.set(i64::try_from(quarantined).unwrap_or(i64::MAX));
+    }
+
+    /// Notes how many records of the journal are behind.
+    pub(crate) fn lags(&self, records: u64) {
+        self.lag_records.set(i64::try_from(records).unwrap_or(i64::MAX));
     }
 
     /// Notes how many deadlines are held back, and counts those that will not be settled since they did not fit.

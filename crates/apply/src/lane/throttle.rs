@@ -84,14 +84,15 @@ impl Pump<'_> {
         (limit, hold.is_some())
     }
 
-    /// Counts what is about to be applied, where anything [counts](Inflow::counts).
+    /// Notes what is about to be applied, and counts it where anything [counts](Inflow::counts).
     pub(super) fn count_taken(&self, counts: bool, entry: &Entry) {
+        let index = self.scope.index_of(entry.partition.0).unwrap_or_default();
+        self.status.took(index, entry);
         if !counts {
             return;
         }
         let flow = self.flow();
         if self.inflow.gate.rate(flow) != Rate::default() {
-            let index = self.scope.index_of(entry.partition.0).unwrap_or_default();
             let on_demand = self.planner.progress.on_demand(self.scope.track(index));
             self.inflow.gate.took(flow, weight(entry, on_demand.unwrap_or_default()));
         }

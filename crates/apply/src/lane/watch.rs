@@ -1,15 +1,19 @@
 //! What a session writes about itself: our own keys beside the checkpoint, where to read from, its lag.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use event::Position;
 use futures::future::BoxFuture;
 use journal::{Description, ReadError};
 use wire::resp::encode::Decimal;
 
+use super::parts::Standing;
 use super::pump::Pump;
 use super::session::durable;
+use super::{Lane, LaneStatus};
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::limits;
@@ -18,6 +22,7 @@ use crate::progress::Progress;
 use crate::quarantine::left_out;
 use crate::quarantine::set::{Change, Spot};
 use crate::quarantine::shelf::Word;
+use crate::scope::Scope;
 
 /// A look at how far the journal reaches.
 pub(super) type Look = BoxFuture<'static, Result<Description, ReadError>>;
@@ -282,12 +287,51 @@ impl Pump<'_> {
     fn note_reach(&mut self, description: &Description) {
         self.durable = durable(description, self.scope);
         self.memory.durable.clone_from(&self.durable);
-        let range = |number: &u16| description.partitions.get(usize::from(*number));
-        let ends = self.scope.numbers.iter().map(|number| range(number).map_or(0, |of| of.end.0));
         // What was read and needs nothing done is no lag, although no checkpoint says so yet.
         let idle = self.running.is_none() && self.waiting.is_none() && !self.open.has_work();
         let done = if idle { self.planner.now() } else { self.executed.clone() };
-        let lag = ends.zip(&done.needed).map(|(end, next)| end.saturating_sub(*next));
-        self.status.observed(lag.sum(), self.planner.held.len());
+        let waits_at = |track| self.planner.waits_at(track);
+        let lag = show_standing(self.status, self.scope, (description, &done), waits_at);
+        self.status.observed(lag, self.planner.held.len());
     }
+}
+
+// === impl Lane ===
+
+impl Lane {
+    /// While the destination does not take writes, what the journal holds for it grows: shows that.
+    pub(super) async fn watch_from_afar(&self) -> Infallible {
+        loop {
+            if let Some(stood) = self.memory.stood.first()
+                && let Ok(description) = self.tools.journal.describe().await
+            {
+                let waits_at = |track| stood.waits.get(&track).copied();
+                let seen = (&description, stood);
+                let lag = show_standing(&self.status, &self.scope, seen, waits_at);
+                self.status.lags(lag);
+            }
+            self.tools.clock.sleep(limits::TICK).await;
+        }
+    }
+}
+
+/// Shows where each partition stands, and gives how many records are behind in all.
+fn show_standing(
+    status: &LaneStatus,
+    scope: &Scope,
+    (description, done): (&Description, &Progress),
+    waits_at: impl Fn(usize) -> Option<Position>,
+) -> u64 {
+    let range = |number: &u16| description.partitions.get(usize::from(*number));
+    let ends = scope.numbers.iter().map(|number| range(number).map_or(0, |of| of.end.0));
+    let mut lag = 0;
+    for (index, (end, applied)) in ends.zip(done.needed.iter().copied()).enumerate() {
+        lag += end.saturating_sub(applied);
+        let track = scope.track(index);
+        let position = done.applied.iter().rev().find(|point| point.track == track);
+        let position = position.map(|point| point.position);
+        let waits_at = waits_at(track);
+        status.stands(index, Standing { position, applied, end, waits_at });
+    }
+    lag
 }

@@ -60,6 +60,11 @@ impl Planner {
         self.gates.contains_key(&track)
     }
 
+    /// The change at which a track waits until all are there that it concerns.
+    pub(crate) fn waits_at(&self, track: usize) -> Option<Position> {
+        self.gates.get(&track).map(|gate| gate.position)
+    }
+
     /// Whether any track waits for others.
     pub(crate) fn any_waits(&self) -> bool {
         !self.gates.is_empty()

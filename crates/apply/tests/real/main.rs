@@ -23,5 +23,6 @@ mod resync;
 mod retry;
 mod retry_many;
 mod sizes;
+mod standing;
 mod throttle;
 mod tracks;

@@ -1,6 +1,7 @@
 //! `keyferry status`: what the process that carries a stream last said of itself, and whether it still runs.
 
 mod partitions;
+mod parts;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use event::text::Utc;
 use runtime::{Clock, SystemClock, units};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use self::partitions::Partitions;
 use crate::exit::{Exit, Failure};
@@ -50,42 +51,60 @@ pub(crate) fn run(matches: &ArgMatches, values: &Values) -> Result<(), Failure> 
     if paths.is_empty() && (!journal.is_shared() || max_age.is_some()) {
         paths.push((Role::Both, dir.status(&stream, Role::Both)));
     }
-    let mut verdicts = Vec::new();
-    for (role, path) in &paths {
-        let mut status = read(path)?;
+    let mut said = Vec::new();
+    for (role, path) in paths {
+        let status = read(&path)?;
         let process = status.get("process").and_then(Process::read);
         let life = process.as_ref().map_or(Life::Gone, Process::life);
         let verdict = Verdict::of(&status, life, SystemClock::new().now_ms());
-        if !json && !verdicts.is_empty() {
-            output::print("")?;
+        said.push((role, verdict, status));
+    }
+    // Asked last, since brokers take their time. What is known is told also where they do not answer.
+    let shared = match journal.is_shared() && max_age.is_none() {
+        true => super::block_on(look_at_partitions(journal)).map(Some),
+        false => Ok(None),
+    };
+    let seen = shared.as_ref().ok().and_then(Option::as_ref);
+    match json {
+        _ if said.is_empty() && seen.is_none() => {}
+        true => output::print(&format!("{:#}", document(&said, seen)))?,
+        false => output::print(&for_people(&said, seen))?,
+    }
+    max_age.map_or(Ok(()), |max_age| check(&said, max_age))?;
+    shared.map(drop)
+}
+
+/// What each process said, and what is true of it.
+type Said = (Role, Verdict, Value);
+
+/// One document: what the process says, of several the first, with the others beside it, and what the brokers say.
+fn document(said: &[Said], shared: Option<&Partitions>) -> Value {
+    let mut all = said.iter().map(|(_, verdict, status)| verdict.over(status)).map(Value::Object);
+    let mut first = all.next().unwrap_or_else(|| Value::Object(Map::new()));
+    let others: Vec<Value> = all.collect();
+    if let Some(fields) = first.as_object_mut() {
+        if !others.is_empty() {
+            fields.insert("others".to_owned(), others.into());
         }
-        output::print(&verdict.shown(&mut status, json))?;
-        // One that was killed says nothing about those that go on.
-        if *role != Role::Replay || verdict.running || verdicts.is_empty() {
-            verdicts.push(verdict);
+        if let Some(shared) = shared {
+            fields.insert("partitions".to_owned(), shared.json());
         }
     }
-    match max_age {
-        Some(max_age) => check(&verdicts, max_age),
-        None if journal.is_shared() => {
-            if !json && !verdicts.is_empty() {
-                output::print("")?;
-            }
-            super::block_on(tell_partitions(journal, json))
-        }
-        None => Ok(()),
-    }
+    first
+}
+
+fn for_people(said: &[Said], shared: Option<&Partitions>) -> String {
+    let processes = said.iter().map(|(_, verdict, status)| verdict.lines(status));
+    let all: Vec<String> =
+        processes.chain(shared.map(Partitions::lines)).map(|of| of.join("\n")).collect();
+    all.join("\n\n")
 }
 
 /// What the brokers say of the stream.
-async fn tell_partitions(journal: JournalSettings, json: bool) -> Result<(), Failure> {
+async fn look_at_partitions(journal: JournalSettings) -> Result<Partitions, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let journal = super::reading::open(journal, Arc::clone(&clock)).await?;
-    let partitions = Partitions::read(&*journal, &*clock).await?;
-    if json {
-        return output::print(&format!("{:#}", partitions.json()));
-    }
-    output::print(&partitions.lines().join("\n"))
+    Partitions::read(&*journal, &*clock).await
 }
 
 /// What the process that writes this file last said.
@@ -103,9 +122,15 @@ fn read(path: &Path) -> Result<Value, Failure> {
 }
 
 /// Fails when one of them does not run as it should; those that were stopped only where all were.
-fn check(verdicts: &[Verdict], max_age: Duration) -> Result<(), Failure> {
-    let (stopped, others): (Vec<_>, Vec<_>) =
-        verdicts.iter().partition(|verdict| verdict.state == STOPPED);
+fn check(said: &[Said], max_age: Duration) -> Result<(), Failure> {
+    // One that was killed says nothing about those that go on.
+    let counts = |(role, verdict, _): &&Said| *role != Role::Replay || verdict.running;
+    let counting: Vec<_> = said.iter().filter(counts).collect();
+    let counting = if counting.is_empty() { said.iter().collect() } else { counting };
+    let (stopped, others): (Vec<_>, Vec<_>) = counting
+        .into_iter()
+        .map(|(_, verdict, _)| verdict)
+        .partition(|verdict| verdict.state == STOPPED);
     let asked = if others.is_empty() { stopped } else { others };
     asked.into_iter().try_for_each(|verdict| verdict.check(max_age))
 }
@@ -155,18 +180,22 @@ impl Verdict {
     }
 
     /// The whole status, with what is true put over what was said.
-    fn shown(&self, status: &mut Value, json: bool) -> String {
-        if let Some(fields) = status.as_object_mut() {
-            fields.insert("state".to_owned(), self.state.clone().into());
-            fields.insert("running".to_owned(), self.running.into());
-            fields.insert("age_ms".to_owned(), millis(self.age).into());
-        }
-        if json {
-            return format!("{status:#}");
-        }
-        let mut lines = vec![self.headline.clone(), show::summary(status)];
-        flatten("", status, &mut lines);
-        lines.join("\n")
+    fn over(&self, status: &Value) -> Map<String, Value> {
+        let mut fields = status.as_object().cloned().unwrap_or_default();
+        fields.insert("state".to_owned(), self.state.clone().into());
+        fields.insert("running".to_owned(), self.running.into());
+        fields.insert("age_ms".to_owned(), millis(self.age).into());
+        fields
+    }
+
+    /// The same for people, a line for each value and for each partition.
+    fn lines(&self, status: &Value) -> Vec<String> {
+        let mut status = Value::Object(self.over(status));
+        let mut lines = vec![self.headline.clone(), show::summary(&status)];
+        let parts = parts::take_lines(&mut status);
+        flatten("", &status, &mut lines);
+        lines.extend(parts);
+        lines
     }
 
     /// Fails when nobody runs, or has said nothing for too long.
@@ -230,8 +259,7 @@ mod tests {
         assert!(!verdict.running && verdict.headline.contains("ended without a word"));
         let failure = verdict.check(Duration::from_secs(15)).unwrap_err();
         assert_eq!(failure.exit, Exit::NotRunning);
-        let mut shown = said("running");
-        verdict.shown(&mut shown, true);
+        let shown = verdict.over(&said("running"));
         assert_eq!((&shown["state"], &shown["running"]), (&json!("gone"), &json!(false)));
     }
 
@@ -247,12 +275,30 @@ mod tests {
 
     #[test]
     fn one_that_was_stopped_is_passed_over_where_another_runs() {
-        let verdict = |state: &str, life| Verdict::of(&said(state), life, 1_001);
-        let checked = |verdicts: &[Verdict]| check(verdicts, Duration::from_secs(15)).is_ok();
+        let of =
+            |role, state: &str, life| (role, Verdict::of(&said(state), life, 1_001), said(state));
+        let verdict = |state: &str, life| of(Role::Both, state, life);
+        let checked = |said: &[Said]| check(said, Duration::from_secs(15)).is_ok();
         let stopped = || verdict("stopped", Life::Gone);
+        let replay = || of(Role::Replay, "running", Life::Gone);
+        assert!(checked(&[verdict("running", Life::Runs), replay()]));
+        assert!(!checked(&[replay()]));
         assert!(checked(&[stopped(), verdict("running", Life::Runs)]));
         assert!(!checked(&[stopped()]));
         assert!(!checked(&[verdict("running", Life::Gone), verdict("running", Life::Runs)]));
+    }
+
+    #[test]
+    fn all_is_one_document() {
+        let one = |state: &str| {
+            (Role::Capture, Verdict::of(&said(state), Life::Runs, 1_001), said(state))
+        };
+        let shown = document(&[one("running")], None);
+        assert_eq!((&shown["state"], shown.get("others")), (&json!("running"), None));
+        let shown = document(&[one("running"), one("stopping")], None);
+        assert_eq!(shown["state"], "running");
+        assert_eq!(shown["others"][0]["state"], "stopping");
+        assert_eq!(document(&[], None), json!({}));
     }
 
     #[test]
@@ -265,8 +311,7 @@ mod tests {
         status["apply"] = json!({ "lane": lane });
         let shown = |status: &Value| {
             let verdict = Verdict::of(status, Life::Runs, 1_001);
-            let text = verdict.shown(&mut status.clone(), false);
-            text.lines().nth(1).unwrap_or_default().to_owned()
+            verdict.lines(status).swap_remove(1)
         };
         assert_eq!(
             shown(&status),

@@ -437,7 +437,7 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "throttle.full_rows",
         Kind::Number,
         Some("0"),
-        "Events of a snapshot that are applied in a second, at the most; 0: no limit. This and the other limits can be changed while it runs: see docs/operate.md.",
+        "Events of a snapshot that are applied in a second, at the most; 0: no limit. A capture by itself records no more. This and the other limits can be changed while it runs: see docs/operate.md.",
     ),
     option(
         "throttle.full_bytes",

@@ -63,7 +63,7 @@ pub(crate) fn check(values: &Values) -> Result<Vec<String>, Failure> {
         }
     }
     if values.get("source.uri").is_some() {
-        drop(reader.source(&stream, &dir));
+        drop(reader.source(&stream, &dir, Role::Both));
     }
     match values.get("destination.uri") {
         Some(_) => drop(reader.destination(&stream, &dir)),
@@ -272,7 +272,13 @@ impl<'a> Reader<'a> {
         name
     }
 
-    pub(crate) fn source(&mut self, stream: &str, dir: &DataDir) -> Option<capture::Config> {
+    /// `role`: where a process applies as well, the limits are those of that side.
+    pub(crate) fn source(
+        &mut self,
+        stream: &str,
+        dir: &DataDir,
+        role: Role,
+    ) -> Option<capture::Config> {
         let endpoint = self.endpoint("source")?;
         let mut config = capture::Config::new(endpoint, stream, dir.spool(stream));
         config.heartbeat = self.flag("source.heartbeat");
@@ -284,8 +290,11 @@ impl<'a> Reader<'a> {
             config.unsupported = capture::Unsupported::Fail;
         }
         // Held back in the journal it costs nothing; held back before it the spool's bounds.
-        let source_read_bytes = self.limits().source_read_bytes;
-        config.throttle = Throttle::new(Limits { source_read_bytes, ..Limits::default() });
+        let limits = self.limits();
+        config.throttle = Throttle::new(match role.applies() {
+            true => Limits { source_read_bytes: limits.source_read_bytes, ..Limits::default() },
+            false => limits,
+        });
         config.spool.memory_bytes = self.size("spool.memory_bytes");
         config.spool.disk_bytes = self.bytes("spool.disk_bytes");
         for problem in config.validate() {

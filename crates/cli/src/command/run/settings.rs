@@ -46,7 +46,7 @@ impl Settings {
         };
         reader.check_all();
         reader.refuse_to_share(role);
-        let source = role.captures().then(|| reader.source(&stream, &dir)).flatten();
+        let source = role.captures().then(|| reader.source(&stream, &dir, role)).flatten();
         let destination = role.applies().then(|| reader.destination(&stream, &dir)).flatten();
         let when = reader.word("destination.resnapshot");
         let asks = role == Role::Apply && when != Some("never");

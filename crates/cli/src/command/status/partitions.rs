@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use event::{Position, codec};
+use indicatif::HumanBytes;
 use journal::{Entry, Journal, Offset, Partition, ReadError, ReadLimit};
 use runtime::Clock;
 use runtime::clock::timeout;
@@ -107,7 +108,7 @@ impl Partitions {
                 "destinations": Value::Object(groups.collect()),
             })
         });
-        json!({ "partitions": parts.collect::<Vec<_>>() })
+        parts.collect()
     }
 
     pub(super) fn lines(&self) -> Vec<String> {
@@ -123,7 +124,7 @@ impl Partitions {
                     "  {name}: applied to {}, lag {} events, about {}, {:.1} s",
                     lag.at.0,
                     lag.events,
-                    runtime::ByteSize(lag.bytes),
+                    HumanBytes(lag.bytes),
                     lag.seconds
                 )
             }));

@@ -189,6 +189,24 @@ fn limits_are_read_with_their_units() {
 }
 
 #[test]
+fn a_capture_by_itself_has_the_limits_that_apply_has_beside_it() {
+    let given = [
+        ("source.uri", "redis://h:1"),
+        ("throttle.incremental_rows", "7"),
+        ("throttle.source_read_bytes", "1MiB"),
+    ];
+    let values = values(&given);
+    let limits = |role| {
+        let mut reader = Reader::new(&values);
+        let config = reader.source("shop", &DataDir("/nowhere".into()), role).unwrap();
+        let limits = config.throttle.limits();
+        (limits.incremental.rows, limits.source_read_bytes)
+    };
+    assert_eq!(limits(Role::Both), (0, 1 << 20));
+    assert_eq!(limits(Role::Capture), (7, 1 << 20));
+}
+
+#[test]
 fn a_stream_is_found_without_its_name_where_there_is_one_only() {
     let dir = tempfile::tempdir().unwrap();
     let data = DataDir(dir.path().to_owned());
