@@ -4,7 +4,7 @@
 //! only; each is removed before it is handed on, so that it is heard once; however many are put there, so many are read at
 //! once, and so many stay where nobody listens. The journal's lock has nothing to do with it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use runtime::{Clock, Random};
 use tokio::task::JoinHandle;
 
@@ -39,6 +40,17 @@ static POSTED: AtomicU64 = AtomicU64::new(0);
 pub(super) struct LocalMailbox {
     dir: PathBuf,
     clock: Arc<dyn Clock>,
+    /// Directories that were told of: they are met at every look.
+    strangers: Arc<Mutex<BTreeSet<String>>>,
+}
+
+/// What is in the directory.
+#[derive(Debug, Default)]
+struct Listing {
+    /// Names of requests, in order.
+    names: Vec<String>,
+    /// Directories of such names, which somebody else has made.
+    strangers: BTreeSet<String>,
 }
 
 struct LocalListener {
@@ -53,7 +65,7 @@ struct LocalListener {
 
 impl LocalMailbox {
     pub(super) fn new(journal_dir: &Path, clock: Arc<dyn Clock>) -> Self {
-        Self { dir: journal_dir.join(DIRECTORY), clock }
+        Self { dir: journal_dir.join(DIRECTORY), clock, strangers: Arc::default() }
     }
 
     fn put(&self, request: &[u8], now_ms: i64) -> io::Result<()> {
@@ -78,34 +90,53 @@ impl LocalMailbox {
 
     /// Removes the oldest, where there are many.
     fn make_room(&self) -> io::Result<()> {
-        let names = self.names(&[EXTENSION, UNFINISHED])?;
+        let names = self.list(&[EXTENSION, UNFINISHED])?.names;
         let excess = names.len().saturating_sub(KEPT - 1);
         names.iter().take(excess).try_for_each(|name| remove(&self.dir.join(name)))
     }
 
-    /// The names that end so, in order.
-    fn names(&self, extensions: &[&str]) -> io::Result<Vec<String>> {
+    /// What has a name that ends so.
+    fn list(&self, extensions: &[&str]) -> io::Result<Listing> {
         let listed = match fs::read_dir(&self.dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Listing::default()),
             listed => listed?,
         };
-        let mut names = Vec::new();
+        let mut listing = Listing::default();
         for entry in listed {
+            let entry = entry?;
             // A name that is no text is none of ours.
-            let Ok(name) = entry?.file_name().into_string() else { continue };
+            let Ok(name) = entry.file_name().into_string() else { continue };
             let extension = Path::new(&name).extension().and_then(|extension| extension.to_str());
-            if extension.is_some_and(|extension| extensions.contains(&extension)) {
-                names.push(name);
+            if !extension.is_some_and(|extension| extensions.contains(&extension)) {
+                continue;
+            }
+            // It may be gone by now, if somebody has made room.
+            match entry.file_type().is_ok_and(|file| file.is_dir()) {
+                true => drop(listing.strangers.insert(name)),
+                false => listing.names.push(name),
             }
         }
-        names.sort_unstable();
-        Ok(names)
+        listing.names.sort_unstable();
+        Ok(listing)
+    }
+
+    /// Which of these directories have not been told of since they are there.
+    fn new_strangers(&self, found: BTreeSet<String>) -> Vec<String> {
+        let mut known = self.strangers.lock();
+        let new = found.difference(&known).cloned().collect();
+        *known = found;
+        new
     }
 
     /// Takes those that are there, the first of many.
     fn take(&self) -> io::Result<Vec<Bytes>> {
         let mut taken = Vec::new();
-        for name in self.names(&[EXTENSION])?.into_iter().take(KEPT) {
+        let Listing { names, strangers } = self.list(&[EXTENSION])?;
+        for name in self.new_strangers(strangers) {
+            let path = self.dir.join(name);
+            tracing::warn!(path = %path.display(), "a directory has the name of a request: it is passed over");
+        }
+        for name in names.into_iter().take(KEPT) {
             let path = self.dir.join(name);
             let read = read(&path);
             remove(&path)?;
@@ -162,11 +193,6 @@ fn read(path: &Path) -> io::Result<Bytes> {
 fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        // A directory of that name: it stays, and is met again.
-        Err(error) if path.is_dir() => {
-            tracing::warn!(path = %path.display(), %error, "this is no request");
-            Ok(())
-        }
         removed => removed,
     }
 }
@@ -231,6 +257,23 @@ mod tests {
         let left: Vec<_> =
             fs::read_dir(&mailbox.dir).unwrap().map(|it| it.unwrap().file_name()).collect();
         assert_eq!(left.len(), 3, "{left:?}");
+    }
+
+    #[test]
+    fn directories_are_told_of_once_and_are_in_nobodys_way() {
+        let (_dir, mailbox) = mailbox();
+        let stranger = |number: usize| mailbox.dir.join(format!("{number:016}.request"));
+        (0..KEPT + 1).for_each(|number| fs::create_dir_all(stranger(number)).unwrap());
+        mailbox.put(b"one", i64::MAX).unwrap();
+        let found = || mailbox.list(&[EXTENSION]).unwrap().strangers;
+        assert_eq!(mailbox.new_strangers(found()).len(), KEPT + 1);
+        assert_eq!(mailbox.take().unwrap(), ["one"]);
+        assert_eq!(mailbox.new_strangers(found()), [""; 0]);
+        // One that is made again is another.
+        fs::remove_dir(stranger(7)).unwrap();
+        assert_eq!(mailbox.take().unwrap(), [""; 0]);
+        fs::create_dir(stranger(7)).unwrap();
+        assert_eq!(mailbox.new_strangers(found()), ["0000000000000007.request"]);
     }
 
     #[test]
