@@ -132,6 +132,18 @@ impl Doubt {
         self.ranges.iter().any(|range| range.line == line)
     }
 
+    /// Whether all that is in doubt of a line has been noted, so that nothing is to be waited for.
+    pub(crate) fn is_whole(&self, line: Line) -> bool {
+        let mut mine = self.ranges.iter().filter(|range| range.line == line).peekable();
+        mine.peek().is_some() && mine.all(Range::is_noted)
+    }
+
+    /// The last change of a line that is in doubt.
+    pub(crate) fn end(&self, line: Line) -> Option<Position> {
+        let mine = self.ranges.iter().filter(|range| range.line == line);
+        mine.map(|range| range.applied).last()
+    }
+
     /// The lines of which changes are in doubt.
     pub(crate) fn lines(&self) -> Vec<Line> {
         self.ranges.iter().map(|range| range.line).collect()
@@ -215,7 +227,10 @@ impl Doubt {
         let position = event.position;
         let point = Point { track, position };
         let line = point.line();
-        self.pass(point);
+        self.pass(match is_last_of_its_offset(&event.body) {
+            true => Point { track, position: position.at_index(Position::LAST_INDEX) },
+            false => point,
+        });
         let again = Again { position, change: 0, record: record.clone() };
         match &event.body {
             Body::Command(command) => self.command((line, again), command, event.db, rules),
@@ -260,13 +275,13 @@ impl Doubt {
         let sets_many = roles.spec.is_some_and(|spec| spec.name == "MSET");
         for role in roles.written() {
             // One key only: of several, another may have changed again since. And of its own track: another track may
-            // have changed it since.
-            let alone = roles.keys.len() == 1 && rules.names.is_of(line.track, role.key);
-            let effect = match alone {
-                true if roles.whole_state() => Effect::Again(again.clone(), left),
-                true => Effect::Change(Evidence::of(&command.args)),
-                false if sets_many => text_of(&command.args, role.key),
-                false => Effect::Change(None),
+            // have changed it since, so that it shows nothing either.
+            let (own, alone) = (rules.names.is_of(line.track, role.key), roles.keys.len() == 1);
+            let effect = match (own, alone) {
+                (true, true) if roles.whole_state() => Effect::Again(again.clone(), left),
+                (true, true) => Effect::Change(Evidence::of(&command.args)),
+                (true, false) if sets_many => text_of(&command.args, role.key),
+                _ => Effect::Change(None),
             };
             self.put(rules, role.db, role.key, (line, effect));
         }
@@ -353,6 +368,22 @@ impl Range {
         self.line == Line { track, shard: position.shard }
             && !position.is_after(&self.applied)
             && self.noted.is_none_or(|noted| position.is_after(&noted))
+    }
+
+    fn is_noted(&self) -> bool {
+        self.noted.is_some_and(|noted| !self.applied.is_after(&noted))
+    }
+}
+
+/// Whether nothing else stands at the offset of an event, but what changes no key. Who has executed it among several
+/// tracks has passed all of its offset.
+fn is_last_of_its_offset(body: &Body) -> bool {
+    match body {
+        Body::Group(group) => group.last,
+        Body::Control(control) => {
+            matches!(control, Control::Flush { .. } | Control::SwapDb { .. })
+        }
+        Body::Command(_) | Body::Image(_) | Body::ImagePart(_) | Body::Fragment(_) => false,
     }
 }
 

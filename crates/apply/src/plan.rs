@@ -245,7 +245,12 @@ impl Planner {
         let line = self.line(event.position);
         self.note_lag(line);
         if self.settled(&event) {
-            return self.passed(&event, &payload);
+            self.passed(&event, &payload)?;
+            // Nothing new may come for long, and others wait until this is judged.
+            if self.doubt.is_whole(line) {
+                self.settle_doubt(line, batch)?;
+            }
+            return Ok(Planned::Done);
         }
         self.note_new(line);
         if self.doubt.concerns(line) {
@@ -442,7 +447,7 @@ impl Planner {
     }
 
     /// An event that has been applied may still have to be looked at: after a crash, and for marks.
-    fn passed(&mut self, event: &Event, record: &Bytes) -> Result<Planned, Error> {
+    fn passed(&mut self, event: &Event, record: &Bytes) -> Result<(), Error> {
         self.counts.repeated += 1;
         if let Err(error) = self.doubt.note(event, record, ((self.track, self.at.0), &self.rules)) {
             tracing::warn!(
@@ -460,7 +465,7 @@ impl Planner {
                 self.mark_key(event.db, &event.key)?;
             }
         }
-        Ok(Planned::Done)
+        Ok(())
     }
 
     /// Whether an event may come next in its shard.

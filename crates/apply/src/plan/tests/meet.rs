@@ -50,7 +50,7 @@ struct Lane {
 }
 
 /// The partition of a slot.
-fn number(slot: Slot) -> u16 {
+pub(super) fn number(slot: Slot) -> u16 {
     partition_of(slot, 4).try_into().unwrap()
 }
 
@@ -101,7 +101,7 @@ impl Source {
     fn append(&mut self, key: usize, number: usize) -> String {
         let (key, word) = (format!("key:{key}"), format!("{}.{number},", self.offset));
         self.keys.entry(key.clone()).or_default().push_str(&word);
-        format!("APPEND {key} {word}")
+        format!("RPUSH {key} {word}")
     }
 
     fn transaction(&mut self, keys: &[usize], flushes: bool) {
@@ -148,7 +148,7 @@ impl Destination {
         for words in commands(&lane.batch) {
             let words: Vec<&str> = words.split(' ').collect();
             match words[..] {
-                ["APPEND", key, word] => {
+                ["RPUSH", key, word] => {
                     self.keys.entry(key.to_owned()).or_default().push_str(word);
                 }
                 ["FLUSHDB"] => self.keys.clear(),
