@@ -141,7 +141,7 @@ impl Doubt {
     /// The last change of a line that is in doubt.
     pub(crate) fn end(&self, line: Line) -> Option<Position> {
         let mine = self.ranges.iter().filter(|range| range.line == line);
-        mine.map(|range| range.applied).last()
+        mine.map(|range| range.applied).next_back()
     }
 
     /// The lines of which changes are in doubt.
