@@ -46,6 +46,8 @@ pub struct DeadLetters {
 /// The apply service of one destination.
 pub struct Apply {
     tools: Tools,
+    /// All of the stream.
+    scope: Scope,
     random: Random,
     status: StatusNode,
     wanted: watch::Receiver<u64>,
@@ -91,7 +93,7 @@ impl Apply {
         let (need, needs) = watch::channel(false);
         let tools =
             Tools { config, connector, journal, letters, clock, wanted: ask, needs: need, begun };
-        Ok(Self { tools, random, status, wanted, needs })
+        Ok(Self { tools, scope, random, status, wanted, needs })
     }
 
     /// Counts how often a new snapshot of the source was wanted: where its history goes on without what was applied,
@@ -115,7 +117,8 @@ impl Apply {
     /// What cannot be waited for.
     pub async fn run(mut self, stop: CancellationToken) -> Result<Summary, Error> {
         let (config, connector) = (Arc::clone(&self.tools.config), self.tools.connector.clone());
-        let result = Shift::new(&self.tools, &mut self.random, &self.status, stop).run().await;
+        let shift = Shift::new((&self.tools, &self.scope), &mut self.random, &self.status, stop);
+        let result = shift.run().await;
         if config.import_mode {
             end_import(&connector).await;
         }

@@ -52,6 +52,11 @@ impl Scope {
         Self::of(description, (0..count).collect())
     }
 
+    /// Some partitions of the same stream, in ascending order.
+    pub(crate) fn only(&self, numbers: Vec<u16>) -> Self {
+        Self { numbers: numbers.into(), ..self.clone() }
+    }
+
     /// Some partitions of a stream, in ascending order.
     pub(crate) fn of(description: &Description, numbers: Vec<u16>) -> Self {
         Self {

@@ -29,6 +29,8 @@ const LOST: &str = "this process is no longer one of those that share the stream
 /// One process at work on a stream.
 pub(crate) struct Shift<'a> {
     tools: &'a Tools,
+    /// All of the stream.
+    all: &'a Scope,
     random: &'a mut Random,
     status: &'a StatusNode,
     stop: CancellationToken,
@@ -47,12 +49,12 @@ enum Ended {
 
 impl<'a> Shift<'a> {
     pub(crate) fn new(
-        tools: &'a Tools,
+        (tools, all): (&'a Tools, &'a Scope),
         random: &'a mut Random,
         status: &'a StatusNode,
         stop: CancellationToken,
     ) -> Self {
-        Self { tools, random, status, stop, last: None }
+        Self { tools, all, random, status, stop, last: None }
     }
 
     /// Works until it is asked to stop. Gives where the lane that it had then stands.
@@ -129,9 +131,9 @@ impl<'a> Shift<'a> {
         assignment: &Assignment,
         assigned: &mut watch::Receiver<Assignment>,
     ) -> Result<Ended, Error> {
-        let description = self.tools.journal.describe().await?;
         let numbers = assignment.partitions.iter().map(|Partition(number)| *number).collect();
-        let scope = Scope::of(&description, numbers);
+        // What a stream is does not change: nobody is asked, who may be away just now.
+        let scope = self.all.only(numbers);
         if self.tools.config.replay.is_some() && scope.elsewhere().next().is_some() {
             return Err(Error::ReplayShared { name: self.tools.config.name.clone() });
         }

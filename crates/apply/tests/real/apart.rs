@@ -134,6 +134,21 @@ async fn a_flush_of_partitions_of_two_processes_comes_in_its_place_and_takes_no_
     pair.stop().await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_get_partitions_while_nobody_tells_about_the_stream_go_on() -> Result<()> {
+    let mut pair = Pair::start().await?;
+    for (round, spread) in SPREADS.into_iter().enumerate() {
+        write(&mut pair.bench, &mut pair.model, u32::try_from(round)?).await?;
+        pair.assert_equal()?;
+        pair.roster.be_silent_for(4);
+        pair.spread(spread);
+        eventually(LIMIT, "it is asked", || Ok(pair.roster.was_asked().then_some(())))?;
+    }
+    write(&mut pair.bench, &mut pair.model, 3).await?;
+    pair.assert_equal()?;
+    pair.stop().await
+}
+
 /// A key of each partition.
 fn keys() -> Result<[String; 4]> {
     let of = |key: &str| wire::slot::partition_of(wire::slot::Slot::of_key(key.as_bytes()), 4);

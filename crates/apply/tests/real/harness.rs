@@ -42,7 +42,11 @@ pub(crate) struct Bench {
 
 /// Gives partitions to members, as a test says.
 #[derive(Default)]
-pub(crate) struct Roster(Mutex<Vec<watch::Sender<Assignment>>>);
+pub(crate) struct Roster {
+    members: Mutex<Vec<watch::Sender<Assignment>>>,
+    /// How many questions about the stream will not be answered.
+    silent_for: AtomicU64,
+}
 
 /// One of those on a roster.
 struct Listed(watch::Receiver<Assignment>);
@@ -305,6 +309,9 @@ impl Service {
 impl Journal for Shown {
     fn describe(&self) -> BoxFuture<'_, Result<Description, ReadError>> {
         Box::pin(async {
+            if let Guise::Unordered(Some(roster)) = &self.1 {
+                roster.answer()?;
+            }
             let described = self.0.describe().await?;
             Ok(match self.1 {
                 Guise::Unordered(_) => Description { totally_ordered: false, ..described },
@@ -371,7 +378,7 @@ impl Journal for Shown {
 impl Roster {
     /// The first has all partitions, others none until they are given some.
     fn enter(&self) -> Box<dyn Membership> {
-        let mut members = self.0.lock();
+        let mut members = self.members.lock();
         let partitions = if members.is_empty() { (0..4).map(Partition).collect() } else { vec![] };
         let member = watch::Sender::new(Assignment { generation: 1, partitions });
         let listed = Listed(member.subscribe());
@@ -381,13 +388,31 @@ impl Roster {
 
     /// How many have come so far.
     pub(crate) fn members(&self) -> usize {
-        self.0.lock().len()
+        self.members.lock().len()
+    }
+
+    /// Leaves so many questions about the stream without an answer, as brokers do that are away.
+    pub(crate) fn be_silent_for(&self, questions: u64) {
+        self.silent_for.store(questions, Ordering::Relaxed);
+    }
+
+    /// Whether all those questions have been asked.
+    pub(crate) fn was_asked(&self) -> bool {
+        self.silent_for.load(Ordering::Relaxed) == 0
+    }
+
+    fn answer(&self) -> Result<(), ReadError> {
+        let less = |left: u64| left.checked_sub(1);
+        match self.silent_for.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
+            Ok(_) => Err(ReadError::Failed("the brokers are away".to_owned())),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Gives a member these partitions.
     pub(crate) fn give(&self, member: usize, partitions: &[u16]) {
         let partitions = partitions.iter().copied().map(Partition).collect();
-        self.0.lock()[member].send_modify(|assignment| {
+        self.members.lock()[member].send_modify(|assignment| {
             let generation = assignment.generation + 1;
             *assignment = Assignment { generation, partitions };
         });

@@ -53,19 +53,25 @@ pub struct KafkaConfig {
     pub create: bool,
 }
 
-/// On these rest order and durability.
-const OURS: [&str; 12] = [
+/// On these rest order and durability; each under all names that librdkafka has for it.
+const OURS: [&str; 17] = [
     "acks",
     "allow.auto.create.topics",
+    "auto.commit.enable",
     "auto.offset.reset",
     "bootstrap.servers",
+    // A record given up locally leaves a gap, for those behind it are still sent.
+    "delivery.timeout.ms",
     "enable.auto.commit",
     "enable.gapless.guarantee",
     "enable.idempotence",
     "group.id",
     "message.max.bytes",
+    "message.send.max.retries",
     "message.timeout.ms",
+    "metadata.broker.list",
     "request.required.acks",
+    "retries",
     "transactional.id",
 ];
 
@@ -217,5 +223,19 @@ mod tests {
         for word in ["no broker", "one partition", "\"keyferry.the shop\"", "property acks"] {
             assert!(problems.contains(word), "{word} is not in:\n{problems}");
         }
+    }
+
+    #[test]
+    fn what_order_and_durability_rest_on_is_refused_under_each_of_its_names() {
+        for name in ["message.timeout.ms", "delivery.timeout.ms", "retries", "metadata.broker.list"]
+        {
+            let mut config = KafkaConfig::new("localhost:9092", "shop", 4);
+            config.properties.push((name.to_owned(), "1000".to_owned()));
+            let problems = config.problems().join("\n");
+            assert!(problems.contains(&format!("property {name} is keyferry's own")), "{problems}");
+        }
+        let mut config = KafkaConfig::new("localhost:9092", "shop", 4);
+        config.properties.push(("request.timeout.ms".to_owned(), "1000".to_owned()));
+        assert_eq!(config.problems(), Vec::<String>::new());
     }
 }

@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
 use tokio::sync::{Notify, watch};
 
@@ -132,6 +132,16 @@ impl Deliveries {
         self.moved.notify_one();
     }
 
+    /// A record is written. Where, a broker that had it already may not tell.
+    fn written(&self, number: u64, partition: usize, offset: Option<u64>) {
+        if offset.is_none() && number < self.fences {
+            // A fence at a wrong place would void what others have written.
+            let what = "does not tell where a fence was written";
+            return self.fail(AppendError::Failed(format!("{} {what}", self.place)));
+        }
+        self.confirm(number, partition, offset.unwrap_or_default());
+    }
+
     fn confirm(&self, number: u64, partition: usize, offset: u64) {
         let mut state = self.state.lock();
         if number < self.fences
@@ -184,9 +194,10 @@ impl ProducerContext for Deliveries {
     fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
         match result {
             Ok(message) => {
-                let (partition, offset) = place_of(message);
+                let (partition, _) = place_of(message);
                 let number = u64::try_from(number).expect("fits 64 bits");
-                self.confirm(number, usize::from(partition.0), offset);
+                let offset = u64::try_from(message.offset()).ok();
+                self.written(number, usize::from(partition.0), offset);
             }
             // Thrown away after an error that ended the producer, or by us: that is told elsewhere.
             Err((error, _)) if is_purged(error) => {}
@@ -256,5 +267,19 @@ mod tests {
         deliveries.confirm(0, 0, 50);
         assert_eq!(deliveries.fences(), Some(vec![50, 70]));
         assert_eq!(*deliveries.durable().borrow(), Receipt(0));
+    }
+
+    #[test]
+    fn a_fence_whose_place_is_not_told_is_none_and_a_record_needs_no_place() {
+        let good = deliveries(1, 2);
+        good.written(0, 0, Some(17));
+        good.written(1, 0, None);
+        assert_eq!((good.fences(), good.confirmed()), (Some(vec![17]), 2));
+        assert!(good.failure().is_none());
+        let bad = deliveries(2, 2);
+        bad.written(0, 0, Some(17));
+        bad.written(1, 1, None);
+        assert_eq!(bad.fences(), None);
+        assert!(matches!(bad.failure(), Some(AppendError::Failed(why)) if why.contains("fence")));
     }
 }
