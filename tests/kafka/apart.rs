@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use serde_json::Value;
 use tempfile::TempDir;
 use testkit::kafka::Broker;
 use testkit::{Client, Dataset, Deadline, Kind, Process, Server, Tolerance, compare, eventually};
@@ -22,27 +23,34 @@ const SENTINEL_DB: u32 = 15;
 /// One in each of four partitions, each of which may lag by itself.
 const SENTINELS: [&str; 4] =
     ["test:sentinel:0", "test:sentinel:1", "test:sentinel:2", "test:sentinel:3"];
-const PARTITIONS: &str = "4";
+/// Of every stream here.
+pub(crate) const PARTITIONS: &str = "4";
 
 /// Two servers, and the words that all processes between them are given.
 pub(crate) struct Stage {
     pub(crate) source: Server,
     pub(crate) destination: Server,
     pub(crate) stream: String,
-    journal: String,
+    /// `host:port` of the broker.
+    pub(crate) brokers: String,
     dir: TempDir,
     sentinel: u64,
 }
 
 impl Stage {
     pub(crate) fn start(kind: Kind) -> Result<Self> {
+        Self::on(kind, Broker::shared()?.bootstrap())
+    }
+
+    /// With a stream on a broker of its own.
+    pub(crate) fn on(kind: Kind, brokers: String) -> Result<Self> {
         static STREAMS: AtomicU64 = AtomicU64::new(0);
         let number = STREAMS.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
             source: Server::start(kind, &[])?,
             destination: Server::start(kind, &[])?,
             stream: format!("apart-{}-{number}", std::process::id()),
-            journal: format!("kafka://{}", Broker::shared()?.bootstrap()),
+            brokers,
             dir: TempDir::new()?,
             sentinel: 0,
         })
@@ -61,8 +69,9 @@ impl Stage {
         variables: &[(&str, &str)],
     ) -> Result<Process> {
         let dir = self.dir.path().join(dir).display().to_string();
+        let journal = format!("kafka://{}", self.brokers);
         let mut args = words.to_vec();
-        args.extend(["--data-dir", &dir, "--journal", &self.journal, "--stream", &self.stream]);
+        args.extend(["--data-dir", &dir, "--journal", &journal, "--stream", &self.stream]);
         args.extend(["--partitions", PARTITIONS]);
         args.extend(more);
         Process::start_with(&args, variables)
@@ -150,6 +159,15 @@ impl Stage {
     pub(crate) fn source_client(&self) -> Result<Client> {
         self.source.client()
     }
+}
+
+/// What the process with this data directory says of itself; nothing where it has said nothing yet.
+pub(crate) fn status_of(stage: &Stage, dir: &str) -> Result<Value> {
+    let dir = stage.data_dir(dir);
+    let args = ["status", "--data-dir", &dir, "--stream", &stage.stream, "--json"];
+    let mut asked = Process::start(&args)?;
+    asked.wait(PATIENCE)?;
+    Ok(serde_json::from_str(&asked.stdout()).unwrap_or_default())
 }
 
 /// Stops a process as a person does, and checks that it finished.

@@ -8,6 +8,7 @@ use testkit::kafka::Broker;
 use testkit::{Client, Deadline, Kind, Process, Signal, Workload, eventually, free_port, seed};
 
 use crate::apart::{PATIENCE, Stage, stop};
+use crate::load::assert_one_full_transfer;
 
 /// How often one of the two processes is killed.
 const KILLS: usize = 6;
@@ -72,9 +73,7 @@ fn one_process_may_have_its_journal_on_kafka() -> Result<()> {
         }
         count(&mut client, WRITES)?;
     }
-    let full_syncs = client.info_field("stats", "sync_full")?;
-    ensure!(full_syncs.as_deref() == Some("1"), "full syncs: {full_syncs:?}");
-    Ok(())
+    assert_one_full_transfer(&stage)
 }
 
 #[test]

@@ -1,51 +1,13 @@
 //! `keyferry resnapshot` over a journal on Kafka, with capture and apply as processes of their own.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-
 use anyhow::{Result, ensure};
-use testkit::{Kind, Process, Server};
+use testkit::{Kind, Process};
 
 use crate::apart::{PATIENCE, Stage, stop};
+use crate::load::{Load, assert_counted};
 
 /// Keys at the start.
 const KEYS: usize = 2_000;
-
-/// A client that counts in every partition until it is stopped.
-struct Load {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<u64>>,
-}
-
-impl Load {
-    fn start(server: &Server) -> Result<Self> {
-        let mut client = server.client()?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || {
-            let mut counted = 0;
-            while !seen.load(Ordering::Relaxed) {
-                counted += 1;
-                // The source keeps the pace: some hundred rounds a second, on whatever machine.
-                client.cmd(&["BLPOP", "absent", "0.002"])?;
-                for counter in COUNTERS {
-                    client.cmd(&["INCR", counter])?;
-                }
-                client.cmd(&["APPEND", &format!("key:{}", counted % 1_000), "+"])?;
-            }
-            Ok(counted)
-        });
-        Ok(Self { stop, thread })
-    }
-
-    fn stop(self) -> Result<u64> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("the load does not panic")
-    }
-}
-
-const COUNTERS: [&str; 4] = ["counter:0", "counter:1", "counter:2", "counter:3"];
 
 fn prepare(stage: &Stage) -> Result<()> {
     let mut client = stage.source_client()?;
@@ -64,15 +26,6 @@ fn prepare(stage: &Stage) -> Result<()> {
 
 fn resnapshot(stage: &Stage) -> Result<Process> {
     stage.process(&["resnapshot"], "asking", &[])
-}
-
-fn assert_counted(stage: &Stage, counted: u64) -> Result<()> {
-    let mut destination = stage.destination.client()?;
-    for counter in COUNTERS {
-        let found = destination.cmd(&["GET", counter])?.text()?;
-        ensure!(found == counted.to_string(), "{counter}: {found} of {counted}");
-    }
-    Ok(())
 }
 
 /// One under way that is slow: the process that asked for it.

@@ -5,6 +5,7 @@ use fastrand::Rng;
 use testkit::{Client, Kind, Process, seed};
 
 use crate::apart::{PATIENCE, Stage, stop};
+use crate::load::{assert_one_full_transfer, waiting_bytes};
 
 /// How often one comes and one goes.
 const ROUNDS: usize = 10;
@@ -28,13 +29,6 @@ fn count(client: &mut Client) -> Result<()> {
 fn listens(process: &mut Process) -> Result<()> {
     process
         .until(PATIENCE, "it listens", |_, said| said.contains("metrics and status").then_some(()))
-}
-
-/// What the source holds back for its replicas.
-fn waiting_bytes(client: &mut Client) -> Result<u64> {
-    let listed = client.cmd(&["CLIENT", "LIST", "TYPE", "replica"])?.text()?;
-    let waiting = listed.split_whitespace().filter_map(|field| field.strip_prefix("omem="));
-    waiting.map(|bytes| bytes.parse::<u64>().context("omem")).sum()
 }
 
 #[test]
@@ -78,8 +72,7 @@ fn partitions_that_change_hands_all_the_time_lose_and_double_nothing() -> Result
         ensure!(counted == expected, "counter {number} is {counted}, not {expected}");
     }
     stage.assert_same()?;
-    let full_syncs = client.info_field("stats", "sync_full")?;
-    ensure!(full_syncs.as_deref() == Some("1"), "full syncs: {full_syncs:?}");
+    assert_one_full_transfer(&stage)?;
     applies.iter_mut().try_for_each(stop)?;
     stop(&mut capture)
 }

@@ -9,9 +9,11 @@ mod cluster;
 mod janitor;
 mod node;
 mod settings;
+mod silent;
 
 use std::path::Path;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use rustix::process::Signal;
@@ -23,6 +25,7 @@ use acl::Names;
 pub use acl::{Operation, Resource};
 pub use cluster::Cluster;
 pub use settings::Setup;
+pub use silent::SilentRelay;
 
 /// How often taken ports are answered with others.
 const PORT_TRIES: u32 = 5;
@@ -141,6 +144,23 @@ impl Broker {
     /// If it does not run.
     pub fn kill(&mut self) -> Result<()> {
         self.node.kill()
+    }
+
+    /// Lets no file of it grow beyond so many bytes, until it is started again: what it writes further on fails, in
+    /// the middle of a write as well, as on a disk that is full.
+    ///
+    /// # Errors
+    /// If it does not run, or the system refuses.
+    pub fn limit_files(&self, bytes: u64) -> Result<()> {
+        self.node.limit_files(bytes)
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// If it goes on; with its log.
+    pub fn ends(&mut self, limit: Duration) -> Result<()> {
+        self.node.ends(limit)
     }
 
     /// Starts it again on the same ports and data, after killing it if it runs.

@@ -156,6 +156,18 @@ impl Node {
         process.kill().map(drop)
     }
 
+    pub(super) fn limit_files(&self, bytes: u64) -> Result<()> {
+        self.process.as_ref().context("the broker does not run")?.limit_files(bytes)
+    }
+
+    pub(super) fn ends(&mut self, limit: Duration) -> Result<()> {
+        let process = self.process.as_mut().context("the broker does not run")?;
+        let ended = process.wait(limit);
+        ended.map_err(|error| error.context(self.log()))?;
+        self.process = None;
+        Ok(())
+    }
+
     pub(super) fn restart(&mut self) -> Result<()> {
         if self.process.is_some() {
             self.kill()?;

@@ -1,0 +1,119 @@
+//! Brokers that are away for long, each in another way, while the source is written to: what comes meanwhile waits in
+//! capture's spool, not at the source, and afterwards nothing is lost or doubled.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use testkit::kafka::Broker;
+use testkit::{Deadline, Kind, Process, eventually};
+
+use crate::apart::{PATIENCE, Stage, status_of, stop};
+use crate::load::{Load, assert_counted, assert_one_full_transfer, waiting_bytes};
+use crate::topic::assert_each_once;
+
+/// What is written while the broker is away: more than sockets hold, the client of Kafka when told to hold less, and
+/// capture in memory.
+const MEANWHILE_BYTES: usize = 32 << 20;
+const LESS: &str = "queue.buffering.max.kbytes=4096";
+const VALUE_BYTES: usize = 64 << 10;
+/// What waits at the source for its replica link, at most.
+const WAITING_BYTES: u64 = 1 << 20;
+/// What a user may set who does not like to wait.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// How often a broker hangs.
+const HANGS: usize = 2;
+/// The size of a partition at which its disk is full.
+const FULL_BYTES: u64 = 1 << 20;
+
+/// A capture with properties of the client of Kafka, and an apply, in the stream.
+fn start(stage: &mut Stage, properties: &str) -> Result<(Process, Process)> {
+    let words = ["capture", &stage.source.uri()];
+    let mut capture = stage.process(&words, "capture", &["--kafka-properties", properties])?;
+    let mut apply = stage.apply()?;
+    stage.caught_up(&mut [&mut capture, &mut apply])?;
+    Ok((capture, apply))
+}
+
+/// What waits in capture's files.
+fn spooled_bytes(stage: &Stage) -> Result<u64> {
+    let shown = status_of(stage, "capture")?;
+    let bytes = shown.pointer("/capture/spool_disk_bytes").and_then(Value::as_u64);
+    bytes.with_context(|| format!("no spool in {shown}"))
+}
+
+/// Writes values of no pattern.
+fn write(stage: &Stage, bytes: usize) -> Result<()> {
+    let mut client = stage.source_client()?;
+    for number in 0..bytes / VALUE_BYTES {
+        let value: String =
+            std::iter::repeat_with(fastrand::alphanumeric).take(VALUE_BYTES).collect();
+        client.cmd(&["SET", &format!("large:{number}"), &value])?;
+    }
+    Ok(())
+}
+
+/// Writes more than fits anywhere but into capture's spool, and waits until it is there and the source free of it.
+fn assert_spooled(stage: &Stage) -> Result<()> {
+    write(stage, MEANWHILE_BYTES)?;
+    eventually(PATIENCE, "what came is in the spool", || {
+        Ok((spooled_bytes(stage)? >= MEANWHILE_BYTES as u64 / 2).then_some(()))
+    })?;
+    let mut client = stage.source_client()?;
+    eventually(PATIENCE, "the source has got rid of it", || {
+        Ok((waiting_bytes(&mut client)? <= WAITING_BYTES).then_some(()))
+    })
+}
+
+/// Everything that was written is at the destination once, in the topic once, and was transferred once.
+fn assert_whole(
+    stage: &mut Stage,
+    load: Load,
+    (capture, apply): (&mut Process, &mut Process),
+) -> Result<()> {
+    load.goes_on(50)?;
+    let counted = load.stop()?;
+    stage.caught_up(&mut [capture, apply])?;
+    stage.assert_same()?;
+    assert_counted(stage, counted)?;
+    assert_one_full_transfer(stage)?;
+    let changes = u64::try_from(assert_each_once(stage)?)?;
+    ensure!(changes >= 5 * counted, "{changes} changes for {counted} rounds");
+    stop(apply)?;
+    stop(capture)
+}
+
+#[test]
+fn a_broker_out_of_disk_loses_and_doubles_nothing_once_it_has_room_again() -> Result<()> {
+    let mut broker = Broker::start()?;
+    let mut stage = Stage::on(Kind::Redis7_0, broker.bootstrap())?;
+    let (mut capture, mut apply) = start(&mut stage, LESS)?;
+    let load = Load::start(&stage.source)?;
+    broker.limit_files(FULL_BYTES)?;
+    // In the middle of a write: Kafka gives a directory up that it cannot write to, and it has no other.
+    write(&stage, 8 * usize::try_from(FULL_BYTES)?)?;
+    broker.ends(PATIENCE)?;
+    assert_spooled(&stage)?;
+    broker.restart()?;
+    assert_whole(&mut stage, load, (&mut capture, &mut apply))
+}
+
+#[test]
+fn a_broker_that_hangs_for_longer_than_all_timeouts_loses_and_doubles_nothing() -> Result<()> {
+    let broker = Broker::start()?;
+    let mut stage = Stage::on(Kind::Redis7_0, broker.bootstrap())?;
+    let timeout = TIMEOUT.as_millis();
+    let timeouts = format!("{LESS},request.timeout.ms={timeout},socket.timeout.ms={timeout}");
+    let (mut capture, mut apply) = start(&mut stage, &timeouts)?;
+    let load = Load::start(&stage.source)?;
+    for _ in 0..HANGS {
+        load.goes_on(50)?;
+        broker.pause()?;
+        let since = Deadline::after(TIMEOUT * 4);
+        assert_spooled(&stage)?;
+        eventually(PATIENCE, "all timeouts are over", || Ok(since.has_passed().then_some(())))?;
+        broker.resume()?;
+        stage.caught_up(&mut [&mut capture, &mut apply])?;
+    }
+    assert_whole(&mut stage, load, (&mut capture, &mut apply))
+}
