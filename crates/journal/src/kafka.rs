@@ -116,7 +116,9 @@ impl KafkaJournal {
         }
         let topics = Topics::new(&config, Arc::clone(&clock))?;
         let is_new = topics.ensure().await?;
-        let following = Arc::new(Following::start(&config, Arc::clone(&clock))?);
+        let (asked, time) = (config.clone(), Arc::clone(&clock));
+        let starting = tokio::task::spawn_blocking(move || Following::start(&asked, time)).await;
+        let following = Arc::new(starting.expect("asking does not panic")?);
         let ranges = Arc::new(Ranges::new(&config, Arc::clone(following.follower()))?);
         let named = Arc::new(Named::new(&config, Arc::clone(following.follower())));
         let mut journal = Self {

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apply::DeadLetters;
+use futures::future::OptionFuture;
 use journal::Journal;
 use runtime::{Clock, OnFailure, Random, StatusNode, SystemClock, Tasks, signal::Signals};
 use tokio_util::sync::CancellationToken;
@@ -254,15 +255,12 @@ impl Shared {
         if settings.role.captures() {
             self.file.take();
         }
-        let letters = match name {
+        let (letters, offered) = match name {
             Some(name) => {
                 let opening = self.open_letters(letters, name, settings.replay.as_ref());
-                Some(self.step("opening the quarantine", opening).await?)
+                (Some(self.step("opening the quarantine", opening).await?), None)
             }
-            None => {
-                self.offer_letters(letters).await;
-                None
-            }
+            None => (None, Some(letters)),
         };
         // Whoever has the letters, or the lock where these are shared, is the only apply here.
         self.file.take();
@@ -288,15 +286,15 @@ impl Shared {
             }
             None => None,
         };
-        let capturing = match settings.source {
-            Some(config) => {
-                let origin = Origin::of(settings.dir.origin(&settings.stream));
-                let capture = self.begin_capture(config, &journal, origin, answered.0);
-                let step = "finding the place in the source's history";
-                Some(self.step(step, capture).await?)
-            }
-            None => None,
-        };
+        let beginning = settings.source.map(|config| {
+            let origin = Origin::of(settings.dir.origin(&settings.stream));
+            let capture = self.begin_capture(config, &journal, origin, answered.0);
+            self.step("finding the place in the source's history", capture)
+        });
+        let offering = offered.map(|letters| self.offer_letters(letters));
+        let (capturing, _) =
+            tokio::join!(OptionFuture::from(beginning), OptionFuture::from(offering));
+        let capturing = capturing.transpose()?;
         Ok(Started { journal, letters, capturing, apply, asking, lock })
     }
 }

@@ -1,14 +1,21 @@
 //! What all clients of the library share: what becomes of its log, which errors pass, its threads.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
+use rdkafka::{ClientContext, TopicPartitionList};
 
 use crate::OpenError;
+
+/// How long an answer about topics is waited for, where it only speeds something up.
+const HURRY_LIMIT: Duration = Duration::from_millis(20);
+/// The same before a consumer begins, which can begin without.
+const LEADER_LIMIT: Duration = Duration::from_millis(500);
 
 /// A client's context that keeps the last trouble for messages, and logs it where details are asked for.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +38,10 @@ impl ClientContext for Quiet {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "kafka client");
+        // The library says it hundreds of times for each broker that it cannot reach.
+        if !is_all_brokers_down(&error) {
+            tracing::debug!(%error, reason, "kafka client");
+        }
         keep_trouble(&mut self.trouble.lock(), &error, reason);
     }
 }
@@ -50,10 +60,13 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
 
 /// Keeps what went wrong last. That all brokers are away follows from something that tells more.
 pub(super) fn keep_trouble(trouble: &mut Option<String>, error: &KafkaError, reason: &str) {
-    let follows = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
-    if !follows || trouble.is_none() {
+    if !is_all_brokers_down(error) || trouble.is_none() {
         *trouble = Some(reason.to_owned());
     }
+}
+
+fn is_all_brokers_down(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown)
 }
 
 /// Whether the library goes on trying after this, and may succeed.
@@ -75,6 +88,25 @@ pub(super) fn passes(error: &KafkaError) -> bool {
         )
     );
     !lasts && !matches!(error, KafkaError::MessageConsumptionFatal(_))
+}
+
+/// Has an idempotent producer that was just made ask for its number now: it does so whenever it hears about topics and
+/// knows a broker that answers. Without, it looks once, which is too early, and once more half a second later.
+pub(super) fn hurry<C: ProducerContext>(producer: &BaseProducer<C>, topic: &str) {
+    // What the answer says, and whether there is one, is learnt with the first record.
+    drop(producer.client().fetch_metadata(Some(topic), HURRY_LIMIT));
+}
+
+/// Has a consumer read from these places of a topic. Blocks for a round trip: without knowing who leads a partition the
+/// library looks again only half a second later.
+pub(super) fn assign<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    places: &TopicPartitionList,
+) -> KafkaResult<()> {
+    // What the answer says, and whether there is one, is learnt with the first record.
+    drop(consumer.fetch_metadata(Some(topic), LEADER_LIMIT));
+    consumer.assign(places)
 }
 
 /// Starts a named thread that nobody waits for.

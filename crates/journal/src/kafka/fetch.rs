@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Offset as Place, TopicPartitionList};
 
-use super::client::{Quiet, passes};
+use super::client::{Quiet, assign, passes};
 use super::config::KafkaConfig;
 use super::fences::Verdict;
 use super::follow::{Follower, Following, Known};
@@ -80,7 +80,7 @@ impl Fetch {
         let made = settings::of(Role::Reader, config).create_with_context(Quiet::default());
         let consumer: BaseConsumer<Quiet> =
             made.map_err(|error| ReadError::Failed(settings_error(&error).to_string()))?;
-        consumer.assign(&places).map_err(|error| failed(&error))?;
+        assign(&consumer, &config.topic, &places).map_err(|error| failed(&error))?;
         Ok(Self {
             config: config.clone(),
             consumer,

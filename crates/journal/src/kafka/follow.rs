@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use runtime::Clock;
@@ -61,7 +61,7 @@ pub(super) struct Following(Arc<Follower>);
 // === impl Following ===
 
 impl Following {
-    /// Reads the notes from their start and follows them.
+    /// Reads the notes from their start and follows them. Blocks for a round trip.
     pub(super) fn start(config: &KafkaConfig, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let topic = config.meta_topic();
         let made = settings::of(Role::Reader, config).create_with_context(Quiet::default());
@@ -73,7 +73,7 @@ impl Following {
         let place = config.place();
         places
             .add_partition_offset(&topic, 0, rdkafka::Offset::Beginning)
-            .and_then(|()| consumer.assign(&places))
+            .and_then(|()| super::client::assign(&consumer, &topic, &places))
             .map_err(|error| Asked::Read(&topic).open_error(&error, &place))?;
         let follower = Arc::new(Follower {
             consumer,

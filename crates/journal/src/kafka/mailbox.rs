@@ -9,13 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use runtime::Clock;
 use tokio::sync::mpsc;
 
-use super::client::{Quiet, passes, thread};
+use super::client::{Quiet, assign, passes, thread};
 use super::config::KafkaConfig;
 use super::notary::Notary;
 use super::offsets;
@@ -105,7 +105,7 @@ fn start(config: &KafkaConfig) -> Result<KafkaListener, OpenError> {
     let mut places = TopicPartitionList::new();
     places
         .add_partition_offset(&topic, 0, rdkafka::Offset::Offset(end))
-        .and_then(|()| consumer.assign(&places))
+        .and_then(|()| assign(&consumer, &topic, &places))
         .map_err(|error| Asked::Read(&topic).open_error(&error, &place))?;
     let (heard, hears) = mpsc::channel(WAITING);
     let ear = Ear { consumer, topic, place, heard };

@@ -12,7 +12,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::client::keep_trouble;
+use super::client::{hurry, keep_trouble};
 use super::config::KafkaConfig;
 use super::deliveries::is_purged;
 use super::record::place_of;
@@ -103,6 +103,7 @@ impl Notary {
         const STEP: Duration = Duration::from_millis(50);
         let mut written = self.send(key, value)?;
         loop {
+            self.hurry();
             self.poll(STEP);
             match written.try_recv() {
                 Ok(outcome) => return outcome.map_err(|error| self.refused(&error)),
@@ -119,6 +120,11 @@ impl Notary {
     /// Serves what the brokers answered, for so long.
     pub(super) fn poll(&self, time: Duration) {
         self.producer.poll(time);
+    }
+
+    /// Does what it can for the first note to be written soon.
+    pub(super) fn hurry(&self) {
+        hurry(&self.producer, &self.topic);
     }
 
     /// Notes that are not written yet.

@@ -12,7 +12,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset as Place, TopicPartitionList};
 
-use super::client::{Quiet, passes};
+use super::client::{Quiet, assign, passes};
 use super::config::KafkaConfig;
 use super::fences::Verdict;
 use super::follow::Follower;
@@ -149,7 +149,7 @@ impl Ranges {
             added.map_err(|error| self.failed(topic, &error))?;
             missing.insert(partition, end);
         }
-        prober.assign(&places).map_err(|error| self.failed(topic, &error))?;
+        assign(&prober, topic, &places).map_err(|error| self.failed(topic, &error))?;
         let mut found = BTreeMap::new();
         let mut patience = PATIENCE_POLLS;
         while !missing.is_empty() && patience > 0 {

@@ -12,6 +12,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 use runtime::Clock;
 use tokio::sync::watch;
 
+use super::client::hurry;
 use super::config::KafkaConfig;
 use super::deliveries::Deliveries;
 use super::follow::Following;
@@ -179,6 +180,7 @@ impl Session {
         let now = self.clock.monotonic();
         let mut pulse = Pulse { beat: Duration::ZERO, moved: now, confirmed: 0 };
         while !self.is_closing() {
+            self.hurry();
             self.producer.poll(TICK);
             self.deliveries().tell();
             if self.notary.under_way() {
@@ -190,6 +192,16 @@ impl Session {
         }
         self.finish();
         self.ended.send_replace(true);
+    }
+
+    /// Until it has become the writer, it does what it can to become it soon.
+    fn hurry(&self) {
+        if self.notary.confirmed() == 0 {
+            self.notary.hurry();
+        }
+        if self.deliveries().confirmed() == 0 {
+            hurry(&self.producer, &self.config.topic);
+        }
     }
 
     fn beat(&self, pulse: &mut Pulse) {

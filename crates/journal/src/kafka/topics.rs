@@ -27,9 +27,9 @@ pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// How many events of a client are heard after a question: some tries to connect, and what is logged of them.
 const TROUBLES: usize = 5000;
 /// How often a topic that was just made is looked for.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Everybody sees a new topic after some milliseconds; in this time at the latest.
-const APPEAR_LOOKS: usize = 200;
+const APPEAR_LOOKS: usize = 1000;
 
 /// Asks the brokers about topics.
 pub(super) struct Topics {
@@ -69,8 +69,10 @@ impl Topics {
 
     /// Makes what is missing and checks what is there; true when the topic of notes is new.
     pub(super) async fn ensure(&self) -> Result<bool, OpenError> {
-        self.ensure_alone().await?;
-        self.ensure_one(&self.config.meta_topic(), 1).await
+        let meta_topic = self.config.meta_topic();
+        let both = tokio::join!(self.ensure_alone(), self.ensure_one(&meta_topic, 1));
+        both.0?;
+        both.1
     }
 
     /// The same without a topic of notes.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset as Place, TopicPartitionList};
 use runtime::Clock;
@@ -253,7 +253,8 @@ impl Fetch {
         let mut places = TopicPartitionList::new();
         let place = Place::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
         let added = places.add_partition_offset(&self.config.topic, 0, place);
-        let assigned = added.and_then(|()| self.consumer.assign(&places));
+        let assigned =
+            added.and_then(|()| client::assign(&self.consumer, &self.config.topic, &places));
         assigned.map_err(|error| self.failed(&error))
     }
 
