@@ -1,11 +1,12 @@
 //! Snapshots on demand: a second link to the source, beside the one that the stream comes over.
 //!
 //! Guarantees: it is made as of one offset of the very history that the stream is of, not before what the stream had
-//! come to when it began, or it is given up and made anew; one at a time; its socket is read only as fast as the session
-//! records what comes, so that it never takes memory from the stream. What waits then waits at the source. Nothing
-//! is acknowledged over it, and it is closed with the snapshot's last byte. Nothing that happens to it ends the capture.
+//! come to when it began, or it is given up and made anew; one at a time; what the session has not recorded yet waits in
+//! files (see [`receive`]), so that neither the source's memory nor this process's is taken for it. Nothing is acknowledged
+//! over the link, and it is closed with the snapshot's last byte. Nothing that happens to it ends the capture.
 
 mod port;
+mod receive;
 #[cfg(test)]
 mod tests;
 
@@ -14,19 +15,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis_io::Connector;
-use redis_io::replication::{Announcement, TransferError};
-use redis_io::replication::{Answer, Event, Link, SnapshotSize, Transfer, open};
+use redis_io::replication::{Announcement, Answer, TransferError, open};
 use runtime::{Backoff, Clock, Random, TaskError, backoff, chain};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::port::{Ended, Input, Offer, Offered, Part, Port};
+pub(crate) use self::receive::spool_beside;
 use crate::intake::Reading;
 use crate::orders::SnapshotOrders;
 use crate::piece::Lineage;
 use crate::progress::{Beside, Progress};
 use crate::snapshot::SnapshotCounts;
 use crate::source::{Source, SourceError};
+use crate::spool::{SpoolConfig, SpoolError};
 
 /// Makes snapshots on demand.
 pub(crate) struct SecondLink {
@@ -37,6 +39,8 @@ pub(crate) struct SecondLink {
     pub(crate) offers: mpsc::Sender<Offer>,
     /// How fast it is read, where that is limited.
     pub(crate) reading: Reading,
+    /// Where what is not recorded yet waits.
+    pub(crate) spool: SpoolConfig,
     pub(crate) progress: Arc<Progress>,
     /// The id of the last one.
     pub(crate) last_id: u64,
@@ -49,8 +53,15 @@ enum Lost {
     Link(#[from] redis_io::Error),
     #[error("read from {endpoint}")]
     Source { endpoint: String, source: SourceError },
+    #[error(
+        "the link ended in the middle of the snapshot (the source itself closes it where more waits there than its \
+         client-output-buffer-limit for replicas, which its log then says)"
+    )]
+    Broken(#[source] redis_io::Error),
     #[error("receive the snapshot")]
     Transfer(#[from] TransferError),
+    #[error("keep what waits to be recorded")]
+    Spool(#[from] SpoolError),
     #[error("the source answered with the history {found}, the stream is of {expected}")]
     OtherHistory { found: String, expected: String },
     #[error("the source makes it as of offset {found}, the stream had come to {expected} already")]
@@ -79,6 +90,7 @@ const SESSION_ENDED: &str = "what the source sends is not recorded any more";
 impl SecondLink {
     /// Obeys orders until `stop`.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), TaskError> {
+        self.clear_spool().await;
         tokio::select! {
             biased;
             () = stop.cancelled() => Ok(()),
@@ -171,38 +183,5 @@ impl SecondLink {
             return Err(Lost::Behind { found: offset, expected: stream.offset });
         }
         self.hand_on(link, offset, parts).await
-    }
-
-    async fn hand_on(
-        &mut self,
-        mut link: Link,
-        offset: u64,
-        parts: &mpsc::Sender<Part>,
-    ) -> Result<(), Lost> {
-        let mut transfer = Transfer::full();
-        loop {
-            while let Some(event) = transfer.next_event()? {
-                let (part, is_last) = match event {
-                    Event::Keepalive => continue,
-                    Event::SnapshotStart(size) => {
-                        let bytes_expected = match size {
-                            SnapshotSize::Length(bytes) => bytes,
-                            SnapshotSize::UntilMark => 0,
-                        };
-                        (Part::Start { offset, bytes_expected }, false)
-                    }
-                    Event::SnapshotBytes(bytes) => (Part::Bytes(bytes), false),
-                    // The stream comes over the other link.
-                    Event::SnapshotEnd | Event::StreamBytes(_) => (Part::End, true),
-                };
-                if parts.send(part).await.is_err() || is_last {
-                    return Ok(());
-                }
-            }
-            self.reading.wait().await;
-            let chunk = link.read_chunk().await?;
-            self.reading.count(chunk.len(), true);
-            transfer.feed(chunk);
-        }
     }
 }

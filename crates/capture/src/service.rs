@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use wire::rdb;
 
-use crate::beside::{Port, SecondLink};
+use crate::beside::{Port, SecondLink, spool_beside};
 use crate::config::Config;
 use crate::describe::CommandDescriber;
 use crate::error::{BuildError, Error, IntakeError};
@@ -265,6 +265,7 @@ impl Capture {
             orders: self.snapshot_orders.take().expect("it starts once"),
             offers,
             reading: Reading::new(gate()),
+            spool: spool_beside(&self.config.spool),
             progress: Arc::clone(&self.progress),
             last_id: 0,
         };

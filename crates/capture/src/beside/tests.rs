@@ -1,5 +1,6 @@
 //! A second link to a source that answers what it should not, or nothing.
 
+use bytes::Bytes;
 use redis_io::{Endpoint, connector};
 use runtime::{ManualClock, StatusNode, Throttle};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,6 +11,8 @@ use crate::orders::{SnapshotOrder, SnapshotsMade, snapshot_orders};
 use crate::spool::{SpoolConfig, spool};
 
 const INFO: &str = "redis_version:7.0.0\r\nrole:master\r\ndb0:keys=3,expires=0,avg_ttl=0\r\n";
+/// So much may wait in files.
+const DISK_BYTES: u64 = 32 << 20;
 const FILE: &str = "$9\r\nREDIS0011";
 
 /// A source, and the session's end of what comes over the link to it.
@@ -19,7 +22,7 @@ struct Stage {
     order: SnapshotOrder,
     offers: mpsc::Receiver<Offer>,
     status: StatusNode,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 fn id(digit: char) -> String {
@@ -38,7 +41,11 @@ impl Stage {
         let connector = Connector::new(endpoint, settings, Arc::clone(&shared)).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let config =
-            SpoolConfig { dir: dir.path().to_owned(), memory_bytes: 1, disk_bytes: 1 << 20 };
+            SpoolConfig { dir: dir.path().to_owned(), memory_bytes: 1, disk_bytes: DISK_BYTES };
+        let beside = spool_beside(&config);
+        // An earlier process was killed.
+        std::fs::create_dir(&beside.dir).unwrap();
+        std::fs::write(beside.dir.join("00000007.spool"), "left").unwrap();
         let (writer, _) = spool(config, &clock).await.unwrap();
         let status = StatusNode::root();
         let (order, orders) = snapshot_orders();
@@ -50,11 +57,12 @@ impl Stage {
             orders,
             offers: offers_in,
             reading: Reading::new(Throttle::default().gate(shared)),
+            spool: beside,
             progress: Arc::new(Progress::new(&status, writer.gauge())),
             last_id: 0,
         };
         tokio::spawn(link.run(CancellationToken::new()));
-        Self { listener, clock, order, offers, status, _dir: dir }
+        Self { listener, clock, order, offers, status, dir }
     }
 
     /// The next link, answered up to its PSYNC. The offer that came with it is taken up at this place of history `a`.
@@ -97,6 +105,12 @@ impl Stage {
                 stream.write_all(reply.as_bytes()).await.unwrap();
             }
         }
+    }
+
+    /// Files in which something waits.
+    fn files(&self) -> usize {
+        let listed = std::fs::read_dir(self.dir.path().join("on-demand")).unwrap();
+        listed.filter(|entry| entry.as_ref().unwrap().path().extension().is_some()).count()
     }
 
     async fn trouble(&self) -> String {
@@ -173,23 +187,62 @@ async fn a_session_that_takes_no_more_ends_the_link_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_slow_is_waited_for() {
+async fn what_a_slow_session_has_not_taken_waits_in_files_and_beyond_them_at_the_source() {
     let mut stage = Stage::start().await;
     stage.order.give();
     let (mut stream, mut offer) = stage.accept(0).await;
-    const BYTES: usize = 64 << 20;
+    assert_eq!(stage.files(), 0, "what an earlier process has left is gone");
+    const BYTES: usize = 96 << 20;
     say(&mut stream, &format!("+FULLRESYNC {} 7\r\n${BYTES}\r\n", id('a'))).await;
-    let chunk = vec![b'x'; 1 << 20];
+    let numbered = |number: usize| u8::try_from(number >> 16 & 0xff).unwrap();
+    let all: Bytes = (0..BYTES).map(numbered).collect::<Vec<u8>>().into();
     let mut sent = 0;
-    // The socket takes some, and then nothing: what was read waits in few places.
+    let some = |sent: usize| &all[sent..BYTES.min(sent + (1 << 20))];
+    // The files take some, and then nothing: what was read waits in few places.
     while let Ok(taken) =
-        tokio::time::timeout(Duration::from_millis(500), stream.write(&chunk)).await
+        tokio::time::timeout(Duration::from_secs(2), stream.write(some(sent))).await
     {
         sent += taken.unwrap();
-        assert!(sent < BYTES, "all of it is in memory");
+        assert!(sent < BYTES, "all of it is in memory, or in files");
     }
-    // The first says where it stands.
-    offer.parts.recv().await.unwrap();
-    assert!(matches!(offer.parts.recv().await, Some(Part::Bytes(_))));
-    stream.write_all(&chunk).await.expect("room again");
+    let disk_bytes = usize::try_from(DISK_BYTES).unwrap();
+    assert!(sent > disk_bytes, "{sent} are taken off the source at once");
+    assert_eq!(stage.files(), 1);
+    assert!(matches!(
+        offer.parts.recv().await,
+        Some(Part::Start { offset: 7, bytes_expected: 100_663_296 })
+    ));
+    let mut taken = 0;
+    loop {
+        tokio::select! {
+            written = stream.write(some(sent)), if sent < BYTES => sent += written.unwrap(),
+            () = tokio::task::yield_now() => stage.clock.advance(Duration::from_millis(1)),
+            part = offer.parts.recv() => match part.unwrap() {
+                Part::Bytes(bytes) => {
+                    assert_eq!(bytes, all[taken..taken + bytes.len()], "{taken}");
+                    taken += bytes.len();
+                }
+                Part::End => break,
+                Part::Start { .. } => panic!("it begins once"),
+            }
+        }
+    }
+    assert_eq!((sent, taken), (BYTES, BYTES));
+    offer.ended.send(Ok(SnapshotCounts::default())).unwrap();
+    let mut made = stage.order.made();
+    made.wait_for(|made| made.done == 1).await.unwrap();
+    assert_eq!(stage.files(), 0);
+}
+
+#[tokio::test]
+async fn a_link_that_ends_in_the_middle_says_what_it_may_be() {
+    let mut stage = Stage::start().await;
+    stage.order.give();
+    let (mut stream, mut offer) = stage.accept(0).await;
+    say(&mut stream, &format!("+FULLRESYNC {} 7\r\n$1000000\r\nREDIS", id('a'))).await;
+    assert!(matches!(offer.parts.recv().await, Some(Part::Start { .. })));
+    drop(stream);
+    let found = stage.trouble().await;
+    assert!(found.contains("client-output-buffer-limit for replicas"), "{found}");
+    assert_eq!(stage.files(), 0);
 }
