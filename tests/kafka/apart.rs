@@ -10,7 +10,7 @@ use testkit::kafka::Broker;
 use testkit::{Client, Dataset, Deadline, Kind, Process, Server, Tolerance, compare, eventually};
 
 /// Long enough for a loaded machine; nothing waits for it when all is well.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Keys that are just expiring may go at one side a moment before the other.
 const SETTLING: Duration = Duration::from_secs(15);

@@ -95,8 +95,9 @@ struct Moment {
     data: Dataset,
 }
 
-/// A link is new until the first heartbeat after it, and its clock is known to some milliseconds.
-const APART_MS: u64 = 400;
+/// A link is new until the first heartbeat after it, and its clock is known to some
+/// milliseconds where nothing else takes the machine.
+const APART_MS: u64 = 1_500;
 
 fn moment(stage: &mut Stage, processes: &mut [&mut Process]) -> Result<Moment> {
     stage.caught_up(processes)?;

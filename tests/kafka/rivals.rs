@@ -18,7 +18,7 @@ fn dir_of(number: usize) -> String {
     format!("capture-{number}")
 }
 
-/// Waits until one leads, and answers which.
+/// Waits until one leads alone, and answers which.
 fn leader(stage: &Stage, captures: &[Process]) -> Result<usize> {
     eventually(PATIENCE, "one of them leads", || {
         let mut leaders = Vec::new();
@@ -31,9 +31,13 @@ fn leader(stage: &Stage, captures: &[Process]) -> Result<usize> {
                 leaders.push(number);
             }
         }
-        ensure!(leaders.len() <= 1, "{leaders:?} lead");
-        Ok(leaders.first().copied())
+        // One that has just been replaced may not have said so yet.
+        Ok(if let [leading] = leaders[..] { Some(leading) } else { None })
     })
+}
+
+fn caught_up(stage: &mut Stage, captures: &mut [Process], apply: &mut Process) -> Result<()> {
+    stage.caught_up(&mut captures.iter_mut().chain([apply]).collect::<Vec<_>>())
 }
 
 #[test]
@@ -44,6 +48,7 @@ fn captures_that_start_at_once_and_whose_leaders_are_killed_double_nothing() -> 
     let mut captures: Vec<Process> =
         (0..RIVALS).map(|number| start(&stage, number)).collect::<Result<_>>()?;
     let mut apply = stage.apply()?;
+    caught_up(&mut stage, &mut captures, &mut apply)?;
     for _ in 0..KILLS {
         let leading = leader(&stage, &captures)?;
         load.goes_on(100)?;
@@ -52,16 +57,14 @@ fn captures_that_start_at_once_and_whose_leaders_are_killed_double_nothing() -> 
         load.goes_on(100)?;
         *capture = start(&stage, leading)?;
     }
-    let leading = leader(&stage, &captures)?;
     let counted = load.stop()?;
-    let mut all: Vec<_> = captures.iter_mut().chain([&mut apply]).collect();
-    stage.caught_up(&mut all)?;
+    caught_up(&mut stage, &mut captures, &mut apply)?;
     stage.assert_same()?;
     assert_counted(&stage, counted)?;
     assert_one_full_transfer(&stage)?;
     let changes = u64::try_from(assert_each_once(&stage)?)?;
     ensure!(changes > 0, "nothing is in the topic");
-    ensure!(leader(&stage, &captures)? == leading, "another one leads");
+    leader(&stage, &captures)?;
     stop(&mut apply)?;
     captures.iter_mut().try_for_each(stop)
 }

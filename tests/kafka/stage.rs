@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use journal::kafka::{KafkaConfig, KafkaJournal};
 use journal::{Append, Appender, Entry, Journal, Offset, Partition, ReadLimit, Reader};
-use runtime::SystemClock;
+use runtime::{Class, Classified, SystemClock};
 use testkit::kafka::Broker;
 
 /// A stream of a name that no other test has, on the broker that they share.
@@ -25,19 +25,46 @@ pub(crate) fn on(brokers: &str, partitions: u16) -> KafkaConfig {
     KafkaConfig { retention_ms, linger_ms: 1, ..KafkaConfig::new(brokers, stream, partitions) }
 }
 
-/// Opens a stream as a process would.
+/// Opens a stream as a process would that is started again while brokers cannot be reached.
 pub(crate) async fn open(config: &KafkaConfig) -> KafkaJournal {
-    KafkaJournal::open(config.clone(), Arc::new(SystemClock::new())).await.expect("it opens")
+    let opening = || KafkaJournal::open(config.clone(), Arc::new(SystemClock::new()));
+    within("it opens", until_it_passes(opening)).await.expect("it opens")
 }
 
 /// Longer than anything takes; reached only when a test fails.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
+/// How often a time is taken: the machine may be slow once.
+const TRIES: usize = 3;
 
 /// Waits for `future`, and panics with `what` if it takes too long.
 pub(crate) async fn within<F: Future>(what: &str, future: F) -> F::Output {
     let outcome = tokio::time::timeout(LIMIT, future).await;
     assert!(outcome.is_ok(), "waited {LIMIT:?} in vain until {what}");
     outcome.expect("asserted above")
+}
+
+/// Does something again as long as it fails for a reason that passes by itself, as everybody does who uses a journal.
+async fn until_it_passes<T, E: Classified, F: Future<Output = Result<T, E>>>(
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, E> {
+    loop {
+        match attempt().await {
+            Err(error) if error.class() == Class::Retry => tokio::task::yield_now().await,
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Fails unless something takes less than `limit` in one of some tries, each of which tells how long it took.
+pub(crate) async fn takes_less_than(limit: Duration, mut attempt: impl AsyncFnMut() -> Duration) {
+    let mut took = Vec::new();
+    for _ in 0..TRIES {
+        took.push(attempt().await);
+        if took.last().is_some_and(|took| *took < limit) {
+            return;
+        }
+    }
+    assert!(took.is_empty(), "it took {took:?}, never less than {limit:?}");
 }
 
 /// A record of this text.
@@ -66,7 +93,9 @@ pub(crate) async fn append(appender: &mut dyn Appender, mut records: Vec<Append>
 /// The first records of a partition.
 pub(crate) async fn read(journal: &KafkaJournal, partition: u16, count: usize) -> Vec<Entry> {
     let from = vec![(Partition(partition), Offset(0))];
-    let mut reader = within("it reads", journal.reader(from)).await.expect("it can be read");
+    let opening = || journal.reader(from.clone());
+    let reader = within("it reads", until_it_passes(opening)).await;
+    let mut reader = reader.expect("it can be read");
     take(&mut *reader, count).await
 }
 
@@ -87,6 +116,8 @@ pub(crate) fn texts(entries: &[Entry]) -> Vec<String> {
 
 /// The ends of all partitions.
 pub(crate) async fn end(journal: &KafkaJournal) -> Vec<Offset> {
-    let described = within("it describes", journal.describe()).await.expect("it describes");
+    let describing = || journal.describe();
+    let described = within("it describes", until_it_passes(describing)).await;
+    let described = described.expect("it describes");
     described.partitions.iter().map(|range| range.end).collect()
 }

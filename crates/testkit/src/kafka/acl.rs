@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::deadline::eventually;
+
 /// What a right is for. The numbers are Kafka's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -38,7 +40,8 @@ pub enum Operation {
     DescribeConfigs = 10,
 }
 
-/// The request, of the oldest version that brokers still take.
+/// The requests, of the oldest version that brokers still take.
+const DESCRIBE_ACLS: (i16, i16) = (29, 1);
 const CREATE_ACLS: (i16, i16) = (30, 1);
 /// On which resources a right is. The numbers are Kafka's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,28 +54,40 @@ pub(super) enum Names {
 }
 
 const ALLOW: u8 = 3;
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 
-/// Lets a user do something, asked of a listener where everybody may do everything.
+/// Lets a user do something, asked of a listener where everybody may do everything. The broker goes by it then.
 pub(super) fn allow(
     broker: SocketAddr,
     user: &str,
     operation: Operation,
     (resource, name, names): (Resource, &str, Names),
 ) -> Result<()> {
-    let mut body = 1_i32.to_be_bytes().to_vec();
-    body.push(resource as u8);
-    put_string(&mut body, name)?;
-    body.push(names as u8);
-    put_string(&mut body, &format!("User:{user}"))?;
-    put_string(&mut body, "*")?;
-    body.extend([operation as u8, ALLOW]);
+    let mut right = vec![resource as u8];
+    put_string(&mut right, name)?;
+    right.push(names as u8);
+    put_string(&mut right, &format!("User:{user}"))?;
+    put_string(&mut right, "*")?;
+    right.extend([operation as u8, ALLOW]);
+    let body = [&1_i32.to_be_bytes()[..], &right].concat();
     let answer = ask(broker, CREATE_ACLS, &body).context("give a user a right")?;
     // Correlation, throttle time, count, then the code of the only one.
-    match answer.get(12..14) {
-        Some([0, 0]) => Ok(()),
-        _ => bail!("the broker gives {user} no right: {}", String::from_utf8_lossy(&answer)),
+    let given = matches!(answer.get(12..14), Some([0, 0]));
+    if !given {
+        bail!("the broker gives {user} no right: {}", String::from_utf8_lossy(&answer));
     }
+    // The controller has it; the broker hears of it a moment later.
+    eventually(LIMIT, format!("the broker knows of a right of {user}"), || {
+        let answer = ask(broker, DESCRIBE_ACLS, &right).context("ask for the rights of a user")?;
+        // Correlation, throttle time, code, an empty message or none, count.
+        let head = (answer.get(8..10), answer.get(10..12), answer.get(12..16));
+        Ok(match head {
+            (Some([0, 0]), Some([0, 0] | [0xff, 0xff]), Some(count)) if *count != [0; 4] => {
+                Some(())
+            }
+            _ => None,
+        })
+    })
 }
 
 fn ask(broker: SocketAddr, (key, version): (i16, i16), body: &[u8]) -> Result<Vec<u8>> {
