@@ -8,6 +8,7 @@ use std::future::pending;
 use std::iter::successors;
 use std::time::Duration;
 
+use capture::BuildError;
 use journal::{AppendError, OpenError};
 use runtime::policy::{Class, Classified};
 use runtime::{StatusNode, chain};
@@ -49,9 +50,10 @@ impl Capturing {
         let mut capturing = Self { config, parts, status, origin, built: None, told: None };
         match capturing.build().await? {
             Ok(capture) => capturing.built = Some(capture),
-            Err(OpenError::Led { holder, .. }) => capturing.stands_by(&holder),
+            Err(BuildError::Appender(OpenError::Led { holder, .. })) => {
+                capturing.stands_by(&holder);
+            }
             Err(error) => {
-                let error = capture::BuildError::Appender(error);
                 return Err(Failure::at_start(exit::of_capture_build(&error), &error));
             }
         }
@@ -98,7 +100,7 @@ impl Capturing {
                     tracing::info!("this process captures now");
                     return Ok(capture);
                 }
-                Err(OpenError::Led { holder, .. }) => self.stands_by(&holder),
+                Err(BuildError::Appender(OpenError::Led { holder, .. })) => self.stands_by(&holder),
                 Err(error) => {
                     let why = chain(&error);
                     if self.told.as_ref() != Some(&why) {
@@ -132,7 +134,7 @@ impl Capturing {
     }
 
     /// Sets a capture up; says why not now, where that may pass.
-    async fn build(&mut self) -> Result<Result<capture::Capture, OpenError>, Failure> {
+    async fn build(&mut self) -> Result<Result<capture::Capture, BuildError>, Failure> {
         let config = capture::Config { recorded_from: self.origin.read()?, ..self.config.clone() };
         match capture::Capture::build(config, self.parts.clone()).await {
             Ok(capture) => {
@@ -141,9 +143,7 @@ impl Capturing {
                 self.told = None;
                 Ok(Ok(capture))
             }
-            Err(capture::BuildError::Appender(error)) if error.class() == Class::Retry => {
-                Ok(Err(error))
-            }
+            Err(error) if may_pass(&error) => Ok(Err(error)),
             Err(error) => Err(Failure::at_start(exit::of_capture_build(&error), &error)),
         }
     }
@@ -163,6 +163,13 @@ async fn hand_on(
     pending().await
 }
 
+/// Whether one that stands by goes on doing so: another process writes the journal, or nobody answers for the moment.
+fn may_pass(error: &BuildError) -> bool {
+    let is_the_journals =
+        matches!(error, BuildError::Appender(_) | BuildError::Journal(_) | BuildError::Resume(_));
+    is_the_journals && error.class() == Class::Retry
+}
+
 /// Whether another writer of the journal has taken over.
 fn is_overtaken(error: &capture::Error) -> bool {
     let error: &(dyn Error + 'static) = error;
@@ -173,7 +180,24 @@ fn is_overtaken(error: &capture::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use journal::ReadError;
+
     use super::*;
+
+    #[test]
+    fn one_that_stands_by_waits_for_brokers_that_go_away_while_it_takes_over() {
+        let away = || ReadError::Failed("no answer".to_owned());
+        let led = OpenError::Led { stream: "a".to_owned(), holder: "b".to_owned() };
+        let waited_for = [
+            BuildError::Journal(away()),
+            BuildError::Resume(capture::ResumeError::Journal(away())),
+            BuildError::Appender(led),
+        ];
+        assert!(waited_for.iter().all(may_pass));
+        let right = ReadError::NoRight { right: "Read".to_owned(), place: "there".to_owned() };
+        assert!(!may_pass(&BuildError::Journal(right)));
+        assert!(!may_pass(&BuildError::Settings(vec![])));
+    }
 
     #[test]
     fn a_writer_that_was_overtaken_is_told_from_one_that_failed() {
