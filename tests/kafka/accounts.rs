@@ -212,7 +212,7 @@ fn two_accounts_carry_everything_and_each_is_kept_from_the_others_part() -> Resu
     let denied = lacks(&format!("on topic {TOPIC}.dead"));
     assert_refused(place.apply("wrong-apply", CAPTURE)?, &denied)?;
     let wrong = |account: Account| Account { password: "sesame-of-nobody", ..account };
-    let named = ["uthentication".to_owned()];
+    let named = ["does not let us in", "uthentication", "user and password"].map(str::to_owned);
     assert_refused(place.capture("capture-2", wrong(CAPTURE))?, &named)?;
     assert_refused(place.apply("apply-2", wrong(APPLY))?, &named)
 }

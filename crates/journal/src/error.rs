@@ -48,6 +48,14 @@ pub enum OpenError {
         /// What happened.
         why: String,
     },
+    /// Whoever is there does not let the account in.
+    #[error("{place} does not let us in: {why}")]
+    Refused {
+        /// Which stream, where.
+        place: String,
+        /// What was said.
+        why: String,
+    },
     /// What is stored cannot be used.
     #[error("journal {}: {what}", path.display())]
     Corrupt {
@@ -201,6 +209,9 @@ impl Classified for OpenError {
             Self::NoRight { .. } => GIVE_RIGHT.into(),
             Self::Unreachable { .. } => {
                 "see that the brokers run and can be reached from here".into()
+            }
+            Self::Refused { .. } => {
+                "correct user and password, or certificates, among the properties (kafka.properties_file)".into()
             }
             Self::Corrupt { .. } => "restore the file from a copy, or move the directory away: \
                  the next start then makes a full sync"

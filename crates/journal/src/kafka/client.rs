@@ -21,6 +21,7 @@ const LEADER_LIMIT: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Quiet {
     trouble: Arc<Mutex<Option<String>>>,
+    refusal: Arc<Mutex<Option<String>>>,
 }
 
 // === impl Quiet ===
@@ -29,6 +30,11 @@ impl Quiet {
     /// What went wrong last.
     pub(super) fn trouble(&self) -> Option<String> {
         self.trouble.lock().clone()
+    }
+
+    /// What a broker has said that does not let the client in: another try hears the same.
+    pub(super) fn refusal(&self) -> Option<String> {
+        self.refusal.lock().clone()
     }
 }
 
@@ -43,6 +49,9 @@ impl ClientContext for Quiet {
             tracing::debug!(%error, reason, "kafka client");
         }
         keep_trouble(&mut self.trouble.lock(), &error, reason);
+        if is_refusal(&error, reason) {
+            *self.refusal.lock() = Some(reason.to_owned());
+        }
     }
 }
 
@@ -67,6 +76,15 @@ pub(super) fn keep_trouble(trouble: &mut Option<String>, error: &KafkaError, rea
 
 fn is_all_brokers_down(error: &KafkaError) -> bool {
     error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown)
+}
+
+/// Whether a password, or a certificate, is what was refused. A handshake may also fail since a broker ends.
+fn is_refusal(error: &KafkaError, reason: &str) -> bool {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::Authentication) => true,
+        Some(RDKafkaErrorCode::SSL) => reason.contains("certificate"),
+        _ => false,
+    }
 }
 
 /// Whether the library goes on trying after this, and may succeed.

@@ -10,7 +10,7 @@ use rdkafka::admin::{
 };
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::metadata::MetadataTopic;
+use rdkafka::metadata::{Metadata, MetadataTopic};
 use runtime::Clock;
 
 use super::client::{Quiet, drop_aside};
@@ -24,6 +24,8 @@ pub use self::compare::TopicFacts;
 
 /// How long brokers have to answer; also how long a start waits for a cluster that is not there.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// How long the first question waits before it is looked at what the client went through; each later one twice as long.
+const FIRST_LOOK: Duration = Duration::from_millis(500);
 /// How many events of a client are heard after a question: some tries to connect, and what is logged of them.
 const TROUBLES: usize = 5000;
 /// How often a topic that was just made is looked for.
@@ -148,10 +150,7 @@ impl Topics {
     async fn find(&self, topic: &str) -> Result<Found, OpenError> {
         let (asker, name) = (Arc::clone(&self.asker), topic.to_owned());
         let asked = tokio::task::spawn_blocking(move || {
-            let asked = asker.fetch_metadata(Some(&name), ANSWER_LIMIT);
-            // What went wrong meanwhile is told to the context.
-            (0..TROUBLES).for_each(|_| drop(asker.poll(Duration::ZERO)));
-            let metadata = asked?;
+            let metadata = metadata_of(&asker, &name)?;
             let found = metadata.topics().iter().find(|topic| topic.name() == name);
             let error = found.and_then(MetadataTopic::error).map(RDKafkaErrorCode::from);
             let led = |topic: &MetadataTopic| {
@@ -296,6 +295,9 @@ impl Topics {
     fn unanswered(&self, error: &KafkaError, topic: &str) -> OpenError {
         match Asked::Describe(topic).open_error(error, &self.config.place()) {
             OpenError::Unreachable { place, why } => {
+                if let Some(why) = self.trouble.refusal() {
+                    return OpenError::Refused { place, why };
+                }
                 let why = self
                     .trouble
                     .trouble()
@@ -310,6 +312,22 @@ impl Topics {
 impl Drop for Topics {
     fn drop(&mut self) {
         drop_aside((self.admin.take(), Arc::clone(&self.asker)));
+    }
+}
+
+/// What brokers say of a topic, on a thread that may block. Who is not let in hears so before the time is up.
+fn metadata_of(asker: &BaseConsumer<Quiet>, topic: &str) -> Result<Metadata, KafkaError> {
+    let (mut left, mut wait) = (ANSWER_LIMIT, FIRST_LOOK);
+    loop {
+        let now = wait.min(left);
+        let asked = asker.fetch_metadata(Some(topic), now);
+        // What went wrong meanwhile is told to the context.
+        (0..TROUBLES).for_each(|_| drop(asker.poll(Duration::ZERO)));
+        left -= now;
+        if asked.is_ok() || left.is_zero() || asker.context().refusal().is_some() {
+            return asked;
+        }
+        wait *= 2;
     }
 }
 
