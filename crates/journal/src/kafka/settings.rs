@@ -105,7 +105,11 @@ impl Role<'_> {
 }
 
 /// The settings of a client of this role.
+///
+/// OpenSSL is told first, by whoever makes the first client, not to clean up at the end of the process: threads of the
+/// library that close connections, or wait for a broker, then still use it, and the process would end with a crash.
 pub(super) fn of(role: Role<'_>, config: &KafkaConfig) -> ClientConfig {
+    openssl_sys::init();
     let mut settings = ClientConfig::new();
     settings.set("bootstrap.servers", &config.brokers);
     settings.set("client.id", &config.client_id);
