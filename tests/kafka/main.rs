@@ -6,6 +6,7 @@ mod accounts;
 mod apart;
 mod brokers;
 mod chaos;
+mod containers;
 mod contract;
 #[path = "../e2e/http.rs"]
 mod http;

@@ -1,11 +1,13 @@
 //! Real Kafka brokers for tests: nodes of their own ports and directories, gone with the test.
 //!
-//! The jars come from `scripts/kafka`. A broker is ready when `start` returns, keeps its data and ports over a
-//! restart, and is killed when dropped; nothing of it stays on the disk. A start takes some seconds, so tests that
-//! do no harm to it share one by [`Broker::shared`], with topics of their own.
+//! The jars come from `scripts/kafka`; with `KEYFERRY_TEST_BROKER=container` each broker is a container instead. A broker
+//! is ready when `start` returns, keeps its data and ports over a restart, and is killed when dropped; nothing of it
+//! stays on the disk. A start takes some seconds, so tests that do no harm to it share one by [`Broker::shared`], with
+//! topics of their own.
 
 mod acl;
 mod cluster;
+mod container;
 mod janitor;
 mod node;
 mod settings;

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use super::container::{self, Container};
 use super::settings::{MECHANISM, Ports, Setup};
 use crate::deadline::eventually;
 use crate::kind::cache;
@@ -40,6 +41,8 @@ pub(super) struct Node {
     data: PathBuf,
     /// Before `dir`: the process goes before its directory does.
     process: Option<Guarded>,
+    /// Where it is one, of which the process is only the order to run it.
+    container: Option<Container>,
     dir: TempDir,
 }
 
@@ -52,7 +55,8 @@ impl Node {
         let dir = tempfile::Builder::new().prefix("kf-kafka-").tempdir()?;
         let data = setup.log_dir.clone().unwrap_or_else(|| dir.path().join("data"));
         let ports = Ports { clients, controller: clients + BUS_DISTANCE, admin };
-        Ok(Self { id, ports, data, process: None, dir })
+        let container = container::is_wanted()?.then(|| Container::new(clients)).transpose()?;
+        Ok(Self { id, ports, data, process: None, container, dir })
     }
 
     /// How the others of a cluster find it.
@@ -78,7 +82,8 @@ impl Node {
     }
 
     pub(super) fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(Guarded::pid)
+        let process = self.process.as_ref()?;
+        self.container.as_ref().map_or(Some(process.pid()), Container::pid)
     }
 
     pub(super) fn log(&self) -> String {
@@ -89,15 +94,17 @@ impl Node {
     pub(super) fn format(&mut self, voters: &[String], setup: &Setup) -> Result<()> {
         let mut lines = setup.lines(self.id, self.ports, voters, &self.data);
         if let Some([certificate, key, authority]) = setup.tls_files() {
-            let pair = self.dir().join("broker.pem");
+            // All in its own directory, which is all that a container sees.
+            let (pair, trusted) = (self.dir().join("broker.pem"), self.dir().join("trusted.pem"));
             let text = fs::read_to_string(key)? + &fs::read_to_string(certificate)?;
             fs::write(&pair, text).context("write the broker's certificate")?;
-            for (name, path) in [("keystore", pair.as_path()), ("truststore", authority)] {
+            fs::copy(authority, &trusted).context("copy the broker's authority")?;
+            for (name, path) in [("keystore", &pair), ("truststore", &trusted)] {
                 lines += &format!("ssl.{name}.type=PEM\nssl.{name}.location={}\n", path.display());
             }
         }
         fs::write(self.settings_path(), lines).context("write the broker's settings")?;
-        let mut command = java(Command::new("java"), "kafka.tools.StorageTool")?;
+        let mut command = self.java(Command::new, "kafka.tools.StorageTool")?;
         command.args(["format", "-t", CLUSTER_ID, "-c"]).arg(self.settings_path());
         for (name, password) in &setup.users {
             command
@@ -115,7 +122,7 @@ impl Node {
     /// Starts its process, which is not ready then.
     pub(super) fn launch(&mut self) -> Result<()> {
         let output = fs::OpenOptions::new().create(true).append(true).open(self.log_path())?;
-        let mut command = java(spawn::guarded("java"), "kafka.Kafka")?;
+        let mut command = self.java(spawn::guarded, "kafka.Kafka")?;
         command
             .arg(self.settings_path())
             .stdin(Stdio::null())
@@ -153,7 +160,14 @@ impl Node {
 
     pub(super) fn kill(&mut self) -> Result<()> {
         let mut process = self.process.take().context("kill a broker that does not run")?;
-        process.kill().map(drop)
+        match &self.container {
+            Some(container) => {
+                container.signal(Signal::KILL)?;
+                // It ends when the name is free again.
+                process.wait(START_LIMIT).map(drop)
+            }
+            None => process.kill().map(drop),
+        }
     }
 
     pub(super) fn limit_files(&self, bytes: u64) -> Result<()> {
@@ -177,7 +191,30 @@ impl Node {
     }
 
     pub(super) fn signal(&self, signal: Signal) -> Result<()> {
-        self.process.as_ref().context("the broker does not run")?.signal(signal)
+        let process = self.process.as_ref().context("the broker does not run")?;
+        self.container
+            .as_ref()
+            .map_or_else(|| process.signal(signal), |container| container.signal(signal))
+    }
+
+    /// Java with all jars; add the program's arguments. `start` makes a command of a program.
+    fn java(&self, start: fn(&'static str) -> Command, class: &str) -> Result<Command> {
+        let mut command = match &self.container {
+            Some(container) => {
+                let mut seen = vec![self.dir()];
+                seen.extend(Some(self.data.as_path()).filter(|data| !data.starts_with(self.dir())));
+                container.java(start("docker"), &seen)
+            }
+            None => {
+                let jars = cache().join("servers/kafka-4.2/lib");
+                ensure!(jars.is_dir(), "{} is missing: run scripts/kafka", jars.display());
+                let mut command = start("java");
+                command.arg("-cp").arg(jars.join("*"));
+                command
+            }
+        };
+        command.args(JAVA_OPTIONS).arg(class);
+        Ok(command)
     }
 
     fn settings_path(&self) -> PathBuf {
@@ -187,16 +224,6 @@ impl Node {
     fn log_path(&self) -> PathBuf {
         self.dir().join("log")
     }
-}
-
-/// Java with all jars; add the program's arguments.
-fn java(mut command: Command, class: &str) -> Result<Command> {
-    let jars = cache().join("servers/kafka-4.2/lib");
-    if !jars.is_dir() {
-        bail!("{} is missing: run scripts/kafka", jars.display());
-    }
-    command.args(JAVA_OPTIONS).arg("-cp").arg(jars.join("*")).arg(class);
-    Ok(command)
 }
 
 /// Whether it tells the versions it speaks, which nobody needs a right for.
