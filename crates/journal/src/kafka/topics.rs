@@ -111,6 +111,8 @@ impl Topics {
                 is_new = self.make(topic, partitions).await?;
                 self.appears(topic, partitions).await?;
             }
+            // Somebody else is making it.
+            Found::Topic { partitions: 0, .. } => self.appears(topic, partitions).await?,
             Found::Topic { partitions: found, .. } if found != partitions => {
                 return Err(self.mismatch(format!(
                         "topic {topic} at {} has {found} partition(s), {partitions} are asked for: the number of \
@@ -338,4 +340,32 @@ pub(super) fn administrator(config: &KafkaConfig) -> Result<AdminClient<Quiet>, 
 
 fn has_entries(answer: &ConfigResourceResult) -> bool {
     answer.as_ref().is_ok_and(|resource| !resource.entries.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::RDKafkaRespErr as Code;
+    use runtime::SystemClock;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_topic_that_somebody_else_is_just_making_is_waited_for() {
+        let cluster = MockCluster::new(1).unwrap();
+        let config = KafkaConfig::new(cluster.bootstrap_servers(), "shop", 3);
+        cluster.create_topic(&config.topic, 3, 1).unwrap();
+        cluster.topic_error(&config.topic, Code::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE).unwrap();
+        let topics = Topics::new(&config, Arc::new(SystemClock::new())).unwrap();
+        let making = async {
+            // Long enough that the other has looked, too.
+            for _ in 0..20 {
+                let found = topics.find(&config.topic).await.unwrap();
+                assert_eq!(found, Found::Topic { led: 0, partitions: 0 });
+            }
+            cluster.topic_error(&config.topic, Code::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
+        };
+        let (ensured, ()) = tokio::join!(topics.ensure_alone(), making);
+        assert!(matches!(ensured, Ok(false)), "{ensured:?}");
+    }
 }
