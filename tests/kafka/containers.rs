@@ -33,7 +33,8 @@ fn path() -> Result<std::ffi::OsString> {
 fn the_same_tests_pass_on_brokers_in_containers() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let output = Command::new(std::env::current_exe()?)
-        .arg("--exact")
+        // One broker at a time beside those of the other tests.
+        .args(["--exact", "--test-threads=1"])
         .args(TESTS)
         .env("KEYFERRY_TEST_BROKER", "container")
         .env("STAND_IN_DIR", dir.path())
