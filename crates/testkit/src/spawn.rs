@@ -78,27 +78,8 @@ impl Guarded {
     }
 
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
-        kill_process(self.raw_pid()?, signal)
+        kill_process(raw(self.child.id())?, signal)
             .with_context(|| format!("send signal {signal:?} to process {}", self.child.id()))
-    }
-
-    /// Lets no file of it grow beyond so many bytes.
-    #[cfg(target_os = "linux")]
-    pub(crate) fn limit_files(&self, bytes: u64) -> Result<()> {
-        use rustix::process::{Resource, Rlimit, prlimit};
-        let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
-        let set = prlimit(Some(self.raw_pid()?), Resource::Fsize, limit);
-        set.map(drop).with_context(|| format!("limit the files of process {}", self.child.id()))
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    pub(crate) fn limit_files(&self, _: u64) -> Result<()> {
-        anyhow::bail!("only Linux limits the files of a process that runs")
-    }
-
-    fn raw_pid(&self) -> Result<Pid> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        pid.context("a process id that is none")
     }
 
     /// How it ended, if it has.
@@ -123,6 +104,24 @@ impl Drop for Guarded {
         // A child that is gone already is what we want.
         self.kill().ok();
     }
+}
+
+/// Lets no file of a process grow beyond so many bytes.
+#[cfg(target_os = "linux")]
+pub(crate) fn limit_files(pid: u32, bytes: u64) -> Result<()> {
+    use rustix::process::{Resource, Rlimit, prlimit};
+    let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+    let set = prlimit(Some(raw(pid)?), Resource::Fsize, limit);
+    set.map(drop).with_context(|| format!("limit the files of process {pid}"))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn limit_files(_: u32, _: u64) -> Result<()> {
+    anyhow::bail!("only Linux limits the files of a process that runs")
+}
+
+fn raw(pid: u32) -> Result<Pid> {
+    i32::try_from(pid).ok().and_then(Pid::from_raw).context("a process id that is none")
 }
 
 /// "exit code 3" or "signal 9": how a process ended, for a message.

@@ -171,7 +171,8 @@ impl Node {
     }
 
     pub(super) fn limit_files(&self, bytes: u64) -> Result<()> {
-        self.process.as_ref().context("the broker does not run")?.limit_files(bytes)
+        // Of the broker itself, where the process is the order to run a container.
+        spawn::limit_files(self.pid().context("the broker does not run")?, bytes)
     }
 
     pub(super) fn ends(&mut self, limit: Duration) -> Result<()> {
