@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use testkit::kafka::Broker;
+use testkit::kafka::{Broker, Setup};
 use testkit::{Process, eventually};
 
 use crate::stage::Stage;
@@ -22,6 +22,8 @@ pub(crate) struct Kafka {
     streams: Cell<u32>,
     /// For the processes that are started next.
     pub(crate) setting: Setting,
+    /// Whether the broker has carried enough to be measured.
+    pub(crate) is_warm: bool,
 }
 
 /// What is not at its default.
@@ -72,8 +74,8 @@ impl Kafka {
     /// # Errors
     /// If it does not start.
     pub(crate) fn start() -> Result<Self> {
-        let broker = Broker::start()?;
-        Ok(Self { broker, streams: Cell::new(0), setting: Setting::DEFAULT })
+        let broker = Broker::with(&Setup::default().long_lived())?;
+        Ok(Self { broker, streams: Cell::new(0), setting: Setting::DEFAULT, is_warm: false })
     }
 
     /// Starts keyferry's processes for a stream of their own.

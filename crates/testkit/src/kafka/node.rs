@@ -24,13 +24,17 @@ const START_LIMIT: Duration = Duration::from_secs(90);
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// Any cluster has one; 22 characters of URL-safe base64.
 const CLUSTER_ID: &str = "a2V5ZmVycnktLXRlc3RzMQ";
-/// Small, quickly started, and not compiled twice: a test broker lives for a minute.
-const JAVA_OPTIONS: [&str; 5] = [
-    "-Xms64m",
-    "-Xmx320m",
-    "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",
-    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+const JAVA_OPTIONS: [&str; 1] = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"];
+/// Small, quickly started, and not compiled twice: a test's broker lives for a minute.
+const SHORT_LIVED: [&str; 4] =
+    ["-Xms64m", "-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+/// As Kafka's own scripts have it.
+const LONG_LIVED: [&str; 5] = [
+    "-Xms1g",
+    "-Xmx1g",
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=20",
+    "-XX:InitiatingHeapOccupancyPercent=35",
 ];
 
 /// A broker that may run.
@@ -39,6 +43,7 @@ pub(super) struct Node {
     id: u16,
     ports: Ports,
     data: PathBuf,
+    java_options: &'static [&'static str],
     /// Before `dir`: the process goes before its directory does.
     process: Option<Guarded>,
     /// Where it is one, of which the process is only the order to run it.
@@ -56,7 +61,8 @@ impl Node {
         let data = setup.log_dir.clone().unwrap_or_else(|| dir.path().join("data"));
         let ports = Ports { clients, controller: clients + BUS_DISTANCE, admin };
         let container = container::is_wanted()?.then(|| Container::new(clients)).transpose()?;
-        Ok(Self { id, ports, data, process: None, container, dir })
+        let java_options: &[_] = if setup.is_long_lived { &LONG_LIVED } else { &SHORT_LIVED };
+        Ok(Self { id, ports, data, java_options, process: None, container, dir })
     }
 
     /// How the others of a cluster find it.
@@ -214,7 +220,7 @@ impl Node {
                 command
             }
         };
-        command.args(JAVA_OPTIONS).arg(class);
+        command.args(JAVA_OPTIONS).args(self.java_options).arg(class);
         Ok(command)
     }
 

@@ -13,6 +13,7 @@ pub struct Setup {
     pub(super) users: Vec<(String, String)>,
     pub(super) log_dir: Option<PathBuf>,
     tls: Option<(PathBuf, PathBuf, PathBuf)>,
+    pub(super) is_long_lived: bool,
     properties: Vec<String>,
     replicas: u16,
 }
@@ -46,6 +47,13 @@ impl Setup {
     pub fn tls(mut self, files: &TlsFiles, shown: ServerCert) -> Self {
         let (certificate, key) = files.server(shown);
         self.tls = Some((certificate, key, files.ca()));
+        self
+    }
+
+    /// Runs on Java as brokers do that have work for months: slow at first, then fast.
+    #[must_use]
+    pub fn long_lived(mut self) -> Self {
+        self.is_long_lived = true;
         self
     }
 
