@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use journal::kafka::KafkaConfig;
-use journal::{Assignment, Journal, Membership, Offset, Partition};
+use journal::{Assignment, Journal, Membership, Offset, Partition, ReadError};
+use runtime::{Class, Classified};
 use testkit::{Deadline, Process};
 use tokio::sync::watch;
 
@@ -98,6 +99,41 @@ async fn a_member_that_does_not_settle_is_waited_for_no_longer_than_the_limit() 
     assigned(&mut first.assigned(), 4).await;
     let second = within("it joins", other.join("shop")).await.unwrap();
     assert_eq!(assigned(&mut second.assigned(), 2).await.partitions.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_share_also_where_the_brokers_deal_out_the_partitions() {
+    let mut config = shared(PARTITIONS);
+    config.properties.push(("group.protocol".to_owned(), "consumer".to_owned()));
+    let (one, other) = (open(&config).await, open(&config).await);
+    let first = within("it joins", one.join("shop")).await.unwrap();
+    assigned(&mut first.assigned(), 4).await;
+    one.release("shop", vec![(Partition(0), Offset(0))]).await.unwrap();
+    let settling = settle_always(&*first, first.assigned());
+    let sharing = async {
+        let second = within("it joins", other.join("shop")).await.unwrap();
+        assigned(&mut second.assigned(), 2).await;
+        within("it leaves", second.leave()).await.unwrap();
+        assigned(&mut first.assigned(), 4).await;
+    };
+    tokio::select! {
+        () = sharing => {}
+        () = settling => panic!("the membership of the first has ended"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_property_that_members_cannot_have_is_refused_by_its_name_and_not_tried_again() {
+    let mut config = shared(PARTITIONS);
+    for (name, value) in [("group.protocol", "consumer"), ("session.timeout.ms", "7000")] {
+        config.properties.push((name.to_owned(), value.to_owned()));
+    }
+    let journal = open(&config).await;
+    let refused = within("it is refused", journal.join("shop")).await.map(drop).unwrap_err();
+    let text = refused.to_string();
+    assert!(matches!(refused, ReadError::Settings { .. }), "{text}");
+    assert!(text.contains("session.timeout.ms"), "{text}");
+    assert_eq!(refused.class(), Class::Operator);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

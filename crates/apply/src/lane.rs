@@ -186,7 +186,7 @@ impl Lane {
             let error = match ended {
                 Ok(progress) => return Ok(self.stopped(&progress)),
                 Err(error) if stop.is_cancelled() && policy::may_pass(&error, self.begun()) => {
-                    tracing::warn!(error = %error, "stopped while waiting for the destination");
+                    tracing::warn!(error = %error, "stopped while waiting: {}", obstacle(&error));
                     let progress = self.memory.stood.first().cloned().unwrap_or_default();
                     return Ok(self.stopped(&progress));
                 }
@@ -218,8 +218,7 @@ impl Lane {
                     tracing::info!(advice = error.advice(), "{error}");
                 }
                 error => tracing::warn!(
-                    error = %error, advice = error.advice(), again_in = ?wait,
-                    "the destination does not take writes",
+                    error = %error, advice = error.advice(), again_in = ?wait, "{}", obstacle(&error),
                 ),
             }
             tokio::select! {
@@ -268,8 +267,34 @@ impl Lane {
     }
 }
 
+/// What keeps a lane from going on for now.
+fn obstacle(error: &Error) -> &'static str {
+    match error {
+        Error::Journal(_) => "the journal cannot be read",
+        Error::Letters(_) | Error::Letter(_) => "dead letters cannot be stored",
+        Error::ResyncNeeded { .. } | Error::LeftBehind { .. } => {
+            "only a newer snapshot leads on from here"
+        }
+        _ => "the destination does not take writes",
+    }
+}
+
 /// How often a lane that waits for a snapshot looks whether the journal holds it.
 const SNAPSHOT_LOOK: Duration = Duration::from_secs(2);
 
 /// A session that lasted this long was a success, also if nothing came to be applied.
 const STEADY: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_that_cannot_be_read_is_not_laid_to_the_destination() {
+        let unread = Error::Journal(ReadError::Failed("no answer".to_owned()));
+        assert_eq!(obstacle(&unread), "the journal cannot be read");
+        let refusal = redis_io::Refusal::read(b"OOM no room");
+        let refused = Error::Refused { endpoint: "e".to_owned(), refusal };
+        assert_eq!(obstacle(&refused), "the destination does not take writes");
+    }
+}

@@ -181,6 +181,12 @@ pub enum ReadError {
         /// Which stream, where.
         place: String,
     },
+    /// The backend cannot work with its settings.
+    #[error("settings of the journal: {what}")]
+    Settings {
+        /// Which, and why.
+        what: String,
+    },
     /// The backend failed for now.
     #[error("read the journal: {0}")]
     Failed(String),
@@ -262,9 +268,10 @@ impl Classified for AppendError {
 impl Classified for ReadError {
     fn class(&self) -> Class {
         match self {
-            Self::OutOfRetention { .. } | Self::Corrupt { .. } | Self::NoRight { .. } => {
-                Class::Operator
-            }
+            Self::OutOfRetention { .. }
+            | Self::Corrupt { .. }
+            | Self::NoRight { .. }
+            | Self::Settings { .. } => Class::Operator,
             Self::NoSuchPartition { .. } => Class::Fatal,
             Self::Failed(_) => Class::Retry,
         }
@@ -282,6 +289,7 @@ impl Classified for ReadError {
             }
             Self::NoSuchPartition { .. } => "this is a defect of keyferry: please report it".into(),
             Self::NoRight { .. } => GIVE_RIGHT.into(),
+            Self::Settings { .. } => "correct the settings".into(),
             Self::Failed(_) => "it is tried again".into(),
         }
     }

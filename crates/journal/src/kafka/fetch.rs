@@ -17,9 +17,9 @@ use super::config::KafkaConfig;
 use super::fences::Verdict;
 use super::follow::{Follower, Following, Known};
 use super::ranges::Ranges;
-use super::reader::Queue;
+use super::reader::{LastWord, Queue};
 use super::record::{Copies, Origin, place_of};
-use super::rights::{Asked, settings_error};
+use super::rights::{Asked, of_opener, settings_error};
 use super::settings::{self, Role};
 use crate::{Entry, Offset, Partition, ReadError};
 
@@ -44,9 +44,6 @@ pub(super) struct Fetch {
     doubt: BTreeMap<u16, u64>,
     copies: Copies,
 }
-
-/// Fails the queue when the thread ends without a word.
-struct LastWord(Arc<Queue>);
 
 // === impl Fetch ===
 
@@ -79,7 +76,7 @@ impl Fetch {
         }
         let made = settings::of(Role::Reader, config).create_with_context(Quiet::default());
         let consumer: BaseConsumer<Quiet> =
-            made.map_err(|error| ReadError::Failed(settings_error(&error).to_string()))?;
+            made.map_err(|error| of_opener(settings_error(&error)))?;
         assign(&consumer, &config.topic, &places).map_err(|error| failed(&error))?;
         Ok(Self {
             config: config.clone(),
@@ -267,13 +264,5 @@ impl Judge<'_> {
             doubt.unwrap_or(lease),
             partition.0
         )))
-    }
-}
-
-// === impl LastWord ===
-
-impl Drop for LastWord {
-    fn drop(&mut self) {
-        self.0.fail(ReadError::Failed("the reading thread has ended".to_owned()));
     }
 }

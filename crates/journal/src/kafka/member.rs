@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use super::client::passes;
 use super::config::KafkaConfig;
-use super::rights::{Asked, settings_error};
+use super::rights::{Asked, of_opener, settings_error};
 use super::settings::{self, Role};
 use crate::{Assignment, Membership, Partition, ReadError};
 
@@ -83,7 +83,7 @@ impl Member {
         let failed = |error: &KafkaError| Asked::Group(&group).read_error(error, &config.place());
         let made = settings::of(Role::Member(&group), config).create_with_context(shifts);
         let consumer: BaseConsumer<Shifts> =
-            made.map_err(|error| ReadError::Failed(settings_error(&error).to_string()))?;
+            made.map_err(|error| of_opener(settings_error(&error)))?;
         consumer.subscribe(&[&config.topic]).map_err(|error| failed(&error))?;
         let (ended, left) = (AtomicBool::new(false), watch::Sender::new(false));
         let seat = Arc::new(Seat { consumer, ended, left });
@@ -199,8 +199,13 @@ impl Shifts {
             Some(Code::TopicAuthorizationFailed) => Asked::Read(&self.topic),
             _ => Asked::Group(&self.group),
         };
+        self.fail(asked.read_error(error, &self.place));
+    }
+
+    /// Ends the membership; the first reason stays.
+    fn fail(&self, why: ReadError) {
         let mut state = self.state.lock();
-        state.failed.get_or_insert(asked.read_error(error, &self.place));
+        state.failed.get_or_insert(why);
         state.assigned = None;
     }
 
@@ -236,7 +241,12 @@ impl Shifts {
         let placed = list.set_all_offsets(Place::End);
         let taken = placed.and_then(|()| consumer.incremental_assign(list));
         if let Err(error) = taken.and_then(|()| consumer.pause(list)) {
-            tracing::warn!(group = self.group, %error, "partitions could not be taken up");
+            // The group counts them as this member's, who knows nothing of them: better none than a half.
+            let (group, place) = (&self.group, &self.place);
+            self.fail(ReadError::Failed(format!(
+                "{place}: partitions could not be taken up in group {group}: {error}"
+            )));
+            return;
         }
         let partitions = partitions_of(list);
         self.publish(|assigned| assigned.extend(partitions));

@@ -32,6 +32,9 @@ pub(super) struct Queue {
     room: Condvar,
 }
 
+/// Fails the queue when its thread ends without a word, as by a panic: whoever reads would wait for ever.
+pub(super) struct LastWord(pub(super) Arc<Queue>);
+
 #[derive(Default)]
 struct Waiting {
     entries: VecDeque<Entry>,
@@ -128,6 +131,14 @@ impl Queue {
     }
 }
 
+// === impl LastWord ===
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        self.0.fail(ReadError::Failed("the reading thread has ended".to_owned()));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +158,19 @@ mod tests {
         let limit = ReadLimit { records: 10, bytes: 10 };
         assert_eq!(reader.next(limit).await.unwrap(), [entry(0, 1)]);
         assert!(matches!(reader.next(limit).await, Err(ReadError::Failed(_))));
+    }
+
+    #[tokio::test]
+    async fn whoever_reads_hears_of_a_thread_that_has_panicked() {
+        let queue = Arc::new(Queue::default());
+        let mut reader = KafkaReader::new(Arc::clone(&queue));
+        let thread = std::thread::spawn(move || {
+            let _last_word = LastWord(queue);
+            std::panic::resume_unwind(Box::new("a defect"));
+        });
+        let limit = ReadLimit { records: 1, bytes: 1 };
+        assert!(matches!(reader.next(limit).await, Err(ReadError::Failed(_))));
+        assert!(thread.join().is_err());
     }
 
     #[test]

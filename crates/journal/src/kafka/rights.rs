@@ -124,6 +124,7 @@ pub(super) fn as_append(error: OpenError) -> AppendError {
 pub(super) fn of_opener(error: OpenError) -> ReadError {
     match error {
         OpenError::NoRight { right, place } => ReadError::NoRight { right, place },
+        OpenError::Settings { what } => ReadError::Settings { what },
         other => ReadError::Failed(other.to_string()),
     }
 }
@@ -140,6 +141,7 @@ pub(super) fn of_writer(error: AppendError, place: &str) -> OpenError {
 pub(super) fn of_reader(error: ReadError, place: &str) -> OpenError {
     match error {
         ReadError::NoRight { right, place } => OpenError::NoRight { right, place },
+        ReadError::Settings { what } => OpenError::Settings { what },
         other => OpenError::Unreachable { place: place.to_owned(), why: other.to_string() },
     }
 }

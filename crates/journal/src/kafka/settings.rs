@@ -78,12 +78,16 @@ const READING: &[(&str, &str)] = &[
     ("fetch.error.backoff.ms", "100"),
 ];
 
-const MEMBER: &[(&str, &str)] = &[
+/// What a member says of itself where members, not brokers, share out the partitions.
+const CLASSIC_MEMBER: &[(&str, &str)] = &[
     // Who is lost is replaced within ten seconds; brokers allow no less by default.
     ("session.timeout.ms", "6000"),
     ("heartbeat.interval.ms", "1500"),
     // Members that keep a partition do not stop for those that change hands.
     ("partition.assignment.strategy", "cooperative-sticky"),
+];
+
+const MEMBER: &[(&str, &str)] = &[
     // It reads nothing; should something come before it is paused, it is little.
     ("queued.min.messages", "1"),
     ("queued.max.messages.kbytes", "1"),
@@ -104,6 +108,11 @@ impl Role<'_> {
     }
 }
 
+/// Which protocol members of a group follow, and the value with which brokers share out the partitions: then the
+/// library refuses what is [`CLASSIC_MEMBER`].
+const PROTOCOL: &str = "group.protocol";
+const BY_BROKERS: &str = "consumer";
+
 /// The settings of a client of this role.
 ///
 /// OpenSSL is told first, by whoever makes the first client, not to clean up at the end of the process: threads of the
@@ -117,6 +126,13 @@ pub(super) fn of(role: Role<'_>, config: &KafkaConfig) -> ClientConfig {
     settings.set("message.max.bytes", MAX_MESSAGE_BYTES.to_string());
     for (name, value) in role.tables().into_iter().flatten() {
         settings.set(*name, *value);
+    }
+    let is_classic =
+        !config.properties.iter().any(|(name, value)| name == PROTOCOL && value == BY_BROKERS);
+    if is_classic && matches!(role, Role::Member(_)) {
+        for (name, value) in CLASSIC_MEMBER {
+            settings.set(*name, *value);
+        }
     }
     match role {
         Role::Member(group) | Role::Asker(group) => {
@@ -133,7 +149,10 @@ pub(super) fn of(role: Role<'_>, config: &KafkaConfig) -> ClientConfig {
         Role::Admin | Role::Notes => {}
     }
     for (name, value) in &config.properties {
-        settings.set(name, value);
+        // Others than members belong to no group.
+        if name != PROTOCOL || matches!(role, Role::Member(_)) {
+            settings.set(name, value);
+        }
     }
     settings
 }
@@ -153,6 +172,24 @@ mod tests {
             let made: Result<rdkafka::consumer::BaseConsumer, _> = of(role, &config).create();
             assert!(made.is_ok(), "{role:?}: {:?}", made.err());
         }
+    }
+
+    #[test]
+    fn members_may_let_the_brokers_share_out_the_partitions() {
+        let mut config = KafkaConfig::new("127.0.0.1:1", "shop", 1);
+        let make = |role, config: &KafkaConfig| {
+            let made: Result<rdkafka::consumer::BaseConsumer, _> = of(role, config).create();
+            made.map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(of(Role::Member("a"), &config).get("session.timeout.ms"), Some("6000"));
+        config.properties.push((PROTOCOL.to_owned(), BY_BROKERS.to_owned()));
+        for role in [Role::Reader, Role::Member("a"), Role::Asker("b")] {
+            assert_eq!(make(role, &config), Ok(()), "{role:?}");
+        }
+        // What cannot be together is refused by its name.
+        config.properties.push(("session.timeout.ms".to_owned(), "7000".to_owned()));
+        let refused = make(Role::Member("a"), &config).unwrap_err();
+        assert!(refused.contains("session.timeout.ms"), "{refused}");
     }
 
     #[test]

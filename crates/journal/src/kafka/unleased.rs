@@ -20,9 +20,9 @@ use self::appender::SharedAppender;
 use super::client::{self, Quiet, drop_aside, passes};
 use super::config::KafkaConfig;
 use super::offsets;
-use super::reader::{KafkaReader, Queue};
+use super::reader::{KafkaReader, LastWord, Queue};
 use super::record::{Copies, FIRST_TIME_MS, MAX_RECORD_BYTES, Origin};
-use super::rights::{Asked, settings_error};
+use super::rights::{Asked, of_opener, settings_error};
 use super::settings::{self, Role};
 use super::topics::Topics;
 use crate::{
@@ -113,8 +113,7 @@ impl SharedLog {
         }
         let fetch = Fetch {
             config: self.config.clone(),
-            consumer: consumer(&self.config)
-                .map_err(|error| ReadError::Failed(error.to_string()))?,
+            consumer: consumer(&self.config).map_err(of_opener)?,
             queue: Arc::clone(&queue),
             wanted: offset,
         };
@@ -260,6 +259,7 @@ impl Fetch {
 
     /// Until nobody reads any more, or something does not pass.
     fn run(self) {
+        let _last_word = LastWord(Arc::clone(&self.queue));
         let mut copies = Copies::default();
         while self.queue.has_room() {
             match self.consumer.poll(POLL) {
