@@ -9,7 +9,9 @@ use testkit::kafka::Broker;
 use testkit::{Deadline, Kind, Process, eventually};
 
 use crate::apart::{PATIENCE, Stage, status_of, stop};
+use crate::http::Http;
 use crate::load::{Load, assert_counted, assert_one_full_transfer, waiting_bytes};
+use crate::steered::steered;
 use crate::topic::assert_each_once;
 
 /// What is written while the broker is away: more than sockets hold, the client of Kafka when told to hold less, and
@@ -116,4 +118,44 @@ fn a_broker_that_hangs_for_longer_than_all_timeouts_loses_and_doubles_nothing() 
         stage.caught_up(&mut [&mut capture, &mut apply])?;
     }
     assert_whole(&mut stage, load, (&mut capture, &mut apply))
+}
+
+/// The answer to `GET /readyz`, once it has this code.
+fn readiness(http: &Http, code: u16) -> Result<String> {
+    eventually(PATIENCE, format!("it answers {code}"), || {
+        let (found, said) = http.get("/readyz")?;
+        Ok((found == code).then_some(said))
+    })
+}
+
+#[test]
+fn an_apply_says_that_its_brokers_hang_and_that_they_are_back() -> Result<()> {
+    let broker = Broker::start()?;
+    let mut stage = Stage::on(Kind::Redis7_0, broker.bootstrap())?;
+    let mut capture = stage.capture("capture")?;
+    let (mut apply, http) = steered(&stage, &["apply", &stage.destination.uri()], &[])?;
+    stage.caught_up(&mut [&mut capture, &mut apply])?;
+    readiness(&http, 200)?;
+    broker.pause()?;
+    let said = readiness(&http, 503)?;
+    for words in [broker.bootstrap().as_str(), "see that its brokers run and can be reached"] {
+        ensure!(said.contains(words), "{words:?} is not in: {said}");
+    }
+    let status = http.status()?;
+    ensure!(status["apply"]["journal"].as_str().is_some_and(|why| said.contains(why)), "{status}");
+    let (_, metrics) = http.get("/metrics")?;
+    ensure!(metrics.contains("keyferry_ready 0"), "{metrics}");
+    // When its session is over it has no partitions, which looks like those of one that others have spared.
+    eventually(PATIENCE, "it has lost its partitions", || {
+        Ok(http.status()?["apply"]["phase"].is_string().then_some(()))
+    })?;
+    readiness(&http, 503)?;
+    broker.resume()?;
+    readiness(&http, 200)?;
+    for words in ["the journal does not answer", "the journal answers again"] {
+        apply.until(PATIENCE, words, |_, said| said.contains(words).then_some(()))?;
+    }
+    stage.caught_up(&mut [&mut capture, &mut apply])?;
+    stop(&mut apply)?;
+    stop(&mut capture)
 }

@@ -9,7 +9,7 @@ use crate::apart::{PATIENCE, Stage, stop};
 use crate::http::{Http, TOKEN};
 
 /// Starts a process that takes orders.
-fn steered(stage: &Stage, words: &[&str], more: &[&str]) -> Result<(Process, Http)> {
+pub(crate) fn steered(stage: &Stage, words: &[&str], more: &[&str]) -> Result<(Process, Http)> {
     let dir = words.concat().replace(['/', ':'], "-");
     let more = [&["--admin-listen", "127.0.0.1:0"], more].concat();
     let mut process = stage.process_with((words, &more), &dir, &[TOKEN])?;

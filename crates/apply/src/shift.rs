@@ -1,12 +1,14 @@
 //! Which partitions a process works on at the moment: it is one of several that share those of a stream.
 //!
 //! Guarantees: a lane ends in good order before what it had is handed on; a process that was shut out by another at the
-//! destination goes on only when it is its turn; one that leaves tells the others.
+//! destination goes on only when it is its turn; one that leaves tells the others. Brokers that
+//! are away are told once, and shown as long as they are.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use journal::{Assignment, Membership, Partition, ReadError};
+use journal::{Assignment, Health, Membership, Partition, ReadError};
 use runtime::{OnFailure, Random, StatusNode, Tasks};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -25,6 +27,9 @@ const SHUT_OUT_REST: Duration = Duration::from_secs(7);
 
 /// What is said when a membership has ended by itself.
 const LOST: &str = "this process is no longer one of those that share the stream";
+
+/// What the status calls the reason for which the journal cannot be read.
+const JOURNAL: &str = "journal";
 
 /// One process at work on a stream.
 pub(crate) struct Shift<'a> {
@@ -67,7 +72,11 @@ impl<'a> Shift<'a> {
             let error = match self.tools.journal.join(&self.tools.config.name).await {
                 Ok(member) => {
                     backoff.reset();
-                    let worked = self.work(&*member).await;
+                    let status = self.status;
+                    let worked = tokio::select! {
+                        worked = self.work(&*member) => worked,
+                        never = tell_of_journal(member.health(), status) => match never {},
+                    };
                     if let Err(error) = member.leave().await {
                         tracing::warn!(%error, "the others were not told that this process leaves");
                     }
@@ -88,6 +97,7 @@ impl<'a> Shift<'a> {
                 return Err(policy::given_up((error, true), &backoff));
             };
             tracing::warn!(%error, again_in = ?wait, "this process cannot share the stream's partitions");
+            self.status.set(JOURNAL, error.to_string());
             self.rest(wait).await;
         }
         Ok(self.last)
@@ -196,6 +206,30 @@ impl<'a> Shift<'a> {
             biased;
             () = self.stop.cancelled() => {}
             () = self.tools.clock.sleep(wait) => {}
+        }
+    }
+}
+
+/// Shows what keeps the journal from being read, and tells of its beginning and its end.
+async fn tell_of_journal(mut health: watch::Receiver<Health>, status: &StatusNode) -> Infallible {
+    let mut is_away = false;
+    loop {
+        let now = health.borrow_and_update().clone();
+        match now {
+            Health::Stalled(why) => {
+                tracing::warn!(why, "the journal does not answer");
+                status.set(JOURNAL, why);
+                is_away = true;
+            }
+            Health::Accepting => {
+                status.unset(JOURNAL);
+                if std::mem::take(&mut is_away) {
+                    tracing::info!("the journal answers again");
+                }
+            }
+        }
+        if health.changed().await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -139,12 +139,12 @@ pub struct ReaderProgress {
     pub released: Vec<(Partition, Offset)>,
 }
 
-/// Whether a backend takes records.
+/// Whether a backend takes records, or gives them to its readers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Health {
     /// It does.
     #[default]
     Accepting,
-    /// It does not for now; intake waits. The text says what is wrong, where, and what to do.
+    /// It does not for now; whoever wants it waits. The text says what is wrong, where, and what to do.
     Stalled(String),
 }

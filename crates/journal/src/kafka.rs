@@ -28,6 +28,7 @@ mod named;
 mod notary;
 mod notes;
 mod offsets;
+mod presence;
 mod ranges;
 mod reader;
 mod record;
@@ -455,7 +456,7 @@ impl Journal for KafkaJournal {
 
     fn join<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Box<dyn Membership>, ReadError>> {
         Box::pin(async move {
-            let member = Member::join(&self.config, name)?;
+            let member = Member::join(&self.config, name, self.following.follower())?;
             self.named.sit(name, member.seat());
             let mut assigned = member.assigned();
             // A refusal closes it; others may keep this one waiting for its part as long as they like.

@@ -6,7 +6,7 @@
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
-use crate::{Partition, ReadError};
+use crate::{Health, Partition, ReadError};
 
 /// The partitions of one member, as of now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +27,11 @@ pub trait Membership: Send + Sync {
     /// Says that nothing is under way any more for partitions that the given generation does not have, so that others
     /// may begin with them. A backend waits for it only for a bounded time.
     fn settled(&self, generation: u64);
+
+    /// Whether the partitions can be read at the moment, and if not, why. A backend within the process is always there.
+    fn health(&self) -> watch::Receiver<Health> {
+        watch::Sender::new(Health::Accepting).subscribe()
+    }
 
     /// Leaves at once, so that others take over without waiting.
     fn leave(self: Box<Self>) -> BoxFuture<'static, Result<(), ReadError>>;

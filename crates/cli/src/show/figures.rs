@@ -260,10 +260,9 @@ impl<'a> Lanes<'a> {
 }
 
 fn journal_trouble(status: &Value) -> String {
-    match status.pointer("/capture/journal").and_then(Value::as_str) {
-        None | Some("accepting") => String::new(),
-        Some(why) => why.to_owned(),
-    }
+    let said = ["/capture/journal", "/apply/journal"].map(|path| status.pointer(path));
+    let mut said = said.into_iter().flatten().filter_map(Value::as_str);
+    said.find(|said| *said != "accepting").unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -32,6 +32,11 @@ impl Quiet {
         self.trouble.lock().clone()
     }
 
+    /// It has passed.
+    pub(super) fn forget_trouble(&self) {
+        *self.trouble.lock() = None;
+    }
+
     /// What a broker has said that does not let the client in: another try hears the same.
     pub(super) fn refusal(&self) -> Option<String> {
         self.refusal.lock().clone()

@@ -110,6 +110,10 @@ impl Follower {
         &self.asker
     }
 
+    pub(super) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
     /// Looks at what is known now.
     pub(super) fn look<T>(&self, look: impl FnOnce(&Known) -> T) -> T {
         look(&self.known.lock())

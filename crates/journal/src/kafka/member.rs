@@ -20,9 +20,11 @@ use tokio::sync::watch;
 
 use super::client::passes;
 use super::config::KafkaConfig;
+use super::follow::Follower;
+use super::presence::Presence;
 use super::rights::{Asked, of_opener, settings_error};
 use super::settings::{self, Role};
-use crate::{Assignment, Membership, Partition, ReadError};
+use crate::{Assignment, Health, Membership, Partition, ReadError};
 
 /// How long what is under way for a partition may take to settle when it is taken away.
 const SETTLE_LIMIT: Duration = Duration::from_secs(2);
@@ -34,6 +36,7 @@ const POLL: Duration = Duration::from_millis(50);
 /// One member of a group.
 pub(super) struct Member {
     seat: Arc<Seat>,
+    presence: Presence,
 }
 
 /// What the member and its thread have in common.
@@ -65,7 +68,11 @@ struct State {
 
 impl Member {
     /// Joins the group of a name. Its assignment comes later.
-    pub(super) fn join(config: &KafkaConfig, name: &str) -> Result<Self, ReadError> {
+    pub(super) fn join(
+        config: &KafkaConfig,
+        name: &str,
+        follower: &Arc<Follower>,
+    ) -> Result<Self, ReadError> {
         let group = config.group(name);
         let state = State {
             assigned: Some(watch::Sender::new(Assignment::default())),
@@ -87,10 +94,11 @@ impl Member {
         consumer.subscribe(&[&config.topic]).map_err(|error| failed(&error))?;
         let (ended, left) = (AtomicBool::new(false), watch::Sender::new(false));
         let seat = Arc::new(Seat { consumer, ended, left });
+        let presence = Presence::watch(config, follower).map_err(of_opener)?;
         let thread = Arc::clone(&seat);
         super::client::thread("kafka-member", move || Seat::run(thread))
             .map_err(|error| ReadError::Failed(error.to_string()))?;
-        Ok(Self { seat })
+        Ok(Self { seat, presence })
     }
 
     pub(super) fn seat(&self) -> &Arc<Seat> {
@@ -117,6 +125,10 @@ impl Membership for Member {
         state.settled = generation.max(state.settled);
         drop(state);
         shifts.settled.notify_all();
+    }
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.presence.health()
     }
 
     fn leave(self: Box<Self>) -> BoxFuture<'static, Result<(), ReadError>> {

@@ -42,6 +42,19 @@ pub(super) fn at_time(
     Ok(found.first().copied().flatten())
 }
 
+/// Whether the leaders of all partitions of a topic answer within so long. Blocks.
+pub(super) fn answer_within(
+    asker: &BaseConsumer<Quiet>,
+    (topic, partitions): (&str, u16),
+    limit: Duration,
+) -> Result<(), KafkaError> {
+    let mut asked = TopicPartitionList::new();
+    for partition in 0..partitions {
+        asked.add_partition_offset(topic, i32::from(partition), Place::End)?;
+    }
+    answers(&asker.offsets_for_times(asked, limit)?).map(drop)
+}
+
 fn ask(
     asker: &BaseConsumer<Quiet>,
     topic: &str,

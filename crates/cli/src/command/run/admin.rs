@@ -93,6 +93,9 @@ fn capture_is_ready(status: &Value) -> Result<(), String> {
 }
 
 fn apply_is_ready(status: &Value) -> Result<(), String> {
+    if let Some(trouble) = status.pointer("/apply/journal").and_then(Value::as_str) {
+        return Err(format!("apply: {trouble}"));
+    }
     let lanes = status.get("apply").and_then(Value::as_object).into_iter().flatten();
     let mut lanes = lanes.filter(|(_, lane)| lane.get("phase").is_some()).peekable();
     if status.pointer("/apply/phase").is_some_and(|phase| phase == WITHOUT_PARTITIONS) {
@@ -179,5 +182,11 @@ mod tests {
         let apply = |phase| json!({ "state": "running", "role": "apply", "apply": { "a": { "phase": phase } } });
         assert_eq!(ready(apply("stream")), "");
         assert_eq!(ready(apply("starting")), "apply a: starting");
+        // Without an answer nobody knows whether others have the partitions.
+        let mut waiting = json!({ "state": "running", "role": "apply" });
+        waiting["apply"] = json!({ "phase": WITHOUT_PARTITIONS });
+        assert_eq!(ready(waiting.clone()), "");
+        waiting["apply"]["journal"] = json!("no answer");
+        assert_eq!(ready(waiting), "apply: no answer");
     }
 }
