@@ -7,6 +7,7 @@ use journal::kafka::KafkaConfig;
 use journal::{Append, AppendError, Appender, Health, Journal, Offset, Partition, Receipt};
 use testkit::kafka::{Broker, Cluster};
 
+use crate::leaders::leader;
 use crate::stage::{append, appender, on, open, read, record, take, texts, within};
 
 /// Appends numbered records, some at a time, until `enough` says so; how many there are.
@@ -110,7 +111,7 @@ async fn a_broker_that_hangs_is_told_and_so_is_its_return() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_that_loses_a_broker_loses_and_doubles_nothing() {
+async fn a_cluster_that_loses_the_leader_of_a_partition_loses_and_doubles_nothing() {
     let mut cluster = Cluster::start(3).unwrap();
     let config = KafkaConfig {
         replication_factor: Some(3),
@@ -119,16 +120,19 @@ async fn a_cluster_that_loses_a_broker_loses_and_doubles_nothing() {
     };
     let journal = open(&config).await;
     let mut appender = appender(&journal).await;
-    let mut killed = false;
+    let leads = |except| leader(&config.brokers, &config.topic, 0, except).unwrap();
+    let mut killed = None;
     let count = append_until(&mut *appender, |count| {
         if count == 5_000 {
-            cluster.kill(0).unwrap();
-            killed = true;
+            let leading = leads(None);
+            cluster.kill(leading).unwrap();
+            killed = Some(leading);
         }
         count >= 20_000
     });
     let count = within("all is accepted", count).await.unwrap();
-    assert!(killed);
+    let killed = killed.expect("it was killed on the way");
+    assert_ne!(leads(Some(killed)), killed, "another one leads");
     within("it is durable", appender.flush()).await.unwrap();
     drop((appender, journal));
     assert_all_is_there(&config, count).await;

@@ -10,10 +10,12 @@ mod containers;
 mod contract;
 #[path = "../e2e/http.rs"]
 mod http;
+mod leaders;
 mod lease;
 mod letters;
 mod load;
 mod members;
+mod offsets;
 mod operate;
 mod outages;
 mod processes;

@@ -17,10 +17,10 @@ use crate::topic::assert_each_once;
 /// What is written while the broker is away: more than sockets hold, the client of Kafka when told to hold less, and
 /// capture in memory.
 const MEANWHILE_BYTES: usize = 32 << 20;
-const LESS: &str = "queue.buffering.max.kbytes=4096";
+pub(crate) const LESS: &str = "queue.buffering.max.kbytes=4096";
 const VALUE_BYTES: usize = 64 << 10;
 /// What waits at the source for its replica link, at most.
-const WAITING_BYTES: u64 = 1 << 20;
+pub(crate) const WAITING_BYTES: u64 = 1 << 20;
 /// What a user may set who does not like to wait.
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a broker hangs.
@@ -28,11 +28,16 @@ const HANGS: usize = 2;
 /// The size of a partition at which its disk is full.
 const FULL_BYTES: u64 = 1 << 20;
 
-/// A capture with properties of the client of Kafka, and an apply, in the stream.
-fn start(stage: &mut Stage, properties: &str) -> Result<(Process, Process)> {
-    let words = ["capture", &stage.source.uri()];
-    let mut capture = stage.process(&words, "capture", &["--kafka-properties", properties])?;
-    let mut apply = stage.apply()?;
+/// A capture with properties of the client of Kafka, and an apply, in the stream; `more` are words for both.
+pub(crate) fn start(
+    stage: &mut Stage,
+    properties: &str,
+    more: &[&str],
+) -> Result<(Process, Process)> {
+    let of_capture = [&["--kafka-properties", properties], more].concat();
+    let (source, destination) = (stage.source.uri(), stage.destination.uri());
+    let mut capture = stage.process(&["capture", &source], "capture", &of_capture)?;
+    let mut apply = stage.process(&["apply", &destination], "apply", more)?;
     stage.caught_up(&mut [&mut capture, &mut apply])?;
     Ok((capture, apply))
 }
@@ -45,7 +50,7 @@ fn spooled_bytes(stage: &Stage) -> Result<u64> {
 }
 
 /// Writes values of no pattern.
-fn write(stage: &Stage, bytes: usize) -> Result<()> {
+pub(crate) fn write(stage: &Stage, bytes: usize) -> Result<()> {
     let mut client = stage.source_client()?;
     for number in 0..bytes / VALUE_BYTES {
         let value: String =
@@ -68,7 +73,7 @@ fn assert_spooled(stage: &Stage) -> Result<()> {
 }
 
 /// Everything that was written is at the destination once, in the topic once, and was transferred once.
-fn assert_whole(
+pub(crate) fn assert_whole(
     stage: &mut Stage,
     load: Load,
     (capture, apply): (&mut Process, &mut Process),
@@ -89,7 +94,7 @@ fn assert_whole(
 fn a_broker_out_of_disk_loses_and_doubles_nothing_once_it_has_room_again() -> Result<()> {
     let mut broker = Broker::start()?;
     let mut stage = Stage::on(Kind::Redis7_0, broker.bootstrap())?;
-    let (mut capture, mut apply) = start(&mut stage, LESS)?;
+    let (mut capture, mut apply) = start(&mut stage, LESS, &[])?;
     let load = Load::start(&stage.source)?;
     broker.limit_files(FULL_BYTES)?;
     // In the middle of a write: Kafka gives a directory up that it cannot write to, and it has no other.
@@ -106,7 +111,7 @@ fn a_broker_that_hangs_for_longer_than_all_timeouts_loses_and_doubles_nothing() 
     let mut stage = Stage::on(Kind::Redis7_0, broker.bootstrap())?;
     let timeout = TIMEOUT.as_millis();
     let timeouts = format!("{LESS},request.timeout.ms={timeout},socket.timeout.ms={timeout}");
-    let (mut capture, mut apply) = start(&mut stage, &timeouts)?;
+    let (mut capture, mut apply) = start(&mut stage, &timeouts, &[])?;
     let load = Load::start(&stage.source)?;
     for _ in 0..HANGS {
         load.goes_on(50)?;

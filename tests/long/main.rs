@@ -11,6 +11,9 @@ mod bridge;
 #[path = "../kafka/chaos.rs"]
 mod chaos;
 mod huge;
+#[path = "../kafka/load.rs"]
+#[allow(dead_code, reason = "the tests on Kafka use the rest")]
+mod load;
 mod pause;
 mod soak;
 #[path = "../e2e/standstill.rs"]
