@@ -2,28 +2,56 @@
 //! servers that speak TLS, and each account where it must not be.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
+use parking_lot::Mutex;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::{ClientConfig, ClientContext};
 use tempfile::TempDir;
 use testkit::kafka::{Broker, Operation, Resource, Setup};
 use testkit::{
-    Dataset, Kind, Process, Server, ServerCert, TlsFiles, Tolerance, Workload, compare, eventually,
+    Client, Dataset, Kind, Process, Server, ServerCert, TlsFiles, Tolerance, Workload, compare,
+    eventually,
 };
 
 use crate::apart::{PATIENCE, stop};
 
+const SOURCE: i32 = 3;
+const DESTINATION: i32 = 4;
 const JOURNAL: i32 = 6;
 const STREAM: &str = "shop";
 const TOPIC: &str = "keyferry.shop";
-const CAPTURE: Account = Account { user: "capture", password: "sesame-of-capture" };
-const APPLY: Account = Account { user: "apply", password: "sesame-of-apply" };
+/// What each side has at the brokers and at its server: nothing of it is the other's.
+const CAPTURE: Account = Account {
+    user: "capture",
+    password: "sesame-of-capture",
+    server_user: "reader",
+    server_password: "sesame-of-source",
+};
+const APPLY: Account = Account {
+    user: "apply",
+    password: "sesame-of-apply",
+    server_user: "writer",
+    server_password: "sesame-of-destination",
+};
+/// Of who compares both servers.
+const JUDGE: &str = "sesame-of-judge";
+/// What docs/tls-and-accounts.md says that the account at each side must be allowed.
+const AT_SOURCE: &str =
+    "-@all +psync +replconf +ping +info +time +command +set ~keyferry:heartbeat:*";
+const AT_DESTINATION: &str = "~* -@all +@write +ping +info +select +scan +get +hgetall +hexists \
+     +watch +multi +exec +discard +client|setname +client|list +client|kill +type +getrange +hmget";
 
 #[derive(Clone, Copy)]
 struct Account {
     user: &'static str,
     password: &'static str,
+    server_user: &'static str,
+    server_password: &'static str,
 }
 
 /// Brokers and servers, all with TLS, and configuration files for both sides.
@@ -44,15 +72,28 @@ impl Place {
         for account in [CAPTURE, APPLY] {
             setup = setup.user(account.user, account.password);
         }
-        let server = || Server::start_tls(Kind::Redis7_0, &files, ServerCert::Good, &[]);
-        let (source, destination) = (server()?, server()?);
+        let server = |account: Account, rules: &str| {
+            let Account { server_user, server_password, .. } = account;
+            let user = format!("user {server_user} on >{server_password} {rules}");
+            let lines = [user, format!("requirepass {JUDGE}")];
+            let lines = lines.each_ref().map(String::as_str);
+            Server::start_tls(Kind::Redis7_0, &files, ServerCert::Good, &lines)
+        };
+        let (source, destination) = (server(CAPTURE, AT_SOURCE)?, server(APPLY, AT_DESTINATION)?);
         let (broker, dir) = (Broker::with(&setup)?, TempDir::new()?);
         Ok(Self { broker, source, destination, files, dir })
     }
 
-    /// A configuration file for one side, with the account's properties beside it.
+    /// The directory of one process, where all is that it is told and keeps.
+    fn dir(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A configuration file for one side, with the account's properties and its server's password beside it.
     fn config(&self, name: &str, account: Account, sections: &str) -> Result<String> {
-        let path = |ending: &str| self.dir.path().join(format!("{name}{ending}"));
+        fs::create_dir_all(self.dir(name))?;
+        let path = |ending: &str| self.dir(name).join(format!("own{ending}"));
+        private(&path(".password"), account.server_password)?;
         let ca = self.files.ca().display().to_string();
         let properties = format!(
             "security.protocol=SASL_SSL\nssl.ca.location={ca}\nsasl.mechanism=SCRAM-SHA-256\n\
@@ -73,16 +114,38 @@ impl Place {
 
     fn capture(&self, name: &str, account: Account) -> Result<Process> {
         let (uri, ca) = (self.source.uri(), self.files.ca());
-        let sections = format!("\n[source]\nuri = {uri:?}\ntls_ca_file = {ca:?}\n");
+        let login = self.login(name, account);
+        let sections = format!("\n[source]\nuri = {uri:?}\ntls_ca_file = {ca:?}\n{login}");
         Process::start(&["capture", "--config", &self.config(name, account, &sections)?])
     }
 
     fn apply(&self, name: &str, account: Account) -> Result<Process> {
         let (uri, ca) = (self.destination.uri(), self.files.ca());
         let sections = format!(
-            "create = false\n\n[destination]\nname = \"copy\"\nuri = {uri:?}\ntls_ca_file = {ca:?}\n"
+            "create = false\n\n[destination]\nname = \"copy\"\nuri = {uri:?}\ntls_ca_file = {ca:?}\n{}",
+            self.login(name, account)
         );
         Process::start(&["apply", "--config", &self.config(name, account, &sections)?])
+    }
+
+    /// A client of the brokers that is not keyferry.
+    fn client_of(&self, account: Account) -> ClientConfig {
+        let ca = self.files.ca().display().to_string();
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", self.broker.bootstrap())
+            .set("security.protocol", "SASL_SSL")
+            .set("ssl.ca.location", ca)
+            .set("sasl.mechanism", "SCRAM-SHA-256")
+            .set("sasl.username", account.user)
+            .set("sasl.password", account.password);
+        config
+    }
+
+    /// What a section of a server says of the account there.
+    fn login(&self, name: &str, account: Account) -> String {
+        let file = self.dir(name).join("own.password");
+        format!("user = {:?}\npassword_file = {file:?}\n", account.server_user)
     }
 
     /// Gives the rights that the script would give, which names them for Kafka's own tool.
@@ -131,12 +194,36 @@ impl Place {
     }
 
     fn is_same(&self) -> Result<bool> {
-        let source = Dataset::read(&mut self.source.client()?)?;
-        let destination = Dataset::read(&mut self.destination.client()?)?;
+        let source = Dataset::read(&mut judge(&self.source)?)?;
+        let destination = Dataset::read(&mut judge(&self.destination)?)?;
         let kind = self.source.kind();
         let tolerance = Tolerance::native(kind, kind).with_lag(kind, 500);
         Ok(compare(&source, &destination, &tolerance).is_empty())
     }
+}
+
+/// A client that may do everything.
+fn judge(server: &Server) -> Result<Client> {
+    let mut client = server.client()?;
+    client.auth(None, JUDGE)?;
+    Ok(client)
+}
+
+/// Fails if any file below a directory has one of these words.
+fn assert_without(dir: &Path, words: &[&str]) -> Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            assert_without(&path, words)?;
+        } else if path.is_file() {
+            let bytes = fs::read(&path)?;
+            for word in words {
+                let has = bytes.windows(word.len()).any(|part| part == word.as_bytes());
+                ensure!(!has, "{word} is in {}", path.display());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// For the account alone, as keyferry asks for.
@@ -146,11 +233,11 @@ fn private(path: &Path, text: &str) -> Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(Into::into)
 }
 
-/// It ends with the journal's code, names all of these words, and no password.
-fn assert_refused(mut process: Process, words: &[String]) -> Result<()> {
+/// It ends with this code, names all of these words, and no password.
+fn assert_refused(mut process: Process, code: i32, words: &[String]) -> Result<()> {
     let status = process.wait(PATIENCE)?;
     let said = process.stderr();
-    ensure!(status.code() == Some(JOURNAL), "exit code {:?}:\n{said}", status.code());
+    ensure!(status.code() == Some(code), "exit code {:?}:\n{said}", status.code());
     for word in words {
         ensure!(said.contains(word), "nothing is said of {word:?}:\n{said}");
     }
@@ -164,7 +251,7 @@ fn two_accounts_carry_everything_and_each_is_kept_from_the_others_part() -> Resu
     place.give_rights(&["capture", CAPTURE.user, STREAM])?;
     place.give_rights(&["apply", APPLY.user, STREAM, "copy"])?;
     let mut workload = Workload::new(testkit::seed(), Kind::Redis7_0);
-    let mut client = place.source.client()?;
+    let mut client = judge(&place.source)?;
     workload.run(&mut client, 300)?;
     let mut capture = place.capture("capture", CAPTURE)?;
     capture
@@ -177,7 +264,7 @@ fn two_accounts_carry_everything_and_each_is_kept_from_the_others_part() -> Resu
             ensure!(!said.contains("lacks the right"), "{said}");
             apply = place.apply("apply", APPLY)?;
         }
-        Ok((place.destination.client()?.cmd(&["DBSIZE"])?.int()? > 0).then_some(()))
+        Ok((judge(&place.destination)?.cmd(&["DBSIZE"])?.int()? > 0).then_some(()))
     })?;
     workload.run(&mut client, 300)?;
     // A flush that is still on its way would take the key away.
@@ -191,8 +278,8 @@ fn two_accounts_carry_everything_and_each_is_kept_from_the_others_part() -> Resu
     };
     same([&mut capture, &mut apply])?;
     // A key that cannot be written: its letter goes to the topic that only applies may write.
-    place.destination.client()?.cmd(&["SET", "in-the-way", "a string"])?;
-    let mut client = place.source.client()?;
+    judge(&place.destination)?.cmd(&["SET", "in-the-way", "a string"])?;
+    let mut client = judge(&place.source)?;
     client.cmd(&["RPUSH", "in-the-way", "a"])?;
     let held = |apply: &mut Process| {
         apply.until(PATIENCE, "it sets the key aside", |_, said| {
@@ -210,14 +297,76 @@ fn two_accounts_carry_everything_and_each_is_kept_from_the_others_part() -> Resu
     stop(&mut apply)?;
     stop(&mut capture)?;
 
-    // Each where it must not be. Nobody writes the stream: a second capture would stand by.
+    // None of what one side has is where the other looks, not even in what it keeps.
+    let secrets = |account: Account| [account.password, account.server_password];
+    assert_without(&place.dir("capture"), &secrets(APPLY))?;
+    assert_without(&place.dir("apply"), &secrets(CAPTURE))?;
+    each_is_refused_in_the_others_part(&place)?;
+    brokers_refuse_the_others_part(&place)
+}
+
+/// Processes with the account of the other side at the brokers, at the server, or with a wrong password.
+fn each_is_refused_in_the_others_part(place: &Place) -> Result<()> {
+    // Nobody writes the stream: a second capture would stand by.
     let lacks = |right: &str| ["lacks the right".to_owned(), right.to_owned()];
+    let at_brokers = |account: Account, other: Account| Account {
+        server_user: other.server_user,
+        server_password: other.server_password,
+        ..account
+    };
     let denied = lacks(&format!("Write on topic {TOPIC}"));
-    assert_refused(place.capture("wrong-capture", APPLY)?, &denied)?;
+    assert_refused(place.capture("wrong-1", at_brokers(APPLY, CAPTURE))?, JOURNAL, &denied)?;
     let denied = lacks(&format!("on topic {TOPIC}.dead"));
-    assert_refused(place.apply("wrong-apply", CAPTURE)?, &denied)?;
+    assert_refused(place.apply("wrong-2", at_brokers(CAPTURE, APPLY))?, JOURNAL, &denied)?;
     let wrong = |account: Account| Account { password: "sesame-of-nobody", ..account };
     let named = ["does not let us in", "uthentication", "user and password"].map(str::to_owned);
-    assert_refused(place.capture("capture-2", wrong(CAPTURE))?, &named)?;
-    assert_refused(place.apply("apply-2", wrong(APPLY))?, &named)
+    assert_refused(place.capture("wrong-3", wrong(CAPTURE))?, JOURNAL, &named)?;
+    assert_refused(place.apply("wrong-4", wrong(APPLY))?, JOURNAL, &named)?;
+    // What the other side has for its server is nothing at this one.
+    let named = |server: &Server, account: Account| {
+        let port = server.port().to_string();
+        [port, account.server_user.to_owned(), "WRONGPASS".to_owned()]
+    };
+    let there = at_brokers(CAPTURE, APPLY);
+    assert_refused(place.capture("wrong-5", there)?, SOURCE, &named(&place.source, APPLY))?;
+    let there = at_brokers(APPLY, CAPTURE);
+    let words = named(&place.destination, CAPTURE);
+    assert_refused(place.apply("wrong-6", there)?, DESTINATION, &words)
+}
+
+/// What a broker has answered to one record.
+#[derive(Default)]
+struct Answer(Mutex<Option<Option<RDKafkaErrorCode>>>);
+
+impl ClientContext for Answer {}
+
+impl ProducerContext for Answer {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, delivered: &DeliveryResult<'_>, (): ()) {
+        let refused = delivered.as_ref().err().and_then(|(error, _)| error.rdkafka_error_code());
+        *self.0.lock() = Some(refused);
+    }
+}
+
+/// The brokers themselves keep capture from the applies' topic and group, and apply from the stream.
+fn brokers_refuse_the_others_part(place: &Place) -> Result<()> {
+    for (account, topic) in [(CAPTURE, format!("{TOPIC}.dead")), (APPLY, TOPIC.to_owned())] {
+        let producer: BaseProducer<Answer> =
+            place.client_of(account).create_with_context(Answer::default())?;
+        let record = BaseRecord::<str, str>::to(&topic).payload("not mine");
+        producer.send(record).map_err(|(error, _)| error)?;
+        producer.flush(PATIENCE)?;
+        let answer = *producer.context().0.lock();
+        let denied = Some(Some(RDKafkaErrorCode::TopicAuthorizationFailed));
+        ensure!(answer == denied, "{} writes {topic}: {answer:?}", account.user);
+    }
+    let group = format!("{TOPIC}.copy");
+    let member: BaseConsumer = place.client_of(CAPTURE).set("group.id", &group).create()?;
+    member.subscribe(&[TOPIC])?;
+    let refused = member.poll(PATIENCE).context("an answer")?.map(drop);
+    let code = refused.as_ref().err().and_then(KafkaError::rdkafka_error_code);
+    let is_named = code == Some(RDKafkaErrorCode::GroupAuthorizationFailed);
+    ensure!(is_named, "capture joins {group}: {refused:?}");
+    Ok(())
 }

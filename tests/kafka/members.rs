@@ -2,19 +2,24 @@
 
 use std::time::Duration;
 
+use anyhow::{Result, ensure};
 use journal::kafka::KafkaConfig;
 use journal::{Assignment, Journal, Membership, Offset, Partition, ReadError};
 use runtime::{Class, Classified};
-use testkit::{Deadline, Process};
+use serde_json::Value;
+use testkit::{Deadline, Kind, Process};
 use tokio::sync::watch;
 
-use crate::apart::PATIENCE;
+use crate::apart::{PATIENCE, Stage, stop};
+use crate::http::{Http, TOKEN};
 use crate::stage::{open, shared, takes_less_than, within};
 
 /// Tells a child process which stream to join, on which brokers.
 const MEMBER: &str = "KEYFERRY_KAFKA_TEST_MEMBER";
 
 const PARTITIONS: u16 = 4;
+/// From the end of a member that left in good order until another one has its part.
+const TAKE_OVER: Duration = Duration::from_secs(1);
 
 /// Waits until so many partitions are assigned, and gives them back.
 async fn assigned(watch: &mut watch::Receiver<Assignment>, count: usize) -> Assignment {
@@ -67,8 +72,8 @@ async fn two_members_share_and_the_one_that_stays_takes_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_part_of_a_member_that_leaves_is_taken_over_before_it_would_count_as_gone() {
-    takes_less_than(Duration::from_secs(3), async || {
+async fn the_part_of_a_member_that_leaves_is_taken_over_within_a_second() {
+    takes_less_than(TAKE_OVER, async || {
         let config = shared(PARTITIONS);
         let (one, other) = (open(&config).await, open(&config).await);
         let first = within("it joins", one.join("shop")).await.unwrap();
@@ -78,8 +83,8 @@ async fn the_part_of_a_member_that_leaves_is_taken_over_before_it_would_count_as
             assigned(&mut watch, 4).await;
             let second = within("it joins", other.join("shop")).await.unwrap();
             assigned(&mut second.assigned(), 2).await;
-            let left = Deadline::after(Duration::ZERO);
             within("it leaves", second.leave()).await.unwrap();
+            let left = Deadline::after(Duration::ZERO);
             assigned(&mut watch, 4).await;
             left.elapsed()
         };
@@ -179,4 +184,45 @@ async fn sit_until_killed(place: &str) {
     assigned(&mut watch, 2).await;
     println!("has 2 partitions");
     std::future::pending::<()>().await;
+}
+
+#[test]
+fn the_part_of_an_apply_that_is_stopped_is_taken_over_within_a_second() -> Result<()> {
+    let mut stage = Stage::start(Kind::Redis7_0)?;
+    let mut capture = stage.capture("capture")?;
+    let (mut stays, of_stays) = apply(&stage, "stays")?;
+    let mut took = Vec::new();
+    while took.len() < 3 && took.last().is_none_or(|took| *took >= TAKE_OVER) {
+        let (mut leaves, of_leaves) = apply(&stage, "leaves")?;
+        let shared = |of: &Http| of.until("it has a half", |status| partitions(status) == 2);
+        shared(&of_stays)?;
+        shared(&of_leaves)?;
+        stage.caught_up(&mut [&mut capture, &mut stays, &mut leaves])?;
+        stop(&mut leaves)?;
+        let left = Deadline::after(Duration::ZERO);
+        of_stays.until("it has all", |status| partitions(status) == usize::from(PARTITIONS))?;
+        took.push(left.elapsed());
+    }
+    ensure!(took.last().is_some_and(|took| *took < TAKE_OVER), "it took {took:?}");
+    stage.caught_up(&mut [&mut capture, &mut stays])?;
+    stage.assert_same()?;
+    stop(&mut stays)?;
+    stop(&mut capture)
+}
+
+/// One that tells by HTTP what it has.
+fn apply(stage: &Stage, dir: &str) -> Result<(Process, Http)> {
+    let destination = stage.destination.uri();
+    let words = ["apply", destination.as_str()];
+    let more = ["--admin-listen", "127.0.0.1:0"];
+    let mut process = stage.process_with((&words, &more), dir, &[TOKEN])?;
+    let http = Http::of(&mut process)?;
+    Ok((process, http))
+}
+
+/// How many an apply has taken over.
+fn partitions(status: &Value) -> usize {
+    let lanes = status.get("apply").and_then(Value::as_object).into_iter().flatten();
+    let parts = lanes.filter_map(|(_, lane)| lane.get("partitions")?.as_object());
+    parts.map(serde_json::Map::len).sum()
 }

@@ -82,7 +82,8 @@ const READING: &[(&str, &str)] = &[
 const CLASSIC_MEMBER: &[(&str, &str)] = &[
     // Who is lost is replaced within ten seconds; brokers allow no less by default.
     ("session.timeout.ms", "6000"),
-    ("heartbeat.interval.ms", "1500"),
+    // By an answer to it a member hears that another one has left, whose part is to be taken over within a second.
+    ("heartbeat.interval.ms", "500"),
     // Members that keep a partition do not stop for those that change hands.
     ("partition.assignment.strategy", "cooperative-sticky"),
 ];
