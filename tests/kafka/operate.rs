@@ -123,5 +123,27 @@ fn a_stream_is_looked_at_while_it_is_carried() -> Result<()> {
     for word in ["heard of", "events to go", "4 partitions", "begins at offsets"] {
         ensure!(told.contains(word), "nothing is said of {word:?}:\n{told}");
     }
+
+    let (code, told, said) = ask(&stage.stream, &["resnapshot"], &[])?;
+    ensure!(code == DONE && told.contains("is complete"), "{code}: {told}{said}");
+    let uri = stage.destination.uri();
+    let (code, told, said) = ask(&stage.stream, &["quarantine", "list", &uri], &[])?;
+    ensure!(code == DONE, "{code}: {told}{said}");
+    let dry = ["--dry-run", "--from", "beginning"];
+    let (code, told, said) = ask(&stage.stream, &["replay", &uri], &dry)?;
+    ensure!(code == DONE && told.contains("partition 3"), "{code}: {told}{said}");
+    let (journal, stream) = (format!("kafka://{}", stage.brokers), stage.stream.clone());
+    let named = ["apply", &uri, "--journal", &journal, "--stream", &stream];
+    let mut apply = Process::start(&[&named[..], &["--data-dir", &dir]].concat())?;
+    stage.caught_up(&mut [&mut capture, &mut apply])?;
+    stop(&mut apply)?;
+    let mut refused =
+        Process::start(&[&named[..], &["--data-dir", &dir, "--partitions", "16"]].concat())?;
+    let code = refused.wait(PATIENCE)?.code();
+    ensure!(
+        code == Some(JOURNAL) && refused.stderr().contains("so ask for 4"),
+        "{}",
+        refused.stderr()
+    );
     stop(&mut capture)
 }

@@ -1,16 +1,17 @@
 //! What is not this stream, and what an account may not, is said by its name.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use journal::kafka::{KafkaConfig, KafkaJournal};
+use journal::kafka::{HeldTo, KafkaConfig, KafkaJournal, StreamTopics};
 use journal::{Journal, Offset, OpenError, Partition, ReadError};
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use runtime::{Class, Classified, SystemClock};
 use testkit::kafka::{Broker, Operation, Resource, Setup};
 
-use crate::stage::{append, appender, on, open, record, shared, within};
+use crate::stage::{append, appender, on, open, read, record, shared, within};
 
 pub(crate) async fn refusal(config: &KafkaConfig) -> OpenError {
     let opened = KafkaJournal::open(config.clone(), Arc::new(SystemClock::new()));
@@ -29,12 +30,31 @@ async fn assert_mismatch(config: &KafkaConfig, words: &[&str]) {
     }
 }
 
-async fn make_topic(brokers: &str, topic: &NewTopic<'_>) {
+fn admin(brokers: &str) -> AdminClient<DefaultClientContext> {
     let mut settings = ClientConfig::new();
-    let settings = settings.set("bootstrap.servers", brokers);
-    let admin: AdminClient<DefaultClientContext> = settings.create().expect("a client");
+    settings.set("bootstrap.servers", brokers).create().expect("a client")
+}
+
+async fn make_topic(brokers: &str, topic: &NewTopic<'_>) {
+    let admin = admin(brokers);
     let made = admin.create_topics([topic], &AdminOptions::new()).await.expect("an answer");
     assert!(made.iter().all(Result::is_ok), "{made:?}");
+}
+
+/// Deletes topics and waits until they are gone.
+async fn delete_topics(admin: &AdminClient<DefaultClientContext>, topics: &[&str]) {
+    let deleted = admin.delete_topics(topics, &AdminOptions::new()).await.expect("an answer");
+    assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+    let is_there = || {
+        let told = admin.inner().fetch_metadata(None, Duration::from_secs(60)).expect("an answer");
+        told.topics().iter().any(|topic| topics.contains(&topic.name()))
+    };
+    let gone = async {
+        while is_there() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("they are gone", gone).await;
 }
 
 #[tokio::test]
@@ -71,6 +91,84 @@ async fn a_topic_that_would_lose_records_is_refused() {
     let narrow = NewTopic::new(&config.topic, 1, TopicReplication::Fixed(1));
     make_topic(&config.brokers, &narrow.set("max.message.bytes", "100000")).await;
     assert_mismatch(&config, &["max.message.bytes=100000", "1048588"]).await;
+}
+
+#[tokio::test]
+async fn as_many_partitions_as_there_are_do_where_nobody_has_named_a_number() {
+    let config = shared(3);
+    drop(open(&config).await);
+    let unnamed = KafkaConfig { partitions: 16, any_partitions: true, ..config.clone() };
+    let described = open(&unnamed).await.describe().await.unwrap();
+    assert_eq!(described.partitions.len(), 3);
+}
+
+#[tokio::test]
+async fn partitions_that_somebody_added_are_told_of_and_do_not_keep_anybody_from_reading() {
+    let config = shared(2);
+    let journal = open(&config).await;
+    append(&mut *appender(&journal).await, vec![record(1, "a")]).await;
+    drop(journal);
+    let (admin, clock) = (admin(&config.brokers), Arc::new(SystemClock::new()));
+    let wider = NewPartitions::new(&config.topic, 3);
+    let added = admin.create_partitions([&wider], &AdminOptions::new()).await.unwrap();
+    assert!(added.iter().all(Result::is_ok), "{added:?}");
+    let words = ["has 3 partitions", "made with 2", "somebody has added some", "another name"];
+    for partitions in [2, 3, 16] {
+        let any_partitions = partitions == 16;
+        let asked = KafkaConfig { partitions, any_partitions, ..config.clone() };
+        let seen = || async { matches!(refusal(&asked).await, OpenError::Mismatch { .. }) };
+        // Not every broker's answer has them at once.
+        while !within("it is refused", seen()).await {}
+        assert_mismatch(&asked, &words).await;
+        let topics = StreamTopics::new(asked, Arc::clone(&clock) as _).unwrap();
+        let said = within("they are compared", topics.differences()).await.unwrap().join("\n");
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    }
+    let looked = KafkaJournal::open_as_it_is(config.clone(), clock).await.unwrap();
+    assert_eq!(read(&looked, 1, 1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn settings_that_somebody_insists_on_are_refused_where_a_topic_has_others() {
+    let config = KafkaConfig { min_insync_replicas: Some(1), ..shared(1) };
+    drop(open(&config).await);
+    let other = KafkaConfig {
+        replication_factor: Some(3),
+        min_insync_replicas: Some(2),
+        retention_ms: Some(60_000),
+        retention_bytes: Some(1 << 30),
+        ..config.clone()
+    };
+    // They count for a topic that is made, and for this one nobody has named them.
+    drop(open(&other).await);
+    for (held, words) in [
+        (HeldTo::ReplicationFactor, ["1 copies", "kafka.replication_factor"]),
+        (HeldTo::MinInsyncReplicas, ["min.insync.replicas=1, 2", "kafka.min_insync_replicas"]),
+        (HeldTo::RetentionMs, ["retention.ms=-1, 60000", "journal.retention_age"]),
+        (HeldTo::RetentionBytes, ["retention.bytes=-1, 1073741824", "journal.retention_bytes"]),
+    ] {
+        let asked = KafkaConfig { holds_to: vec![held], ..other.clone() };
+        assert_mismatch(&asked, &[&words[..], &[config.topic.as_str()]].concat()).await;
+        drop(open(&KafkaConfig { holds_to: vec![held], ..config.clone() }).await);
+    }
+}
+
+#[tokio::test]
+async fn a_topic_that_was_deleted_is_not_gone_on_with_under_its_old_notes() {
+    let config = shared(2);
+    let journal = open(&config).await;
+    append(&mut *appender(&journal).await, vec![record(0, "a")]).await;
+    drop(journal);
+    let admin = admin(&config.brokers);
+    let meta = format!("{}.meta", config.topic);
+    delete_topics(&admin, &[&config.topic]).await;
+    // Again too: that the first has made the topic anew does not make it good.
+    for _ in 0..2 {
+        assert_mismatch(&config, &[&config.topic, &meta, "was deleted", "delete both"]).await;
+    }
+    delete_topics(&admin, &[&config.topic, &meta]).await;
+    let journal = open(&config).await;
+    append(&mut *appender(&journal).await, vec![record(0, "b")]).await;
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ mod deliveries;
 mod fences;
 mod fetch;
 mod follow;
+mod identity;
 mod lease;
 mod mailbox;
 mod member;
@@ -58,8 +59,6 @@ use self::lease::{Candidate, LEASE_TIMEOUT, catch_up};
 use self::mailbox::KafkaMailbox;
 use self::member::Member;
 use self::named::Named;
-use self::notary::Notary;
-use self::notes::{FORMAT, STREAM_KEY, StreamNote};
 use self::ranges::Ranges;
 use self::reader::KafkaReader;
 use self::record::{FIRST_TIME_MS, MAX_RECORD_BYTES};
@@ -72,7 +71,7 @@ use crate::{
 };
 
 pub use self::administer::{DEAD_LETTERS, LeaseFacts, StreamFacts, StreamTopics};
-pub use self::config::{Compression, KafkaConfig};
+pub use self::config::{Compression, HeldTo, KafkaConfig};
 pub use self::topics::TopicFacts;
 pub use self::unleased::SharedLog;
 
@@ -82,12 +81,19 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 const JOIN_LOOK: Duration = Duration::from_secs(1);
 /// How long a commit of offsets may take; what it says is said again later.
 const COMMIT_LIMIT: Duration = Duration::from_secs(20);
-/// Polls of a twentieth of a second for the note that begins a stream.
-const NOTE_POLLS: usize = 200;
 /// How long something that the brokers refuse for the moment, while a leader moves say, is asked again.
 const ASK_LIMIT: Duration = Duration::from_secs(10);
 /// And after what time.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
+
+/// What a stream is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// To write it, or to carry it on from a place.
+    Use,
+    /// To look at what is there, whatever has become of it.
+    Look,
+}
 
 /// A stream on Kafka.
 pub struct KafkaJournal {
@@ -111,16 +117,33 @@ impl KafkaJournal {
     /// # Errors
     /// If the brokers cannot be asked, a right is missing, or what is there is not this stream.
     pub async fn open(config: KafkaConfig, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        Self::open_for(Purpose::Use, config, clock).await
+    }
+
+    async fn open_for(
+        purpose: Purpose,
+        mut config: KafkaConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, OpenError> {
         let problems = config.problems();
         if !problems.is_empty() {
             return Err(OpenError::Settings { what: problems.join("; ") });
         }
         let topics = Topics::new(&config, Arc::clone(&clock))?;
-        let is_new = topics.ensure().await?;
+        let ensured = topics.ensure().await?;
         let (asked, time) = (config.clone(), Arc::clone(&clock));
         let starting = tokio::task::spawn_blocking(move || Following::start(&asked, time)).await;
         let following = Arc::new(starting.expect("asking does not panic")?);
-        let ranges = Arc::new(Ranges::new(&config, Arc::clone(following.follower()))?);
+        let mut ranges = Arc::new(Ranges::new(&config, Arc::clone(following.follower()))?);
+        let caught_up = catch_up(following.follower(), &ranges).await;
+        caught_up.map_err(|error| of_reader(error, &config.place()))?;
+        let noted = following.follower().look(|known| known.state.stream.clone());
+        let count = identity::count(&config, purpose, ensured.partitions, noted.as_ref())?;
+        if count != config.partitions {
+            config.partitions = count;
+            let other = Ranges::new(&config, Arc::clone(following.follower()))?;
+            drop_aside(std::mem::replace(&mut ranges, Arc::new(other)));
+        }
         let named = Arc::new(Named::new(&config, Arc::clone(following.follower())));
         let mut journal = Self {
             config,
@@ -132,93 +155,11 @@ impl KafkaJournal {
             session: tokio::sync::Mutex::default(),
             commits: Arc::default(),
         };
-        journal.incarnation = journal.identify(is_new).await?.incarnation;
+        journal.incarnation = journal.identify(noted, ensured.is_new).await?.incarnation;
+        if purpose == Purpose::Use {
+            journal.refuse_lost_records().await?;
+        }
         Ok(journal)
-    }
-
-    /// What the stream is, noted now if it never was.
-    async fn identify(&self, is_new: bool) -> Result<StreamNote, OpenError> {
-        let place = self.config.place();
-        self.caught_up().await.map_err(|error| of_reader(error, &place))?;
-        let noted = || self.following.follower().look(|known| known.state.stream.clone());
-        let found = match noted() {
-            Some(found) => found,
-            None => {
-                self.may_begin(is_new).await?;
-                let config = self.config.clone();
-                let note = StreamNote {
-                    format: FORMAT,
-                    stream: config.stream.clone(),
-                    partitions: config.partitions,
-                    incarnation: lease::random_number(),
-                    placement: config.placement.clone(),
-                };
-                let writing = move || {
-                    let notary = Notary::new(&config)?;
-                    notary.write_and_wait(STREAM_KEY, &note, NOTE_POLLS)
-                };
-                let written = tokio::task::spawn_blocking(writing).await;
-                let offset = written.expect("writing a note does not panic")?;
-                let read = self.following.follower().until(|known| {
-                    (known.next > offset).then(|| known.state.stream.clone()).flatten()
-                });
-                read.await.map_err(|error| of_reader(error, &place))?
-            }
-        };
-        self.is_ours(&found)?;
-        Ok(found)
-    }
-
-    /// Whether an unnoted stream may be taken for an empty one.
-    async fn may_begin(&self, is_new: bool) -> Result<(), OpenError> {
-        let (ranges, place) = (Arc::clone(&self.ranges), self.config.place());
-        let raw = self.ask(move || ranges.raw()).await.map_err(|error| of_reader(error, &place))?;
-        if is_new && raw.iter().all(|(_, end)| *end == 0) {
-            return Ok(());
-        }
-        let is_empty = raw.iter().all(|(start, end)| start == end);
-        match (is_empty, self.config.create) {
-            (true, true) => Ok(()),
-            (true, false) => Err(OpenError::Missing {
-                stream: self.config.stream.clone(),
-                what: format!("{} says nothing about a stream yet", self.config.meta_topic()),
-            }),
-            (false, _) => Err(self.mismatch(format!(
-                "topic {} has records, but {} does not say whose: use another topic, or delete both",
-                self.config.topic,
-                self.config.meta_topic()
-            ))),
-        }
-    }
-
-    fn is_ours(&self, found: &StreamNote) -> Result<(), OpenError> {
-        let meta = self.config.meta_topic();
-        let config = &self.config;
-        let what = if found.format != FORMAT {
-            format!(
-                "has format {}, this build knows {FORMAT}: use a build that knows it",
-                found.format
-            )
-        } else if found.stream != config.stream {
-            format!("is of stream {}, not {}: use another topic", found.stream, config.stream)
-        } else if found.partitions != config.partitions {
-            format!(
-                "is of {} partitions, not {}: ask for as many",
-                found.partitions, config.partitions
-            )
-        } else if found.placement != config.placement {
-            format!(
-                "spreads records by {:?}, this build by {:?}: use another topic",
-                found.placement, config.placement
-            )
-        } else {
-            return Ok(());
-        };
-        Err(self.mismatch(format!("what {meta} at {} says {what}", config.brokers)))
-    }
-
-    fn mismatch(&self, what: String) -> OpenError {
-        OpenError::Mismatch { stream: self.config.stream.clone(), what }
     }
 
     /// Asks on a thread that may block, again while what is wrong may pass.

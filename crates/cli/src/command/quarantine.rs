@@ -93,11 +93,10 @@ impl Place {
             #[cfg(feature = "kafka")]
             JournalSettings::Kafka(config) => {
                 // Another number of partitions would look into other places, and find nothing there.
-                let config = KafkaConfig { create: false, ..(**config).clone() };
-                let partitions = config.partitions;
-                let opened = KafkaJournal::open(config, Arc::clone(&self.clock)).await;
-                opened.map_err(|error| Failure::at_start(Exit::Journal, &error))?;
-                Ok(Lanes::PerPartition(partitions))
+                let opened =
+                    KafkaJournal::open_as_it_is((**config).clone(), Arc::clone(&self.clock)).await;
+                let journal = opened.map_err(|error| Failure::at_start(Exit::Journal, &error))?;
+                Ok(Lanes::PerPartition(journal.facts().partitions))
             }
         }
     }

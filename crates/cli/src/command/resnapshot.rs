@@ -10,9 +10,6 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 use event::request::{Ask, Request};
-#[cfg(feature = "kafka")]
-use journal::kafka::{KafkaConfig, KafkaJournal};
-use journal::local::{LocalJournal, LocalParts, ReadOnlyConfig};
 use journal::{Entry, Journal, ReadLimit, Reader as JournalReader};
 use runtime::{Clock, Random, SystemClock, units};
 use serde_json::json;
@@ -20,7 +17,7 @@ use serde_json::json;
 use self::watch::{News, Watch};
 use crate::exit::{Exit, Failure};
 use crate::options::layers::Values;
-use crate::options::typed::{JournalSettings, Reader};
+use crate::options::typed::Reader;
 use crate::output;
 
 /// What is asked for, and of whom.
@@ -51,9 +48,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often progress is told.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
-/// How often a waiting reader looks for more.
-const POLL_EVERY: Duration = Duration::from_millis(50);
-
 /// What is read at once.
 const STEP: ReadLimit = ReadLimit { records: 1_024, bytes: 4 << 20 };
 
@@ -73,7 +67,8 @@ pub(crate) fn run(matches: &ArgMatches, values: &Values) -> Result<(), Failure> 
     output::warn(&reader.finish()?);
     super::block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let journal = open(settings, Arc::clone(&clock)).await?;
+        // A stream that is not there has nobody who captures it.
+        let journal = super::reading::open(settings, Arc::clone(&clock)).await?;
         let request = Request {
             id: format!("{:016x}", Random::from_entropy().next_u64()),
             ask: Ask::Snapshot,
@@ -86,26 +81,6 @@ pub(crate) fn run(matches: &ArgMatches, values: &Values) -> Result<(), Failure> 
             false => wish.come_true().await,
         }
     })
-}
-
-async fn open(
-    settings: JournalSettings,
-    clock: Arc<dyn Clock>,
-) -> Result<Arc<dyn Journal>, Failure> {
-    match settings {
-        JournalSettings::Local(config) => {
-            let config = ReadOnlyConfig { dir: config.dir, poll_every: POLL_EVERY };
-            let opened = LocalJournal::open_read_only(config, LocalParts { clock }).await;
-            Ok(Arc::new(opened.map_err(|error| Failure::of(Exit::Journal, &error))?))
-        }
-        #[cfg(feature = "kafka")]
-        JournalSettings::Kafka(config) => {
-            // A stream that is not there has nobody who captures it.
-            let config = KafkaConfig { create: false, ..*config };
-            let opened = KafkaJournal::open(config, clock).await;
-            Ok(Arc::new(opened.map_err(|error| Failure::at_start(Exit::Journal, &error))?))
-        }
-    }
 }
 
 // === impl Wish ===

@@ -28,6 +28,7 @@ use self::ending::{Asked, Ending};
 use self::opening::{Lock, make_dir};
 use self::origin::Origin;
 use self::settings::Settings;
+use super::reading;
 use crate::exit::{self, Exit, Failure};
 use crate::life::Process;
 use crate::options::layers::Values;
@@ -245,8 +246,9 @@ impl Shared {
         let replays = settings.replay.is_some();
         let opening = async {
             match replays {
-                true => replay::open(settings.journal, &self.clock).await,
-                false => self.open(settings.journal, name).await,
+                true => reading::open(settings.journal, Arc::clone(&self.clock)).await,
+                false if settings.role.captures() => self.open(settings.journal, name).await,
+                false => self.open(settings.journal.of_a_reader(), name).await,
             }
         };
         let journal = self.step("opening the journal", opening).await?;

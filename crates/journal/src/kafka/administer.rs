@@ -6,9 +6,10 @@ use std::time::Duration;
 use runtime::Clock;
 
 use super::config::KafkaConfig;
+use super::notes::StreamNote;
 use super::notes::{FORMAT, Says};
 use super::topics::{TopicFacts, Topics};
-use super::{KafkaJournal, StreamNote};
+use super::{KafkaJournal, Purpose};
 use crate::OpenError;
 
 /// The ending of the topic of dead letters.
@@ -84,9 +85,11 @@ impl StreamTopics {
     /// # Errors
     /// If the brokers cannot be asked, a right is missing, or what is there is another stream.
     pub async fn differences(&self) -> Result<Vec<String>, OpenError> {
+        let noted = self.noted().await?;
         let mut differences = Vec::new();
         for (topics, topic, partitions) in self.all()? {
-            differences.extend(topics.differences(&topic, partitions).await?);
+            let noted = noted.filter(|_| topic == self.config.topic);
+            differences.extend(topics.differences(&topic, partitions, noted).await?);
         }
         if differences.is_empty() {
             self.journal(false).await?;
@@ -106,6 +109,16 @@ impl StreamTopics {
             found.extend(topics.facts(&topic).await?);
         }
         Ok((found, journal))
+    }
+
+    /// How many partitions the stream was made with; `None`: it was not, or is another one.
+    async fn noted(&self) -> Result<Option<usize>, OpenError> {
+        let config = self.config.clone();
+        match KafkaJournal::open_as_it_is(config, Arc::clone(&self.clock)).await {
+            Ok(journal) => Ok(Some(journal.count())),
+            Err(OpenError::Missing { .. } | OpenError::Mismatch { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn journal(&self, create: bool) -> Result<KafkaJournal, OpenError> {
@@ -145,13 +158,9 @@ impl KafkaJournal {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
         config.create = false;
-        let topics = Topics::new(&config, Arc::clone(&clock))?;
-        if let Some(partitions) =
-            topics.partitions().await?.and_then(|count| u16::try_from(count).ok())
-        {
-            config.partitions = partitions;
-        }
-        Self::open(config, clock).await
+        config.any_partitions = true;
+        config.holds_to.clear();
+        Self::open_for(Purpose::Look, config, clock).await
     }
 
     /// What is noted about it.

@@ -28,6 +28,8 @@ pub struct KafkaConfig {
     pub stream: String,
     /// How many partitions it has. Fixed when the stream is made.
     pub partitions: u16,
+    /// Whether a stream that exists may have another number of them, which is taken then.
+    pub any_partitions: bool,
     /// How the caller spreads its records over the partitions, in words. Kept with the stream, which cannot be used
     /// with another one.
     pub placement: String,
@@ -51,6 +53,21 @@ pub struct KafkaConfig {
     pub properties: Vec<(String, String)>,
     /// Whether topics that are missing are made; otherwise that is an error.
     pub create: bool,
+    /// What topics that exist have to have as it stands here, too; the rest counts when topics are made.
+    pub holds_to: Vec<HeldTo>,
+}
+
+/// A setting of topics that somebody insists on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldTo {
+    /// No fewer copies than [`KafkaConfig::replication_factor`].
+    ReplicationFactor,
+    /// [`KafkaConfig::min_insync_replicas`].
+    MinInsyncReplicas,
+    /// [`KafkaConfig::retention_ms`].
+    RetentionMs,
+    /// [`KafkaConfig::retention_bytes`].
+    RetentionBytes,
 }
 
 /// On these rest order and durability; each under all names that librdkafka has for it.
@@ -103,6 +120,7 @@ impl KafkaConfig {
             topic: format!("keyferry.{stream}"),
             stream,
             partitions,
+            any_partitions: false,
             placement: String::new(),
             replication_factor: None,
             min_insync_replicas: None,
@@ -114,6 +132,7 @@ impl KafkaConfig {
             client_id: "keyferry".to_owned(),
             properties: Vec::new(),
             create: true,
+            holds_to: Vec::new(),
         }
     }
 
@@ -165,6 +184,8 @@ impl KafkaConfig {
         Self {
             topic: format!("{}.{ending}", self.topic),
             partitions: 1,
+            any_partitions: false,
+            holds_to: Vec::new(),
             retention_ms: Some(-1),
             retention_bytes: Some(-1),
             // Records are few, and somebody waits for each.
@@ -187,6 +208,7 @@ impl fmt::Debug for KafkaConfig {
             .field("topic", &self.topic)
             .field("stream", &self.stream)
             .field("partitions", &self.partitions)
+            .field("any_partitions", &self.any_partitions)
             .field("placement", &self.placement)
             .field("replication_factor", &self.replication_factor)
             .field("min_insync_replicas", &self.min_insync_replicas)
@@ -197,6 +219,7 @@ impl fmt::Debug for KafkaConfig {
             .field("client_id", &self.client_id)
             .field("properties", &names)
             .field("create", &self.create)
+            .field("holds_to", &self.holds_to)
             .finish()
     }
 }

@@ -1,13 +1,12 @@
 //! The topics of a stream: made where they are missing, checked where they are not.
 
+mod check;
 mod compare;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::admin::{
-    AdminClient, AdminOptions, ConfigResourceResult, NewTopic, ResourceSpecifier, TopicReplication,
-};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::{Metadata, MetadataTopic};
@@ -43,6 +42,15 @@ pub(super) struct Topics {
     clock: Arc<dyn Clock>,
 }
 
+/// What has become of a topic that has to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ensured {
+    /// This has made it; of the stream's topics that of notes counts.
+    pub(super) is_new: bool,
+    /// How many partitions it has; of the stream's topics its own.
+    pub(super) partitions: usize,
+}
+
 /// What is there of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
@@ -69,17 +77,19 @@ impl Topics {
         self.admin.as_ref().expect("it is taken by drop only")
     }
 
-    /// Makes what is missing and checks what is there; true when the topic of notes is new.
-    pub(super) async fn ensure(&self) -> Result<bool, OpenError> {
+    /// Makes what is missing and checks what is there, but for the number of partitions of the stream's own topic.
+    pub(super) async fn ensure(&self) -> Result<Ensured, OpenError> {
         let meta_topic = self.config.meta_topic();
-        let both = tokio::join!(self.ensure_alone(), self.ensure_one(&meta_topic, 1));
-        both.0?;
-        both.1
+        let (own, notes) = tokio::join!(self.ensure_one(&self.config.topic, None), async {
+            self.ensure_one(&meta_topic, Some(1)).await
+        });
+        Ok(Ensured { partitions: own?.partitions, is_new: notes?.is_new })
     }
 
-    /// The same without a topic of notes.
+    /// The same without a topic of notes; true when it is new.
     pub(super) async fn ensure_alone(&self) -> Result<bool, OpenError> {
-        self.ensure_one(&self.config.topic, usize::from(self.config.partitions)).await
+        let wanted = Some(usize::from(self.config.partitions));
+        Ok(self.ensure_one(&self.config.topic, wanted).await?.is_new)
     }
 
     /// Makes the stream's own topic if it is missing, and looks at nothing else of it.
@@ -88,41 +98,37 @@ impl Topics {
         self.make_where_missing(topic, partitions).await.map(drop)
     }
 
-    /// How many partitions the stream's own topic has; `None`: it is not there.
-    pub(super) async fn partitions(&self) -> Result<Option<usize>, OpenError> {
-        Ok(match self.find(&self.config.topic).await? {
-            Found::Nothing => None,
-            Found::Topic { partitions, .. } => Some(partitions),
-        })
-    }
-
-    /// True when this made it.
-    async fn ensure_one(&self, topic: &str, partitions: usize) -> Result<bool, OpenError> {
+    /// `wanted` is how many partitions it has to have; `None`: as many as it has.
+    async fn ensure_one(&self, topic: &str, wanted: Option<usize>) -> Result<Ensured, OpenError> {
         let config = &self.config;
-        let mut is_new = false;
+        let count = wanted.unwrap_or(usize::from(config.partitions));
+        let made = |is_new: bool| Ensured { is_new, partitions: count };
         match self.find(topic).await? {
-            Found::Nothing if !config.create => {
-                return Err(OpenError::Missing {
-                    stream: config.stream.clone(),
-                    what: format!("topic {topic} does not exist at {}", config.brokers),
-                });
-            }
+            Found::Nothing if !config.create => Err(OpenError::Missing {
+                stream: config.stream.clone(),
+                what: format!("topic {topic} does not exist at {}", config.brokers),
+            }),
             Found::Nothing => {
-                is_new = self.make(topic, partitions).await?;
-                self.appears(topic, partitions).await?;
+                let is_new = self.make(topic, count).await?;
+                self.appears(topic, count).await?;
+                Ok(made(is_new))
             }
             // Somebody else is making it.
-            Found::Topic { partitions: 0, .. } => self.appears(topic, partitions).await?,
-            Found::Topic { partitions: found, .. } if found != partitions => {
-                return Err(self.mismatch(format!(
-                        "topic {topic} at {} has {found} partition(s), {partitions} are asked for: the number of \
-                         partitions of a stream is fixed, so ask for {found} or for another topic",
-                        config.brokers
-                    )));
+            Found::Topic { partitions: 0, .. } => {
+                self.appears(topic, count).await?;
+                Ok(made(false))
             }
-            Found::Topic { .. } => self.check(topic).await?,
+            Found::Topic { partitions, .. } if wanted.is_some_and(|wanted| partitions != wanted) => {
+                Err(self.mismatch(format!(
+                    "topic {topic} at {} has {partitions} partition(s), and may have {count} only: make it anew",
+                    config.brokers
+                )))
+            }
+            Found::Topic { partitions, .. } => {
+                self.check(topic, partitions).await?;
+                Ok(Ensured { is_new: false, partitions })
+            }
         }
-        Ok(is_new)
     }
 
     /// Looks for the topic of requests, and makes it if it is missing and this is who listens.
@@ -256,39 +262,6 @@ impl Topics {
         })
     }
 
-    /// Whether a topic that exists can be used.
-    async fn check(&self, topic: &str) -> Result<(), OpenError> {
-        let options = AdminOptions::new().request_timeout(Some(ANSWER_LIMIT));
-        let asked = [ResourceSpecifier::Topic(topic)];
-        let answer = self.admin().describe_configs(&asked, &options).await;
-        let answer = answer.map_err(|error| self.unanswered(&error, topic))?;
-        // The library's wrapper leaves out the code of a refusal; a topic always has settings to tell.
-        let Some(Ok(resource)) = answer.into_iter().next().filter(has_entries) else {
-            let error = KafkaError::AdminOp(RDKafkaErrorCode::TopicAuthorizationFailed);
-            return Err(Asked::DescribeConfigs(topic).open_error(&error, &self.config.place()));
-        };
-        let value = |name: &str| resource.get(name).and_then(|entry| entry.value.clone());
-        let policy = value("cleanup.policy").unwrap_or_default();
-        let wanted = if topic == self.config.topic { "delete" } else { "compact" };
-        if !policy.is_empty() && policy != wanted {
-            return Err(self.mismatch(format!(
-                "topic {topic} at {} has cleanup.policy={policy}, which would lose records: set it to {wanted}",
-                self.config.brokers
-            )));
-        }
-        let limit = value("max.message.bytes").and_then(|value| value.parse().ok());
-        if topic == self.config.topic && limit.is_some_and(|limit: usize| limit < MAX_MESSAGE_BYTES)
-        {
-            return Err(self.mismatch(format!(
-                "topic {topic} at {} has max.message.bytes={}, which is too little for the largest record: set it \
-                 to {MAX_MESSAGE_BYTES} or more",
-                self.config.brokers,
-                limit.unwrap_or_default()
-            )));
-        }
-        Ok(())
-    }
-
     fn mismatch(&self, what: String) -> OpenError {
         OpenError::Mismatch { stream: self.config.stream.clone(), what }
     }
@@ -336,10 +309,6 @@ fn metadata_of(asker: &BaseConsumer<Quiet>, topic: &str) -> Result<Metadata, Kaf
 /// A client for orders. Made for each, since it does not serve what its connections have to tell, which piles up.
 pub(super) fn administrator(config: &KafkaConfig) -> Result<AdminClient<Quiet>, KafkaError> {
     settings::of(Role::Admin, config).create_with_context(Quiet::default())
-}
-
-fn has_entries(answer: &ConfigResourceResult) -> bool {
-    answer.as_ref().is_ok_and(|resource| !resource.entries.is_empty())
 }
 
 #[cfg(test)]

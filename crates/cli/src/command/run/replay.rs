@@ -2,27 +2,24 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use apply::replay::{Measured, Origin, Place, Replay, Standing, look};
 use clap::ArgMatches;
 use event::text::Utc;
 use indicatif::{HumanBytes, HumanCount};
-use journal::local::{LocalConfig, LocalJournal, LocalParts, ReadOnlyConfig};
+use journal::local::{LocalConfig, LocalJournal, LocalParts};
 use journal::{Journal, OpenError};
 use runtime::{Clock, SystemClock};
 
+use super::super::reading;
 use super::settings::Settings;
 use super::{Shared, begin, place};
 use crate::args::replay::{DRY_RUN, FROM, UNTIL};
 use crate::exit::{self, Exit, Failure};
 use crate::options::layers::Values;
-use crate::options::typed::{JournalSettings, name_of};
+use crate::options::typed::name_of;
 use crate::role::Role;
 use crate::{logging, output};
-
-/// How often a waiting reader looks for more.
-const POLL_EVERY: Duration = Duration::from_millis(50);
 
 /// What is asked for.
 #[derive(Debug)]
@@ -50,27 +47,6 @@ pub(crate) fn run(matches: &ArgMatches, values: &Values) -> Result<(), Failure> 
     begin(settings)
 }
 
-/// Opens a journal that somebody else writes.
-pub(super) async fn open(
-    settings: JournalSettings,
-    clock: &Arc<dyn Clock>,
-) -> Result<Arc<dyn Journal>, Failure> {
-    let failed = |error: OpenError| Failure::at_start(Exit::Journal, &error);
-    match settings {
-        JournalSettings::Local(config) => {
-            let parts = LocalParts { clock: Arc::clone(clock) };
-            let config = ReadOnlyConfig { dir: config.dir, poll_every: POLL_EVERY };
-            Ok(Arc::new(LocalJournal::open_read_only(config, parts).await.map_err(failed)?))
-        }
-        #[cfg(feature = "kafka")]
-        JournalSettings::Kafka(mut config) => {
-            config.create = false;
-            let journal = journal::kafka::KafkaJournal::open(*config, Arc::clone(clock)).await;
-            Ok(Arc::new(journal.map_err(failed)?))
-        }
-    }
-}
-
 /// Says what would be done.
 async fn rehearse(settings: Settings, wanted: Wanted) -> Result<(), Failure> {
     let screen =
@@ -78,7 +54,7 @@ async fn rehearse(settings: Settings, wanted: Wanted) -> Result<(), Failure> {
     logging::start(&settings.level, settings.json, screen)?;
     settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let journal = open(settings.journal, &clock).await?;
+    let journal = reading::open(settings.journal, Arc::clone(&clock)).await?;
     let replay = wanted.plan(&*journal).await?;
     let failed = |error: apply::Error| Failure::at_start(exit::of_apply(&error), &error);
     let measured = replay.measure(&*journal).await.map_err(failed)?;

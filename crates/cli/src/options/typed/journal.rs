@@ -37,6 +37,18 @@ impl JournalSettings {
         !matches!(self, Self::Local(_))
     }
 
+    /// The same for a process that writes no events: what its topics keep is the affair of whoever does.
+    pub(crate) fn of_a_reader(self) -> Self {
+        match self {
+            Self::Local(config) => Self::Local(config),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(mut config) => {
+                config.holds_to.clear();
+                Self::Kafka(config)
+            }
+        }
+    }
+
     /// Where the letters of its quarantine are: beside it, or in files where it is embedded.
     pub(crate) fn letters(&self, local: LocalConfig) -> Self {
         match self {

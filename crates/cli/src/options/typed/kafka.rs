@@ -1,6 +1,6 @@
 //! The settings of a stream on Kafka.
 
-use journal::kafka::{Compression, KafkaConfig};
+use journal::kafka::{Compression, HeldTo, KafkaConfig};
 
 use super::super::KAFKA_PROPERTIES;
 use super::super::layers::is_secret_property;
@@ -12,6 +12,14 @@ const PLACEMENT: &str = "slot * partitions / 16384";
 /// The ending of the topic of what could not be applied.
 pub(crate) const DEAD_LETTERS: &str = "dead";
 
+/// What topics that exist have to have where it is named.
+const HELD: [(&str, HeldTo); 4] = [
+    ("kafka.replication_factor", HeldTo::ReplicationFactor),
+    ("kafka.min_insync_replicas", HeldTo::MinInsyncReplicas),
+    ("journal.retention_age", HeldTo::RetentionMs),
+    ("journal.retention_bytes", HeldTo::RetentionBytes),
+];
+
 const PROPERTIES_FILE: &str = "kafka.properties_file";
 
 // === impl Reader ===
@@ -22,6 +30,10 @@ impl Reader<'_> {
         let prefix = self.values.get("kafka.topic_prefix").unwrap_or_default();
         config.topic = format!("{prefix}.{stream}");
         config.placement = PLACEMENT.to_owned();
+        // What nobody has named is not worth a refusal.
+        config.any_partitions = !self.values.is_given("stream.partitions");
+        let held = HELD.iter().filter(|(path, _)| self.values.is_given(path));
+        config.holds_to = held.map(|(_, what)| *what).collect();
         let replicas = self.number("kafka.replication_factor");
         config.replication_factor = Some(replicas).filter(|replicas| *replicas > 0);
         let insync = self.number("kafka.min_insync_replicas");

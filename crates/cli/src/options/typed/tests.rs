@@ -234,7 +234,7 @@ fn what_of_the_destination_is_a_name_says_so() {
 
 #[cfg(feature = "kafka")]
 mod kafka {
-    use ::journal::kafka::{Compression, KafkaConfig};
+    use ::journal::kafka::{Compression, HeldTo, KafkaConfig};
 
     use super::*;
 
@@ -259,6 +259,8 @@ mod kafka {
         assert_eq!((config.replication_factor, config.min_insync_replicas), (None, None));
         let week_ms = 7 * 86_400_000;
         assert_eq!((config.retention_ms, config.retention_bytes), (Some(week_ms), Some(-1)));
+        assert!(!config.any_partitions && settings(&[BROKERS]).any_partitions);
+        assert_eq!(config.holds_to, []);
         let config = settings(&[
             BROKERS,
             ("stream.partitions", "4"),
@@ -278,6 +280,8 @@ mod kafka {
         assert_eq!((config.linger_ms, config.create), (20, false));
         assert_eq!((config.retention_ms, config.retention_bytes), (Some(-1), Some(1 << 20)));
         assert_eq!(config.compression, Compression::Zstd);
+        let held = [HeldTo::ReplicationFactor, HeldTo::MinInsyncReplicas];
+        assert_eq!(config.holds_to, [held, [HeldTo::RetentionMs, HeldTo::RetentionBytes]].concat());
         let properties = [("security.protocol", "SSL"), ("debug", "broker")];
         assert_eq!(config.properties, properties.map(|(name, value)| (name.into(), value.into())));
     }

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rdkafka::admin::{AdminOptions, ResourceSpecifier};
 use rdkafka::consumer::Consumer;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 
-use super::super::rights::Asked;
-use super::{ANSWER_LIMIT, Found, Topics, has_entries};
+use super::super::identity::added;
+use super::{ANSWER_LIMIT, Found, Topics};
 use crate::OpenError;
 
 /// What a topic is.
@@ -50,6 +49,13 @@ impl Topics {
         topic: &str,
     ) -> Result<Option<TopicFacts>, OpenError> {
         let Found::Topic { partitions, .. } = self.find(topic).await? else { return Ok(None) };
+        let replicas = self.copies(topic).await?;
+        let settings = self.settings_at(topic).await?;
+        Ok(Some(TopicFacts { topic: topic.to_owned(), partitions, replicas, settings }))
+    }
+
+    /// The smallest number of copies of a partition of a topic.
+    pub(super) async fn copies(&self, topic: &str) -> Result<usize, OpenError> {
         let (asker, name) = (Arc::clone(&self.asker), topic.to_owned());
         let asked = tokio::task::spawn_blocking(move || {
             let metadata = asker.fetch_metadata(Some(&name), ANSWER_LIMIT)?;
@@ -61,29 +67,16 @@ impl Topics {
             Ok(counts.unwrap_or_default())
         });
         let replicas: Result<usize, KafkaError> = asked.await.expect("asking does not panic");
-        let replicas = replicas.map_err(|error| self.unanswered(&error, topic))?;
-        let settings = self.settings_at(topic).await?;
-        Ok(Some(TopicFacts { topic: topic.to_owned(), partitions, replicas, settings }))
+        replicas.map_err(|error| self.unanswered(&error, topic))
     }
 
-    async fn settings_at(&self, topic: &str) -> Result<BTreeMap<String, String>, OpenError> {
-        let options = AdminOptions::new().request_timeout(Some(ANSWER_LIMIT));
-        let asked = [ResourceSpecifier::Topic(topic)];
-        let answer = self.admin().describe_configs(&asked, &options).await;
-        let answer = answer.map_err(|error| self.unanswered(&error, topic))?;
-        let Some(Ok(resource)) = answer.into_iter().next().filter(has_entries) else {
-            let error = KafkaError::AdminOp(RDKafkaErrorCode::TopicAuthorizationFailed);
-            return Err(Asked::DescribeConfigs(topic).open_error(&error, &self.config.place()));
-        };
-        let entries = resource.entries.into_iter();
-        Ok(entries.filter_map(|entry| Some((entry.name, entry.value?))).collect())
-    }
-
-    /// Everything in which a topic is other than it would be made, each a sentence.
+    /// Everything in which a topic is other than it would be made, each a sentence. `noted` is how many partitions a
+    /// stream was made with whose own topic this is.
     pub(in super::super) async fn differences(
         &self,
         topic: &str,
         partitions: usize,
+        noted: Option<usize>,
     ) -> Result<Vec<String>, OpenError> {
         let brokers = &self.config.brokers;
         let Some(found) = self.facts(topic).await? else {
@@ -92,7 +85,10 @@ impl Topics {
             )]);
         };
         let mut differences = Vec::new();
-        if found.partitions != partitions {
+        let takes_any = self.config.any_partitions && topic == self.config.topic;
+        if let Some(made) = noted.filter(|made| *made < found.partitions) {
+            differences.push(added(&self.config, made, found.partitions));
+        } else if found.partitions != partitions && !takes_any {
             differences.push(format!(
                 "topic {topic} has {} partition(s), {partitions} are wanted: the number is fixed when a stream is made, \
                  so ask for {0} (--partitions), or name another stream",
