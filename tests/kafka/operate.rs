@@ -124,6 +124,12 @@ fn a_stream_is_looked_at_while_it_is_carried() -> Result<()> {
         ensure!(told.contains(word), "nothing is said of {word:?}:\n{told}");
     }
 
+    unnamed_partitions_do(&mut stage, &mut capture, &dir)?;
+    stop(&mut capture)
+}
+
+/// Whoever is told no number of partitions takes the four that there are.
+fn unnamed_partitions_do(stage: &mut Stage, capture: &mut Process, dir: &str) -> Result<()> {
     let (code, told, said) = ask(&stage.stream, &["resnapshot"], &[])?;
     ensure!(code == DONE && told.contains("is complete"), "{code}: {told}{said}");
     let uri = stage.destination.uri();
@@ -134,16 +140,16 @@ fn a_stream_is_looked_at_while_it_is_carried() -> Result<()> {
     ensure!(code == DONE && told.contains("partition 3"), "{code}: {told}{said}");
     let (journal, stream) = (format!("kafka://{}", stage.brokers), stage.stream.clone());
     let named = ["apply", &uri, "--journal", &journal, "--stream", &stream];
-    let mut apply = Process::start(&[&named[..], &["--data-dir", &dir]].concat())?;
-    stage.caught_up(&mut [&mut capture, &mut apply])?;
+    let mut apply = Process::start(&[&named[..], &["--data-dir", dir]].concat())?;
+    stage.caught_up(&mut [capture, &mut apply])?;
     stop(&mut apply)?;
     let mut refused =
-        Process::start(&[&named[..], &["--data-dir", &dir, "--partitions", "16"]].concat())?;
+        Process::start(&[&named[..], &["--data-dir", dir, "--partitions", "16"]].concat())?;
     let code = refused.wait(PATIENCE)?.code();
     ensure!(
         code == Some(JOURNAL) && refused.stderr().contains("so ask for 4"),
         "{}",
         refused.stderr()
     );
-    stop(&mut capture)
+    Ok(())
 }
