@@ -153,11 +153,28 @@ fn a_moment_of_the_past_is_restored_from_a_topic_and_an_apply_goes_on_from_there
     write(&mut client, 4)?;
     let to = Server::start(KIND, &[])?;
     let (early, late) = (format!("time:{}", one.time_ms), format!("offset:{}", two.offset));
-    let begin = format!("offset:{}", one.offset);
+    let (begin, since) = (format!("offset:{}", one.offset), format!("time:{}", one.time_ms));
+    // Between the two moments a snapshot was made on demand, which only what comes behind it can begin with.
+    let behind = format!("time:{}", two.time_ms);
+    for (place, snapshot) in [
+        (&begin, "part of the stream"),
+        (&since, "part of the stream"),
+        (&late, "made on demand"),
+        (&behind, "made on demand"),
+    ] {
+        let words = ["--from", place, "--until", &late, "--dry-run"];
+        let mut told = replay(&stage, &to, &words)?;
+        ensure!(told.wait(PATIENCE)?.success(), "{words:?}: {}", told.stderr());
+        let said = told.stdout();
+        ensure!(said.contains(snapshot) && said.contains("records"), "{words:?}: {said}");
+        let keys = to.client()?.cmd(&["DBSIZE"])?.int()?;
+        ensure!(keys == 0, "{words:?}: {keys} keys are written");
+    }
     for (words, data) in [
         (vec!["--until", &early], &one.data),
         (vec!["--until", &late], &two.data),
         (vec!["--from", &begin, "--until", &late], &two.data),
+        (vec!["--from", &since, "--until", &late], &two.data),
         (vec!["--from", "beginning", "--until", &early], &one.data),
     ] {
         let mut words = words;
