@@ -8,6 +8,7 @@ mod brokers;
 mod chaos;
 mod containers;
 mod contract;
+mod fan_out;
 #[path = "../e2e/http.rs"]
 mod http;
 mod leaders;
