@@ -173,15 +173,20 @@ fn what_would_be_done_is_said_and_nothing_is_written() -> Result<()> {
         ensure!(said.contains(words), "{words} is not in:\n{said}");
     }
     ensure!(to.client()?.cmd(&["DBSIZE"])?.int()? == 1);
-    for (until, code, words) in [
-        ("time:1", 6, "no complete snapshot as of 1970-01-01T00:00:00.001Z"),
-        ("offset:5:1", 6, "nothing of epoch 5"),
-        ("noon", 2, "it has to be a place"),
+    for (words, code, why) in [
+        (&["--until", "time:1"][..], 6, "no complete snapshot as of time:1970-01-01T00:00:00.001Z"),
+        (&["--until", "offset:5:1"], 6, "nothing of epoch 5"),
+        (&["--until", "noon"], 2, "it has to be a place"),
+        (&["--from", "offset:999999999999"], 6, "ends before that, at offset:"),
+        (&["--from", "time:2", "--until", "time:1"], 6, "before the one to begin at, time:1970-"),
     ] {
-        let mut refused = replay(&pair, &to, &["--until", until])?;
+        // Also where all that is there would go.
+        let words = [words, &["--existing", "sweep"]].concat();
+        let mut refused = replay(&pair, &to, &words)?;
         let found = refused.wait(PATIENCE)?.code();
-        ensure!(found == Some(code), "{until}: {found:?}:\n{}", refused.stderr());
-        ensure!(refused.stderr().contains(words), "{}", refused.stderr());
+        ensure!(found == Some(code), "{words:?}: {found:?}:\n{}", refused.stderr());
+        ensure!(refused.stderr().contains(why), "{}", refused.stderr());
+        ensure!(to.client()?.cmd(&["DBSIZE"])?.int()? == 1);
     }
     // What is not empty is refused as ever.
     let mut refused = replay(&pair, &to, &[])?;

@@ -170,6 +170,14 @@ fn a_moment_of_the_past_is_restored_from_a_topic_and_an_apply_goes_on_from_there
         let keys = to.client()?.cmd(&["DBSIZE"])?.int()?;
         ensure!(keys == 0, "{words:?}: {keys} keys are written");
     }
+    for (words, why) in [
+        (&["--from", "offset:999999999999"][..], "ends before that, at offset:"),
+        (&["--from", &late, "--until", &begin], "is before the one to begin at, offset:"),
+    ] {
+        let mut refused = replay(&stage, &to, &[words, &["--existing", "sweep"]].concat())?;
+        ensure!(refused.wait(PATIENCE)?.code() == Some(6), "{words:?}: {}", refused.stderr());
+        ensure!(refused.stderr().contains(why), "{words:?}: {}", refused.stderr());
+    }
     for (words, data) in [
         (vec!["--until", &early], &one.data),
         (vec!["--until", &late], &two.data),

@@ -97,8 +97,13 @@ impl Beginning {
 impl fmt::Display for Beginning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Position { epoch, offset, .. } = self.position;
-        write!(f, "{epoch}:{offset} ({})", Utc(self.time_ms))
+        f.write_str(&shown(epoch, offset, self.time_ms))
     }
+}
+
+/// A place and its time, as either is typed.
+fn shown(epoch: u64, offset: u64, time_ms: i64) -> String {
+    format!("offset:{epoch}:{offset} (time:{})", Utc(time_ms))
 }
 
 // === impl Until ===
@@ -107,10 +112,8 @@ impl fmt::Display for Until {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::End => f.write_str("the end of the journal"),
-            Self::Position(Position { epoch, offset, .. }) => {
-                write!(f, "offset {offset} of epoch {epoch}")
-            }
-            Self::TimeMs(ms) => write!(f, "{}", Utc(*ms)),
+            Self::Position(Position { epoch, offset, .. }) => write!(f, "offset:{epoch}:{offset}"),
+            Self::TimeMs(ms) => write!(f, "time:{}", Utc(*ms)),
         }
     }
 }

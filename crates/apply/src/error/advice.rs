@@ -203,8 +203,8 @@ impl Error {
                  Otherwise start it."
             }
             Self::NoReplay { .. } => {
-                "Name one of these places with offset: before it, or a later one (offset:EPOCH:OFFSET, or \
-                 time:2026-01-31T12:00:00Z); or have a snapshot made now: keyferry resnapshot."
+                "Name one of these places, or one between them (offset:EPOCH:OFFSET, or time:2026-01-31T12:00:00Z); or have \
+                 a snapshot made now: keyferry resnapshot."
             }
             Self::HasBegun { .. } => {
                 "`keyferry apply` goes on from it. To begin anew, over the data that is there, say --existing sweep: \

@@ -6,7 +6,7 @@ use event::{Position, Shard};
 use journal::{Description, Journal, Partition, ReadLimit};
 
 use super::cut::Cut;
-use super::{Beginning, Origin, Place, Replay, Until};
+use super::{Beginning, Origin, Place, Replay, Until, shown};
 use crate::error::Error;
 use crate::limits;
 use crate::survey::{Snapshot, Survey};
@@ -103,7 +103,7 @@ impl Replay {
         };
         let found = match origin {
             Origin::Snapshot => chooser.newest(&[until])?,
-            Origin::At(place) => chooser.newest(&[chooser.resolve(place)?, until])?,
+            Origin::At(place) => chooser.newest_between(chooser.resolve(place)?, until)?,
             Origin::Beginning => chooser.oldest(until)?,
         };
         chooser.refuse_within_a_snapshot(found, until)?;
@@ -133,7 +133,7 @@ impl<'a> Chooser<'a> {
             (Some(epoch), ..) if epochs.contains(&epoch) => epoch,
             (None, Some(only), None) => *only,
             (None, Some(_), Some(_)) => {
-                return Err(self.refused(format!("offset {offset} alone names no place in it")));
+                return Err(self.refused(format!("offset:{offset} alone names no place in it")));
             }
             (_, None, _) => return Err(self.refused("it holds nothing".to_owned())),
             (Some(epoch), Some(_), _) => {
@@ -162,6 +162,40 @@ impl<'a> Chooser<'a> {
         })
     }
 
+    /// The newest to begin with that is not after `from`, and from which `until` is reached.
+    fn newest_between(&self, from: Until, until: Until) -> Result<&'a Snapshot, Error> {
+        self.refuse_unreached(from)?;
+        let is_told = self.complete().any(|of| !from.is_before(of) && until.is_before(of));
+        if is_told || until.comes_before(&from) {
+            let what =
+                format!("the place to end at, {until}, is before the one to begin at, {from}");
+            return Err(self.refused(what));
+        }
+        self.newest(&[from, until])
+    }
+
+    /// What an epoch has not come to is a mistake: the newest snapshot, which is before it, was not meant.
+    fn refuse_unreached(&self, place: Until) -> Result<(), Error> {
+        let Until::Position(position) = place else { return Ok(()) };
+        let Some((epoch, reach)) = self.survey.epochs().find(|(of, _)| *of == position.epoch)
+        else {
+            return Ok(());
+        };
+        // One made on demand may be ahead of the stream.
+        let mut snapshots = self.complete().filter(|of| of.epoch == epoch);
+        let is_reached = position.offset <= reach.last.offset
+            || snapshots.any(|of| of.at.is_some_and(|at| position.offset <= at.offset));
+        match is_reached {
+            true => Ok(()),
+            false => {
+                let end = shown(epoch, reach.last.offset, reach.time_ms);
+                let what =
+                    format!("{place} was never reached: epoch {epoch} ends before that, at {end}");
+                Err(self.refused(what))
+            }
+        }
+    }
+
     fn oldest(&self, until: Until) -> Result<&'a Snapshot, Error> {
         match self.complete().min_by_key(|snapshot| snapshot.order()) {
             Some(oldest) if !until.is_before(oldest) => Ok(oldest),
@@ -177,9 +211,9 @@ impl<'a> Chooser<'a> {
         match last.filter(|last| !last.has_ended()) {
             None => Ok(()),
             Some(last) => {
-                let shown = Beginning::of(last, &[]);
+                let begun = Beginning::of(last, &[]);
                 Err(self.refused(format!(
-                    "at {until} it holds a snapshot, begun at {shown}, that is not complete"
+                    "at {until} it holds a snapshot, begun at {begun}, that is not complete"
                 )))
             }
         }
@@ -190,21 +224,19 @@ impl<'a> Chooser<'a> {
         let mut complete: Vec<&Snapshot> = self.complete().collect();
         complete.sort_by_key(|snapshot| snapshot.order());
         let skipped = complete.len().saturating_sub(SNAPSHOTS_NAMED);
-        let shown = complete.iter().skip(skipped).map(|of| Beginning::of(of, &[]).to_string());
-        let mut shown: Vec<String> = shown.collect();
+        let named = complete.iter().skip(skipped).map(|of| Beginning::of(of, &[]).to_string());
+        let mut named: Vec<String> = named.collect();
         if skipped > 0 {
-            shown.insert(0, format!("{skipped} older ones"));
+            named.insert(0, format!("{skipped} older ones"));
         }
         let ends: Vec<String> = self
             .survey
             .epochs()
-            .map(|(epoch, reach)| {
-                format!("{epoch}:{} ({})", reach.last.offset, event::text::Utc(reach.time_ms))
-            })
+            .map(|(epoch, reach)| shown(epoch, reach.last.offset, reach.time_ms))
             .collect();
-        let possible = match shown.is_empty() {
+        let possible = match named.is_empty() {
             true => "it can be replayed from nowhere".to_owned(),
-            false => format!("complete snapshots: {}", shown.join(", ")),
+            false => format!("complete snapshots: {}", named.join(", ")),
         };
         let possible = match ends.is_empty() {
             true => possible,
@@ -225,6 +257,15 @@ impl Until {
             Self::Position(position) => {
                 snapshot.at.is_none_or(|at| at.is_after(position) || at.shard != position.shard)
             }
+        }
+    }
+
+    /// Whether it is before another of the same kind.
+    fn comes_before(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::TimeMs(ms), Self::TimeMs(other)) => ms < other,
+            (Self::Position(position), Self::Position(other)) => other.is_after(position),
+            _ => false,
         }
     }
 }

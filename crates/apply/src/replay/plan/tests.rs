@@ -67,17 +67,65 @@ async fn what_no_snapshot_leads_to_is_refused_with_what_is_possible() {
     ] {
         let said = refused(origin, until).await;
         assert!(said.contains("no complete snapshot as of"), "{said}");
-        assert!(said.contains("1:10 (1970-01-01T00:00:01.000Z), 1:30"), "{said}");
-        assert!(said.contains("3:20 (1970-01-01T00:00:08.000Z)"), "{said}");
+        let snapshots = "offset:1:10 (time:1970-01-01T00:00:01.000Z), offset:1:30";
+        assert!(said.contains(snapshots), "{said}");
+        assert!(said.contains("offset:3:20 (time:1970-01-01T00:00:08.000Z)"), "{said}");
     }
     let said = refused(Origin::Snapshot, Some(Place::TimeMs(5_500))).await;
-    assert!(said.contains("2:5 (1970-01-01T00:00:05.000Z), that is not complete"), "{said}");
+    let begun = "offset:2:5 (time:1970-01-01T00:00:05.000Z), that is not complete";
+    assert!(said.contains(begun), "{said}");
     let alone = Place::Offset { epoch: None, offset: 20 };
-    assert!(refused(Origin::At(alone), None).await.contains("20 alone names no place"));
+    assert!(refused(Origin::At(alone), None).await.contains("offset:20 alone names no place"));
     assert!(refused(Origin::At(offset(9, 20)), None).await.contains("nothing of epoch 9"));
     let empty = Log::new(1).await;
     let said = plan(&empty, Origin::Snapshot, None).await.unwrap_err();
     assert!(said.contains("replayed from nowhere"), "{said}");
+}
+
+#[tokio::test]
+async fn a_place_to_begin_at_that_was_never_reached_is_refused_with_the_last_that_was() {
+    let log = log().await;
+    for (place, last) in [
+        (offset(3, 21), "offset:3:20 (time:1970-01-01T00:00:08.000Z)"),
+        (offset(3, u64::MAX), "offset:3:20 (time:1970-01-01T00:00:08.000Z)"),
+        (offset(1, 51), "offset:1:50 (time:1970-01-01T00:00:04.500Z)"),
+    ] {
+        let said = plan(&log, Origin::At(place), None).await.unwrap_err();
+        assert!(said.contains("ends before that, at ") && said.contains(last), "{said}");
+        assert!(said.contains("complete snapshots: offset:1:10"), "{said}");
+    }
+    assert_eq!(plan(&log, Origin::At(offset(3, 20)), None).await, Ok((3, 5, 0)));
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_ahead_of_the_stream_is_a_place_to_begin_at() {
+    let mut log = Log::new(1).await;
+    log.snapshot((4, 10, 1_000)).await;
+    log.begin((4, 10, 1_000), 7).await;
+    log.image(0, (4, 30, 1_500), 7).await;
+    log.end((4, 30, 1_500), 7).await;
+    assert_eq!(plan(&log, Origin::At(offset(4, 30)), None).await, Ok((4, 30, 7)));
+    assert!(plan(&log, Origin::At(offset(4, 31)), None).await.is_err());
+}
+
+#[tokio::test]
+async fn a_place_to_end_at_that_is_before_the_one_to_begin_at_is_refused() {
+    let log = log().await;
+    for (from, until) in [
+        (offset(1, 50), offset(1, 49)),
+        (offset(3, 15), offset(1, 50)),
+        (Place::TimeMs(4_001), Place::TimeMs(4_000)),
+        // A snapshot tells that it is so.
+        (Place::TimeMs(3_000), offset(1, 29)),
+        (offset(1, 30), Place::TimeMs(2_000)),
+    ] {
+        let said = plan(&log, Origin::At(from), Some(until)).await.unwrap_err();
+        assert!(said.contains("is before the one to begin at"), "{from:?} {until:?}: {said}");
+        assert!(said.contains("complete snapshots: offset:1:10"), "{said}");
+    }
+    for place in [offset(1, 50), Place::TimeMs(4_000)] {
+        assert!(plan(&log, Origin::At(place), Some(place)).await.is_ok(), "{place:?}");
+    }
 }
 
 #[tokio::test]
