@@ -1,7 +1,7 @@
 //! A key that cannot be written is set aside, listed, tried again and given up, while the rest goes on.
 
 use anyhow::{Result, ensure};
-use testkit::{Kind, Process, eventually};
+use testkit::{Kind, Process, Server, eventually};
 
 use crate::bridge::{PATIENCE, Pair, stop};
 
@@ -11,6 +11,17 @@ pub(crate) fn quarantine(pair: &Pair, args: &[&str]) -> Result<String> {
     let mut process = Process::start(&args)?;
     ensure!(process.wait(PATIENCE)?.success(), "{args:?}: {}", process.stderr());
     Ok(process.stdout())
+}
+
+/// The same where it is refused: what it says, and does not print.
+fn refused(pair: &Pair, destination: &Server, args: &[&str]) -> Result<String> {
+    let (dir, uri) = (pair.data_dir(), destination.uri());
+    let args = [&["quarantine"], args, &["--data-dir", &dir, &uri]].concat();
+    let mut process = Process::start(&args)?;
+    let code = process.wait(PATIENCE)?.code();
+    ensure!(code == Some(2), "{args:?}: {code:?} {}", process.stderr());
+    ensure!(process.stdout().is_empty(), "{args:?}: {}", process.stdout());
+    Ok(process.stderr())
 }
 
 /// Puts a string where the source has a list, and waits until the list is set aside.
@@ -234,5 +245,36 @@ fn a_key_of_any_bytes_is_named_as_the_list_shows_it() -> Result<()> {
     ensure!(wrong.wait(PATIENCE)?.code() == Some(2), "{}", wrong.stderr());
     ensure!(wrong.stderr().contains("backslash"), "{}", wrong.stderr());
     pair.assert_same()?;
+    stop(&mut bridge)
+}
+
+#[test]
+fn a_destination_that_nobody_knows_is_named_with_those_that_are() -> Result<()> {
+    let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+    let mut bridge = pair.run(&["--destination-name", "shop"])?;
+    pair.caught_up(&mut bridge)?;
+    for args in [
+        &["list", "--destination-name", "shoop"][..],
+        &["list", "--letters", "--destination-name", "shoop"],
+        &["retry", "--destination-name", "shoop"],
+        &["discard", "--key", "key", "--destination-name", "shoop"],
+    ] {
+        let said = refused(&pair, &pair.destination, args)?;
+        for words in [
+            "no destination of the name shoop",
+            "did you mean shop?",
+            "with --destination-name: shop",
+        ] {
+            ensure!(said.contains(words), "{args:?}: {words:?} is not in {said}");
+        }
+    }
+    // By its address alone, what has never been applied there.
+    let other = Server::start(Kind::Redis7_0, &[])?;
+    let said = refused(&pair, &other, &["list"])?;
+    ensure!(said.contains("no destination of the name") && said.contains("shop"), "{said}");
+    for args in [&["list", "--destination-name", "shop"][..], &["list"], &["list", "--letters"]] {
+        let listed = quarantine(&pair, args)?;
+        ensure!(listed.is_empty() || listed.contains("no key"), "{args:?}: {listed}");
+    }
     stop(&mut bridge)
 }

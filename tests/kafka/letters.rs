@@ -19,6 +19,11 @@ fn quarantine(stage: &Stage, destination: &Server, words: &[&str]) -> Result<Str
     Ok(process.stdout())
 }
 
+/// What a destination is called that is given no name.
+fn name_of(server: &Server) -> String {
+    server.uri().trim_start_matches("redis://").replace(':', "-")
+}
+
 fn list(server: &Server) -> Result<Vec<Vec<u8>>> {
     server.client()?.cmd(&["LRANGE", KEY, "0", "-1"])?.list()
 }
@@ -74,6 +79,16 @@ fn one_process_retries_what_another_that_was_killed_has_set_aside() -> Result<()
         Ok(is_whole.then_some(()))
     })?;
     ensure!(quarantine(&stage, &stage.destination, &["list"])?.contains("no key"));
+    // Nobody knows a name with a slip in it, which must not look like an empty quarantine.
+    for words in [&["list"][..], &["list", "--letters"], &["retry"]] {
+        let slip = format!("{}0", name_of(&other));
+        let words = [&["quarantine"], words, &["--destination-name", &slip, &other_uri]].concat();
+        let mut refused = stage.process(&words, "elsewhere", &[])?;
+        let (status, said) = (refused.wait(PATIENCE)?, refused.stderr());
+        ensure!(status.code() == Some(2) && refused.stdout().is_empty(), "{status}: {said}");
+        let known = name_of(&stage.destination);
+        ensure!(said.contains(&slip) && said.contains(&known), "{said}");
+    }
     // What was set aside at the other is still there.
     ensure!(quarantine(&stage, &other, &["list"])?.contains(KEY));
     quarantine(&stage, &other, &["discard", "--key", KEY])?;

@@ -112,6 +112,21 @@ impl Shelf {
         Ok(Self { link, lanes })
     }
 
+    /// Whether the stream has been applied here.
+    ///
+    /// # Errors
+    /// What the destination refused.
+    pub async fn has_begun(&mut self) -> Result<bool, Error> {
+        for names in &self.lanes {
+            let there =
+                self.link.connection.call([b"EXISTS".as_slice(), &names.checkpoint]).await?;
+            if there.as_int() == Some(1) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Every key that is set aside, by database and name.
     ///
     /// # Errors

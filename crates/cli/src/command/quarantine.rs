@@ -2,6 +2,8 @@
 //!
 //! What is asked for is stored at the destination and done by the running bridge, or by the next one that starts.
 
+mod known;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +13,15 @@ use clap::ArgMatches;
 use event::limits::RECORD_KEY_BYTES;
 use event::quarantine::{LIBRARIES_DB, Letter};
 use event::{codec, text};
-use journal::Journal;
 #[cfg(feature = "kafka")]
-use journal::kafka::{KafkaConfig, KafkaJournal, SharedLog};
+use journal::kafka::{KafkaConfig, SharedLog};
 use journal::local::{LocalJournal, LocalParts, ReadOnlyConfig};
+use journal::{Description, Journal};
 use runtime::{Clock, SystemClock};
 use serde_json::json;
 
+use self::known::About;
+use super::reading;
 use crate::exit::{self, Exit, Failure};
 use crate::options::layers::Values;
 #[cfg(feature = "kafka")]
@@ -31,6 +35,10 @@ struct Place {
     stream: String,
     dir: DataDir,
     journal: JournalSettings,
+    /// Whether the destination was given a name, and not only an address.
+    is_named: bool,
+    /// What the journal tells of itself; none: it is not here.
+    described: Option<Description>,
     json: bool,
     clock: Arc<dyn Clock>,
 }
@@ -45,10 +53,13 @@ pub(crate) fn run(matches: &ArgMatches, values: &Values) -> Result<(), Failure> 
     let Some((name, matches)) = matches.subcommand() else {
         return Err(Failure::usage("say what to do: list, retry or discard"));
     };
-    let place = Place::read(values)?;
+    let mut place = Place::read(values)?;
     super::block_on(async {
+        place.described = place.describe().await?;
+        let letters = name == "list" && matches.get_flag("letters");
+        place.refuse_unknown(if letters { About::Letters } else { About::Keys }).await?;
         match name {
-            "list" if matches.get_flag("letters") => place.list_letters().await,
+            "list" if letters => place.list_letters().await,
             "list" => place.list().await,
             "retry" => place.ask(matches, Ask::Retry).await,
             _ => place.ask(matches, Ask::Discard).await,
@@ -71,33 +82,41 @@ impl Place {
         output::warn(&reader.finish()?);
         // What is held is asked of the destination: it may be so on purpose.
         output::warn(absence.as_slice());
+        let is_named = values.is_given("destination.name");
         match config {
             Some(config) => {
-                let clock = Arc::new(SystemClock::new());
-                Ok(Self { config, stream, dir, journal, json, clock })
+                let (clock, described) = (Arc::new(SystemClock::new()), None);
+                Ok(Self { config, stream, dir, journal, is_named, described, json, clock })
             }
             None => Err(Failure::usage("the destination is not named")),
         }
     }
 
+    /// Asks the journal. What is held is noted at the destination: a local one may be elsewhere.
+    async fn describe(&self) -> Result<Option<Description>, Failure> {
+        let is_here = self.journal.is_shared() || self.dir.journal(&self.stream).exists();
+        if !is_here {
+            return Ok(None);
+        }
+        let journal = reading::open(self.journal.clone(), Arc::clone(&self.clock)).await?;
+        let described = journal.describe().await;
+        described.map(Some).map_err(|error| Failure::at_start(Exit::Journal, &error))
+    }
+
     async fn shelf(&self) -> Result<Shelf, Failure> {
         let clock = Arc::clone(&self.clock);
-        let shelf = Shelf::open(&self.config, &self.stream, self.lanes().await?, clock).await;
+        let shelf = Shelf::open(&self.config, &self.stream, self.lanes(), clock).await;
         shelf.map_err(failed)
     }
 
-    /// The embedded journal is totally ordered: one lane applies all of it. On Kafka each partition has keys of its own.
-    async fn lanes(&self) -> Result<Lanes, Failure> {
-        match &self.journal {
-            JournalSettings::Local(_) => Ok(Lanes::One),
-            #[cfg(feature = "kafka")]
-            JournalSettings::Kafka(config) => {
-                // Another number of partitions would look into other places, and find nothing there.
-                let opened =
-                    KafkaJournal::open_as_it_is((**config).clone(), Arc::clone(&self.clock)).await;
-                let journal = opened.map_err(|error| Failure::at_start(Exit::Journal, &error))?;
-                Ok(Lanes::PerPartition(journal.facts().partitions))
+    /// The embedded journal is totally ordered: one lane applies all of it. On Kafka each partition has keys of its own;
+    /// another number of them would look into other places, and find nothing there.
+    fn lanes(&self) -> Lanes {
+        match &self.described {
+            Some(of) if !of.totally_ordered => {
+                Lanes::PerPartition(u16::try_from(of.partitions.len()).unwrap_or(u16::MAX))
             }
+            _ => Lanes::One,
         }
     }
 

@@ -9,6 +9,7 @@ use super::{DataDir, Reader};
 use crate::role::Role;
 
 /// Which journal, and how.
+#[derive(Clone)]
 pub(crate) enum JournalSettings {
     /// In the data directory, of one process.
     Local(LocalConfig),
