@@ -11,6 +11,7 @@ mod contract;
 mod fan_out;
 #[path = "../e2e/http.rs"]
 mod http;
+mod idle;
 mod leaders;
 mod lease;
 mod letters;

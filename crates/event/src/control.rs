@@ -138,6 +138,20 @@ pub struct SlotHandover {
 // === impl Control ===
 
 impl Control {
+    /// Whether it only tells where the others stand, and changes nothing.
+    #[must_use]
+    pub fn is_note(&self) -> bool {
+        match self {
+            Self::EpochBegin(_)
+            | Self::SnapshotBegin(_)
+            | Self::SnapshotEnd(_)
+            | Self::Heartbeat(_)
+            | Self::Barrier(_)
+            | Self::SlotHandover(_) => true,
+            Self::Flush { .. } | Self::SwapDb { .. } | Self::Function(_) => false,
+        }
+    }
+
     /// A short constant name.
     #[must_use]
     pub fn kind(&self) -> &'static str {

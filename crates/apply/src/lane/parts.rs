@@ -2,13 +2,16 @@
 //! behind it is in events, bytes and seconds.
 //!
 //! Guarantees: what a record costs here is a few stores, whoever looks; a partition that has everything shows no lag,
-//! however long nothing has come. Bytes are an estimate: the mean size of the records that were read lately, for each
-//! record that is behind.
+//! however long nothing has come but notes of place, such as heartbeats: what a look finds behind is told when it has been
+//! read, and without the notes in it, or as it is when it has not been read by the next look. Bytes are an estimate: the
+//! mean size of the records that were read lately, for each record that is behind.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use event::Position;
+use bytes::Bytes;
+use event::codec::{Glance, decode_lean};
+use event::{Body, Position};
 use journal::Entry;
 use parking_lot::Mutex;
 use runtime::status::{Gauge, Value};
@@ -25,6 +28,8 @@ pub(crate) struct Standing {
     pub(crate) position: Option<Position>,
     /// The offset of the next record to deal with.
     pub(crate) applied: u64,
+    /// The same of the next record to read.
+    pub(crate) read: u64,
     /// The offset that the next record to come will have.
     pub(crate) end: u64,
     /// The change at which it waits until all partitions are there that it concerns.
@@ -49,14 +54,20 @@ struct Seen {
     time_ms: AtomicI64,
     /// Mean size of those that came lately, in parts of a byte; 0: none was seen.
     mean: AtomicU64,
-    /// Records behind, at the last look.
+    /// Records behind, as they are shown.
     behind: AtomicU64,
+    /// The end that the last look found, until all before it has been read; 0: it has been.
+    unread_to: AtomicU64,
+    /// How many of those behind at the last look are known to count.
+    counted: AtomicU64,
 }
 
 /// The mean is kept in so many parts of a byte, that small differences count.
 const PARTS_OF_A_BYTE: u64 = 256;
 /// Of how many records, about, the mean is.
 const MEAN_OF_RECORDS: u64 = 64;
+/// No note of place is larger.
+const NOTE_BYTES_MAX: usize = 1_024;
 
 // === impl Parts ===
 
@@ -68,9 +79,16 @@ impl Parts {
         Self(parts.collect())
     }
 
+    /// How many records are behind in all, whenever it is asked.
+    pub(super) fn behind(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
+        let all: Vec<Arc<Seen>> = self.0.iter().map(|part| Arc::clone(&part.seen)).collect();
+        move || all.iter().map(|seen| seen.behind.load(Ordering::Relaxed)).sum()
+    }
+
     /// Notes a record that is about to be applied.
     pub(super) fn took(&self, index: usize, entry: &Entry) {
         let Some(Part { seen, .. }) = self.0.get(index) else { return };
+        seen.count(entry);
         seen.time_ms.store(entry.timestamp_ms, Ordering::Relaxed);
         let size = (entry.payload.len() as u64).saturating_mul(PARTS_OF_A_BYTE).max(1);
         let mean = match seen.mean.load(Ordering::Relaxed) {
@@ -116,8 +134,8 @@ impl Part {
         set(&self.applied_offset, now.applied);
         set(&self.journal_end, now.end);
         self.waits.set(now.waits_at.is_some().into());
-        self.seen.behind.store(now.end.saturating_sub(now.applied), Ordering::Relaxed);
         let before = std::mem::replace(&mut *self.standing.lock(), now);
+        self.seen.look(before, now);
         // Texts only where they are others: everybody who watches is told of each.
         if before.position != now.position
             && let Some(position) = now.position
@@ -136,6 +154,33 @@ impl Part {
 // === impl Seen ===
 
 impl Seen {
+    /// What is behind now counts when it has been read. Until then it is shown what is known already.
+    fn look(&self, before: Standing, now: Standing) {
+        let behind = now.end.saturating_sub(now.applied);
+        let was_unread = self.unread_to.load(Ordering::Relaxed) > 0;
+        let is_unread = now.read < now.end;
+        if behind == 0 || was_unread || !is_unread || before.end == 0 {
+            self.behind.store(behind, Ordering::Relaxed);
+        }
+        self.counted.store(now.read.saturating_sub(now.applied), Ordering::Relaxed);
+        let unread_to = if is_unread { now.end } else { 0 };
+        self.unread_to.store(unread_to, Ordering::Relaxed);
+    }
+
+    /// Counts what was behind at the last look.
+    fn count(&self, entry: &Entry) {
+        let unread_to = self.unread_to.load(Ordering::Relaxed);
+        if entry.offset.0 >= unread_to {
+            return;
+        }
+        let counts = u64::from(!is_note(&entry.payload));
+        let counted = self.counted.fetch_add(counts, Ordering::Relaxed) + counts;
+        if entry.offset.0 + 1 == unread_to {
+            self.unread_to.store(0, Ordering::Relaxed);
+            self.behind.store(counted, Ordering::Relaxed);
+        }
+    }
+
     fn lag_bytes(&self) -> Value {
         let mean = self.mean.load(Ordering::Relaxed);
         match self.behind.load(Ordering::Relaxed) {
@@ -160,17 +205,27 @@ impl Seen {
     }
 }
 
+/// Whether a record changes nothing. What cannot be read is no note that this version knows.
+fn is_note(payload: &Bytes) -> bool {
+    payload.len() <= NOTE_BYTES_MAX
+        && Glance::at(payload).is_none()
+        && decode_lean(payload.clone())
+            .is_ok_and(|event| matches!(event.body, Body::Control(control) if control.is_note()))
+}
+
 fn unknown() -> Value {
     Value::Text("unknown".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use event::Shard;
+    use bytes::BytesMut;
+    use event::control::{Control, Heartbeat};
+    use event::{Event, Shard, Stamp};
     use journal::{Offset, Partition};
     use runtime::ManualClock;
     use serde_json::{Value, json};
+    use wire::slot::Slot;
 
     use super::*;
 
@@ -194,7 +249,7 @@ mod tests {
         let (parts, node) = parts();
         parts.took(1, &entry(4, 100));
         let position = Some(Position::new(Shard(0), 9, 77));
-        parts.stands(1, Standing { position, applied: 5, end: 8, waits_at: None });
+        parts.stands(1, Standing { position, applied: 5, read: 5, end: 8, waits_at: None });
         assert_eq!(shown(&node, "lag_events"), 3);
         assert_eq!(shown(&node, "lag_bytes"), 300);
         assert_eq!(shown(&node, "lag_seconds"), 3.5);
@@ -203,15 +258,82 @@ mod tests {
             (shown(&node, "applied_offset"), shown(&node, "journal_end")),
             (5.into(), 8.into())
         );
-        parts.stands(1, Standing { position, applied: 8, end: 8, waits_at: position });
+        parts.stands(1, Standing { position, applied: 8, read: 8, end: 8, waits_at: position });
         for name in ["lag_events", "lag_bytes"] {
             assert_eq!(shown(&node, name), 0, "{name}");
         }
         assert_eq!(shown(&node, "lag_seconds"), 0.0);
         assert_eq!((shown(&node, "waits"), shown(&node, "waits_at")), (1.into(), json!("0:9:77")));
-        parts.stands(1, Standing { position, applied: 8, end: 8, waits_at: None });
+        parts.stands(1, Standing { position, applied: 8, read: 8, end: 8, waits_at: None });
         assert_eq!((shown(&node, "waits"), shown(&node, "waits_at")), (0.into(), Value::Null));
         assert_eq!(node.snapshot()["partitions"]["3"]["applied_offset"], 0);
+    }
+
+    fn heartbeat(offset: u64) -> Entry {
+        let heartbeat = Heartbeat {
+            source_time_ms: 1_000,
+            replication_id: "a".repeat(40),
+            selected_db: 0,
+            capture_time_ms: 1_000,
+        };
+        let event = Event {
+            position: Position::new(Shard(0), 9, 77),
+            stamp: Stamp::default(),
+            db: 0,
+            slot: Slot::of_key(b""),
+            key: Bytes::new(),
+            body: Body::Control(Control::Heartbeat(heartbeat)),
+            seen: Vec::new(),
+        };
+        let mut payload = BytesMut::new();
+        event::codec::encode(&event, &mut payload).unwrap();
+        assert!(payload.len() < NOTE_BYTES_MAX / 4, "{}", payload.len());
+        Entry { payload: payload.freeze(), ..entry(offset, 0) }
+    }
+
+    fn look(parts: &Parts, applied: u64, end: u64) {
+        parts.stands(1, Standing { applied, read: applied, end, ..Standing::default() });
+    }
+
+    #[test]
+    fn heartbeats_that_come_between_are_no_lag() {
+        let (parts, node) = parts();
+        look(&parts, 5, 5);
+        for offset in 5..50 {
+            // Each look finds the next one, which is read soon after.
+            look(&parts, offset, offset + 1);
+            assert_eq!(shown(&node, "lag_events"), 0);
+            parts.took(1, &heartbeat(offset));
+            for name in ["lag_events", "lag_bytes"] {
+                assert_eq!(shown(&node, name), 0, "{name}");
+            }
+            assert_eq!(shown(&node, "lag_seconds"), 0.0);
+        }
+        look(&parts, 50, 51);
+        look(&parts, 50, 52);
+        assert_eq!(shown(&node, "lag_events"), 2, "it was not read from one look to the next");
+    }
+
+    #[test]
+    fn what_was_behind_is_counted_without_the_heartbeats_in_it() {
+        let (parts, node) = parts();
+        look(&parts, 5, 5);
+        look(&parts, 5, 9);
+        parts.took(1, &heartbeat(5));
+        parts.took(1, &entry(6, 100));
+        parts.took(1, &entry(7, 100));
+        assert_eq!(shown(&node, "lag_events"), 0, "it is not known yet");
+        parts.took(1, &heartbeat(8));
+        assert_eq!(shown(&node, "lag_events"), 2);
+        parts.took(1, &entry(9, 100));
+        assert_eq!(shown(&node, "lag_events"), 2, "it has come since");
+        // What is planned and not executed is read already.
+        parts.stands(1, Standing { applied: 9, read: 10, end: 12, ..Standing::default() });
+        parts.took(1, &heartbeat(10));
+        parts.took(1, &entry(11, 2_000));
+        assert_eq!(shown(&node, "lag_events"), 2);
+        look(&parts, 12, 12);
+        assert_eq!(shown(&node, "lag_events"), 0);
     }
 
     #[test]

@@ -51,7 +51,6 @@ pub(crate) struct LaneStatus {
     expiry_settled: Counter,
     expiry_left_out: Counter,
     late_renewals: Counter,
-    lag_records: Gauge,
     parts: Parts,
     /// Stamp of the last event applied, milliseconds since 1970; 0: none yet.
     applied_stamp_ms: Arc<AtomicI64>,
@@ -84,6 +83,9 @@ impl LaneStatus {
         let stamp = Arc::clone(&applied_stamp_ms);
         let now = Arc::clone(&clock);
         node.computed("lag_seconds", move || lag(&*now, stamp.load(Ordering::Relaxed)));
+        let parts = Parts::new(&node, &scope.numbers, &clock);
+        let behind = parts.behind();
+        node.computed("lag_records", move || Value::Count(behind()));
         let status = Self {
             commands: node.counter("commands"),
             bytes: node.counter("sent_bytes"),
@@ -98,8 +100,7 @@ impl LaneStatus {
             expiry_settled: node.counter("expiry_settled"),
             expiry_left_out: node.counter("expiry_left_out"),
             late_renewals: node.counter("late_renewals"),
-            lag_records: node.gauge("lag_records"),
-            parts: Parts::new(&node, &scope.numbers, &clock),
+            parts,
             node,
             events,
             applied_stamp_ms,
@@ -214,15 +215,9 @@ impl LaneStatus {
         self.parts.stands(index, standing);
     }
 
-    /// Notes what a look around found.
-    pub(crate) fn observed(&self, lag_records: u64, quarantined: usize) {
-        self.lags(lag_records);
-        self.quarantined.set(i64::try_from(quarantined).unwrap_or(i64::MAX));
-    }
-
-    /// Notes how many records of the journal are behind.
-    pub(crate) fn lags(&self, records: u64) {
-        self.lag_records.set(i64::try_from(records).unwrap_or(i64::MAX));
+    /// Notes how many keys are set aside.
+    pub(crate) fn quarantined(&self, keys: usize) {
+        self.quarantined.set(i64::try_from(keys).unwrap_or(i64::MAX));
     }
 
     /// Notes how many deadlines are held back, and counts those that will not be settled since they did not fit.

@@ -288,11 +288,14 @@ impl Pump<'_> {
         self.durable = durable(description, self.scope);
         self.memory.durable.clone_from(&self.durable);
         // What was read and needs nothing done is no lag, although no checkpoint says so yet.
-        let idle = self.running.is_none() && self.waiting.is_none() && !self.open.has_work();
-        let done = if idle { self.planner.now() } else { self.executed.clone() };
+        let mut under_way = self.running.iter().chain(&self.waiting);
+        let idle = under_way.all(|flight| !flight.works) && !self.open.has_work();
+        let planned = self.planner.now();
+        let done = if idle { &planned } else { &self.executed };
         let waits_at = |track| self.planner.waits_at(track);
-        let lag = show_standing(self.status, self.scope, (description, &done), waits_at);
-        self.status.observed(lag, self.planner.held.len());
+        let seen = (description, done, &planned.needed[..]);
+        show_standing(self.status, self.scope, seen, waits_at);
+        self.status.quarantined(self.planner.held.len());
     }
 }
 
@@ -306,32 +309,29 @@ impl Lane {
                 && let Ok(description) = self.tools.journal.describe().await
             {
                 let waits_at = |track| stood.waits.get(&track).copied();
-                let seen = (&description, stood);
-                let lag = show_standing(&self.status, &self.scope, seen, waits_at);
-                self.status.lags(lag);
+                let seen = (&description, stood, &stood.needed[..]);
+                show_standing(&self.status, &self.scope, seen, waits_at);
             }
             self.tools.clock.sleep(limits::TICK).await;
         }
     }
 }
 
-/// Shows where each partition stands, and gives how many records are behind in all.
+/// Shows where each partition stands: what has been applied, and per partition the next record to read.
 fn show_standing(
     status: &LaneStatus,
     scope: &Scope,
-    (description, done): (&Description, &Progress),
+    (description, done, read): (&Description, &Progress, &[u64]),
     waits_at: impl Fn(usize) -> Option<Position>,
-) -> u64 {
+) {
     let range = |number: &u16| description.partitions.get(usize::from(*number));
     let ends = scope.numbers.iter().map(|number| range(number).map_or(0, |of| of.end.0));
-    let mut lag = 0;
     for (index, (end, applied)) in ends.zip(done.needed.iter().copied()).enumerate() {
-        lag += end.saturating_sub(applied);
         let track = scope.track(index);
         let position = done.applied.iter().rev().find(|point| point.track == track);
         let position = position.map(|point| point.position);
+        let read = read.get(index).copied().unwrap_or_default().max(applied);
         let waits_at = waits_at(track);
-        status.stands(index, Standing { position, applied, end, waits_at });
+        status.stands(index, Standing { position, applied, read, end, waits_at });
     }
-    lag
 }

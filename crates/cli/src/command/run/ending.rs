@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, OnceLock};
 
-use event::control::Control;
 use event::text::Utc;
 use event::{Body, Event, Position};
 use journal::{Journal, Offset, Partition, ReadError, ReadLimit};
@@ -168,17 +167,7 @@ async fn changes_behind(journal: &dyn Journal, lane: &apply::Stopped) -> Result<
 
 /// Whether an event changes something that is not applied yet.
 fn is_ahead(event: &Event, applied: &[Position]) -> bool {
-    let changes = !matches!(
-        event.body,
-        Body::Control(
-            Control::EpochBegin(_)
-                | Control::SnapshotBegin(_)
-                | Control::SnapshotEnd(_)
-                | Control::Heartbeat(_)
-                | Control::Barrier(_)
-                | Control::SlotHandover(_)
-        )
-    );
+    let changes = !matches!(&event.body, Body::Control(control) if control.is_note());
     let passed = |applied: &&Position| applied.shard == event.position.shard;
     // A snapshot made on demand is passed over.
     let changes = changes && event.snapshot_id() == 0;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use event::{Position, codec};
+use event::{Body, Event, Position, codec};
 use indicatif::HumanBytes;
 use journal::{Entry, Journal, Offset, Partition, ReadError, ReadLimit};
 use runtime::Clock;
@@ -37,6 +37,7 @@ struct Lag {
     partition: Partition,
     /// The first record that it still needs.
     at: Offset,
+    /// Without notes of place, such as heartbeats, where so few are behind that they were counted.
     events: u64,
     /// By the size of the records that come first.
     bytes: u64,
@@ -44,8 +45,10 @@ struct Lag {
     seconds: f64,
 }
 
-/// Records that are read to tell how large they are.
+/// Records that are read at once to tell what they are, and how large.
 const SAMPLE: ReadLimit = ReadLimit { records: 500, bytes: 4 << 20 };
+/// After how many records, in all, the rest is no longer looked at one by one.
+const COUNTED_RECORDS: u64 = 5_000;
 /// How long brokers may take to give some records.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 
@@ -59,31 +62,26 @@ impl Partitions {
         let ranges = (0..).map(Partition).zip(&description.partitions);
         let tails = ranges.clone().filter(|(_, range)| range.start < range.end);
         let tails = tails.map(|(of, range)| (of, Offset(range.end.0 - 1))).collect();
-        let tails = first_of_each(journal, clock, tails).await.map_err(failed)?;
+        let ends: Vec<Offset> = description.partitions.iter().map(|range| range.end).collect();
+        let tails = samples(journal, clock, (tails, &ends)).await.map_err(failed)?;
         let parts = ranges.map(|(of, range)| {
-            let last = tails.get(&of).and_then(|found| found.first.clone());
-            let event = last.and_then(|entry| codec::decode(entry.payload).ok());
-            Part { end: range.end, position: event.map(|event| event.position) }
+            let position = tails.get(&of).and_then(|found| found.position);
+            Part { end: range.end, position }
         });
         let parts: Vec<Part> = parts.collect();
         let mut groups = Vec::new();
         for reader in &description.readers {
-            let end =
-                |of: Partition| parts.get(usize::from(of.0)).map_or(Offset(0), |part| part.end);
+            let end = |of: Partition| ends.get(usize::from(of.0)).copied().unwrap_or_default();
             let behind = reader.released.iter().copied().filter(|(of, at)| *at < end(*of));
-            let found = first_of_each(journal, clock, behind.collect()).await;
+            let found = samples(journal, clock, (behind.collect(), &ends)).await;
             // What has left retention cannot be looked at; how much it is can be told all the same.
             let found = found.unwrap_or_default();
             let lags = reader.released.iter().map(|&(partition, at)| {
-                let events = end(partition).0.saturating_sub(at.0);
-                let sample = found.get(&partition);
-                let seconds =
-                    sample.and_then(|sample| sample.first.as_ref()).map_or(0.0, |first| {
-                        let ms = clock.now_ms().saturating_sub(first.timestamp_ms).max(0);
-                        Duration::from_millis(u64::try_from(ms).unwrap_or(0)).as_secs_f64()
-                    });
-                let bytes = sample.map_or(0, |sample| sample.mean_bytes().saturating_mul(events));
-                Lag { partition, at, events, bytes, seconds }
+                let records = end(partition).0.saturating_sub(at.0);
+                match found.get(&partition) {
+                    Some(sample) => sample.lag((partition, at, records), clock.now_ms()),
+                    None => Lag { partition, at, events: records, bytes: 0, seconds: 0.0 },
+                }
             });
             groups.push(Group { name: reader.name.clone(), lags: lags.collect() });
         }
@@ -143,41 +141,72 @@ impl Partitions {
 /// The records that come first at a place.
 #[derive(Default)]
 struct Sample {
-    first: Option<Entry>,
+    /// Of the last of them.
+    position: Option<Position>,
+    /// The time of the first that changes something, Unix milliseconds.
+    first_ms: Option<i64>,
     records: u64,
+    /// Those that change something.
+    changes: u64,
     bytes: u64,
+    /// Whether there are no more.
+    is_whole: bool,
 }
 
 // === impl Sample ===
 
 impl Sample {
-    fn add(&mut self, entry: Entry) {
+    fn add(&mut self, entry: Entry, end: Offset) {
         self.records += 1;
-        self.bytes += entry.payload.len() as u64;
-        self.first.get_or_insert(entry);
+        self.is_whole |= entry.offset.after(1) >= end;
+        let bytes = entry.payload.len() as u64;
+        let event = codec::decode(entry.payload);
+        let is_note = |event: &Event| matches!(&event.body, Body::Control(of) if of.is_note());
+        // What cannot be read is no note that this version knows.
+        if !event.as_ref().is_ok_and(is_note) {
+            self.changes += 1;
+            self.bytes += bytes;
+            self.first_ms.get_or_insert(entry.timestamp_ms);
+        }
+        self.position = event.ok().map(|event| event.position);
     }
 
-    fn mean_bytes(&self) -> u64 {
-        self.bytes.checked_div(self.records).unwrap_or(0)
+    /// What is behind at a place where so many records come.
+    fn lag(&self, (partition, at, records): (Partition, Offset, u64), now_ms: i64) -> Lag {
+        let events = if self.is_whole { self.changes } else { records };
+        let mean_bytes = self.bytes.checked_div(self.changes).unwrap_or(0);
+        let ms = self.first_ms.map_or(0, |first_ms| now_ms.saturating_sub(first_ms));
+        let age = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+        let bytes = mean_bytes.saturating_mul(events);
+        Lag { partition, at, events, bytes, seconds: age.as_secs_f64() }
     }
 }
 
-/// Some records of each place, at least one of those that have any in time.
-async fn first_of_each(
+/// Records of each place up to the partition's end, of those that have any in time: at least one, and all that there
+/// are where these are few.
+async fn samples(
     journal: &dyn Journal,
     clock: &dyn Clock,
-    places: Vec<(Partition, Offset)>,
+    (places, ends): (Vec<(Partition, Offset)>, &[Offset]),
 ) -> Result<BTreeMap<Partition, Sample>, ReadError> {
     let mut found: BTreeMap<Partition, Sample> = BTreeMap::new();
-    let count = places.len();
+    let (count, mut seen) = (places.len(), 0);
     if count == 0 {
         return Ok(found);
     }
     let mut reader = journal.reader(places).await?;
-    while found.len() < count {
+    let is_done = |found: &BTreeMap<Partition, Sample>, seen: u64| {
+        let are_whole = found.values().all(|sample| sample.is_whole);
+        found.len() == count && (are_whole || seen >= COUNTED_RECORDS)
+    };
+    while !is_done(&found, seen) {
         let Ok(entries) = timeout(clock, ANSWER_LIMIT, reader.next(SAMPLE)).await else { break };
         for entry in entries? {
-            found.entry(entry.partition).or_default().add(entry);
+            let end = ends.get(usize::from(entry.partition.0)).copied().unwrap_or_default();
+            if entry.offset < end {
+                seen += 1;
+                found.entry(entry.partition).or_default().add(entry, end);
+            }
         }
     }
     Ok(found)
