@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use journal::OpenError;
 use journal::kafka::KafkaConfig;
 use testkit::kafka::{Broker, Operation, Resource, Setup};
-use testkit::{ServerCert, TlsFiles};
+use testkit::{Process, ServerCert, TlsFiles};
 
+use crate::apart::PATIENCE;
 use crate::refusals::refusal;
 use crate::stage::{append, appender, on, open, read, record, texts};
 
@@ -79,6 +80,24 @@ async fn a_stream_is_kept_on_brokers_that_ask_for_a_certificate() {
         let text = refusal(&refused).await.to_string();
         assert!(text.contains("certificate") || text.contains("handshake"), "{text}");
     }
+}
+
+#[test]
+fn authorities_may_be_named_by_the_environment() {
+    let files = TlsFiles::generate().unwrap();
+    let broker = Broker::with(&Setup::default().tls(&files, ServerCert::Good)).unwrap();
+    let journal = format!("kafka://{}", broker.bootstrap());
+    let args = ["topics", "create", "--journal", &journal, "--stream", "shop"];
+    let create = |authorities: &[(&str, &str)]| {
+        let tls = [("KEYFERRY_KAFKA_PROPERTIES", "security.protocol=SSL")];
+        let mut process = Process::start_with(&args, &[&tls, authorities].concat()).unwrap();
+        (process.wait(PATIENCE).unwrap().code(), process.stderr())
+    };
+    let (code, said) = create(&[]);
+    assert!(code == Some(6) && said.contains("certificate"), "the system's: {code:?} {said}");
+    let ca = files.ca();
+    let (code, said) = create(&[("SSL_CERT_FILE", path(&ca))]);
+    assert_eq!(code, Some(0), "{said}");
 }
 
 #[tokio::test]

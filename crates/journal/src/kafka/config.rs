@@ -49,6 +49,9 @@ pub struct KafkaConfig {
     pub compression: Compression,
     /// What brokers log about who is asking; also part of what a stream's writer is called.
     pub client_id: String,
+    /// Whether authorities to trust are looked for wherever systems have them, unless `properties` name some. Else
+    /// OpenSSL looks for them: where the environment says (`SSL_CERT_FILE`), or the system that it was built on.
+    pub finds_authorities: bool,
     /// Properties of librdkafka, which have the last word: security, mostly.
     pub properties: Vec<(String, String)>,
     /// Whether topics that are missing are made; otherwise that is an error.
@@ -130,6 +133,7 @@ impl KafkaConfig {
             linger_ms: 5,
             compression: Compression::Lz4,
             client_id: "keyferry".to_owned(),
+            finds_authorities: true,
             properties: Vec::new(),
             create: true,
             holds_to: Vec::new(),
@@ -217,6 +221,7 @@ impl fmt::Debug for KafkaConfig {
             .field("linger_ms", &self.linger_ms)
             .field("compression", &self.compression)
             .field("client_id", &self.client_id)
+            .field("finds_authorities", &self.finds_authorities)
             .field("properties", &names)
             .field("create", &self.create)
             .field("holds_to", &self.holds_to)

@@ -109,6 +109,10 @@ impl Role<'_> {
     }
 }
 
+/// An OpenSSL that is linked statically looks where the system that it was built on has its authorities, which is
+/// somewhere else on the next one, and in an image without a system nowhere.
+const AUTHORITIES: (&str, &str) = ("ssl.ca.location", "probe");
+
 /// Which protocol members of a group follow, and the value with which brokers share out the partitions: then the
 /// library refuses what is [`CLASSIC_MEMBER`].
 const PROTOCOL: &str = "group.protocol";
@@ -127,6 +131,10 @@ pub(super) fn of(role: Role<'_>, config: &KafkaConfig) -> ClientConfig {
     settings.set("message.max.bytes", MAX_MESSAGE_BYTES.to_string());
     for (name, value) in role.tables().into_iter().flatten() {
         settings.set(*name, *value);
+    }
+    if config.finds_authorities {
+        let (name, value) = AUTHORITIES;
+        settings.set(name, value);
     }
     let is_classic =
         !config.properties.iter().any(|(name, value)| name == PROTOCOL && value == BY_BROKERS);
@@ -191,6 +199,18 @@ mod tests {
         config.properties.push(("session.timeout.ms".to_owned(), "7000".to_owned()));
         let refused = make(Role::Member("a"), &config).unwrap_err();
         assert!(refused.contains("session.timeout.ms"), "{refused}");
+    }
+
+    #[test]
+    fn authorities_are_looked_for_unless_they_are_named() {
+        let mut config = KafkaConfig::new("127.0.0.1:1", "shop", 1);
+        let named = |config: &_| of(Role::Reader, config).get("ssl.ca.location").map(str::to_owned);
+        assert_eq!(named(&config).as_deref(), Some("probe"));
+        config.properties.push(("ssl.ca.location".to_owned(), "/ca.pem".to_owned()));
+        assert_eq!(named(&config).as_deref(), Some("/ca.pem"));
+        config.properties.clear();
+        config.finds_authorities = false;
+        assert_eq!(named(&config), None);
     }
 
     #[test]

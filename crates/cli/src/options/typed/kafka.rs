@@ -20,6 +20,9 @@ const HELD: [(&str, HeldTo); 4] = [
     ("journal.retention_bytes", HeldTo::RetentionBytes),
 ];
 
+/// By these OpenSSL is told where authorities are that are trusted, like the TLS of servers.
+const AUTHORITIES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+
 const PROPERTIES_FILE: &str = "kafka.properties_file";
 
 // === impl Reader ===
@@ -59,6 +62,7 @@ impl Reader<'_> {
         };
         config.create = self.flag("kafka.create");
         config.client_id = self.values.get("kafka.client_id").unwrap_or("keyferry").to_owned();
+        config.finds_authorities = AUTHORITIES.iter().all(|name| std::env::var_os(name).is_none());
         config.properties = self.properties();
         for problem in config.problems() {
             let path = match problem.split(' ').next() {
