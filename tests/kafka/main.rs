@@ -30,6 +30,7 @@ mod secure;
 mod sharing;
 mod stage;
 mod steered;
+mod stopping;
 mod storm;
 mod third_party;
 mod topic;

@@ -230,7 +230,7 @@ impl Shared {
             self.status.child(capturing::SIDE).set("phase", "stopped");
         }
         let ending = match ending {
-            Ok(ending) => Ok(ending.beside(&*journal).await),
+            Ok(ending) => Ok(ending.beside(&*journal, &*self.clock).await),
             Err(failure) => Err(failure),
         };
         // Dropping them writes and syncs what was accepted.

@@ -28,8 +28,9 @@ use crate::{Assignment, Health, Membership, Partition, ReadError};
 
 /// How long what is under way for a partition may take to settle when it is taken away.
 const SETTLE_LIMIT: Duration = Duration::from_secs(2);
-/// How long the broker may take to hear that a member leaves.
-const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+/// How long the broker may take to hear that a member leaves, which a stop waits for; one that does not hear it gives the
+/// partitions to others when the session has timed out.
+const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 /// How long one poll takes when nothing comes.
 const POLL: Duration = Duration::from_millis(50);
 

@@ -1,10 +1,13 @@
 //! How a run ended: for the log, and as the last word in the status.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use event::text::Utc;
 use event::{Body, Event, Position};
 use journal::{Journal, Offset, Partition, ReadError, ReadLimit};
+use runtime::Clock;
+use runtime::clock::timeout;
 use runtime::status::Value;
 
 use super::Shared;
@@ -54,8 +57,13 @@ impl Ending {
         }
     }
 
-    /// Counts what the journal holds beyond; not where a lane never came to know its place.
-    pub(super) async fn beside(self, journal: &dyn Journal) -> Self {
+    /// Counts what the journal holds beyond, if it tells soon; not where a lane never came to know its place.
+    pub(super) async fn beside(self, journal: &dyn Journal, clock: &dyn Clock) -> Self {
+        let counted = timeout(clock, COUNT_LIMIT, self.count_behind(journal)).await;
+        Self { behind: counted.ok().flatten(), ..self }
+    }
+
+    async fn count_behind(&self, journal: &dyn Journal) -> Option<u64> {
         let mut behind = (!self.applied.is_empty()).then_some(0);
         for lane in &self.applied {
             // Only a figure for people is lost if the journal does not tell.
@@ -65,7 +73,7 @@ impl Ending {
             };
             behind = behind.zip(of_lane).map(|(behind, more)| behind + more);
         }
-        Self { behind, ..self }
+        behind
     }
 
     /// Says in the log where it stopped.
@@ -177,6 +185,9 @@ fn is_ahead(event: &Event, applied: &[Position]) -> bool {
 /// More records than this are not looked at one by one: a stop is to be quick.
 const COUNTED_RECORDS: u64 = 100_000;
 
+/// For how long that is counted: brokers may be away, and a figure for people is not worth a wait.
+const COUNT_LIMIT: Duration = Duration::from_secs(2);
+
 /// What is read at once to count.
 const PAGE_RECORDS: usize = 1_000;
 const PAGE_BYTES: usize = 4 << 20;
@@ -221,6 +232,7 @@ impl Shared {
 mod tests {
     use bytes::Bytes;
     use journal::{Append, MemoryJournal};
+    use runtime::SystemClock;
 
     use super::*;
 
@@ -231,7 +243,8 @@ mod tests {
             next: next.to_vec(),
             reached: None,
         };
-        let ending = Ending { applied: vec![lane], ..Ending::default() }.beside(journal).await;
+        let ending = Ending { applied: vec![lane], ..Ending::default() };
+        let ending = ending.beside(journal, &SystemClock::new()).await;
         (ending.behind, ending.places())
     }
 
