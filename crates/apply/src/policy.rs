@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use journal::ReadError;
 use redis_io::Code;
 use runtime::backoff::Settings;
 use runtime::{Backoff, Class, Classified, Random};
@@ -30,9 +31,11 @@ pub(crate) fn wait(
     if !may_pass(error, begun) {
         return None;
     }
-    let window = window(error, windows);
-    if window.is_some_and(|window| backoff.spent() >= window) {
-        return None;
+    match window(error, windows) {
+        Some(window) if backoff.spent() >= window => return None,
+        Some(_) => {}
+        // However long it was, what comes next has its own window.
+        None => backoff.forgive(),
     }
     backoff.next(random)
 }
@@ -50,7 +53,9 @@ fn window(error: &Error, windows: &Windows) -> Option<Duration> {
     if error.is_denied() {
         return Some(windows.refused);
     }
-    if matches!(error, Error::AwaitsSnapshot { .. }) {
+    // Brokers come back, and whoever reads a journal has nothing else to do; what does not pass by itself is of
+    // another kind.
+    if matches!(error, Error::AwaitsSnapshot { .. } | Error::Journal(ReadError::Failed(_))) {
         return None;
     }
     let code = match error {
@@ -92,6 +97,30 @@ mod tests {
             source: None,
         });
         assert_eq!(window(&gone, &windows), Some(windows.connection));
+        let away = Error::Journal(ReadError::Failed("no answer".into()));
+        assert_eq!(window(&away, &windows), None);
+    }
+
+    #[test]
+    fn a_journal_is_waited_for_at_nobodys_expense() {
+        let (mut backoff, mut random) = (backoff(), Random::from_seed(1));
+        let windows = Windows { connection: Duration::from_secs(20), ..Windows::default() };
+        let away = Error::Journal(ReadError::Failed("no answer".into()));
+        backoff.charge(Duration::from_secs(100_000));
+        assert!(wait((&away, true), &windows, &mut backoff, &mut random).is_some());
+        // What comes after it has all of its window.
+        let loading = || refused("LOADING x");
+        assert!(wait((&loading(), true), &windows, &mut backoff, &mut random).is_some());
+        backoff.charge(Duration::from_secs(20));
+        assert_eq!(wait((&loading(), true), &windows, &mut backoff, &mut random), None);
+        for operator in [
+            ReadError::NoRight { right: "Read on topic t".into(), place: "here".into() },
+            ReadError::Settings { what: "x".into() },
+            ReadError::Corrupt { place: "here".into(), what: "x".into() },
+        ] {
+            let error = Error::Journal(operator);
+            assert_eq!(wait((&error, true), &windows, &mut backoff, &mut random), None, "{error}");
+        }
     }
 
     #[test]

@@ -100,6 +100,11 @@ impl Backoff {
         self.spent = self.spent.saturating_add(took);
     }
 
+    /// Takes what has been waited out of the window: for what may last as long as it likes. The waits grow on.
+    pub fn forgive(&mut self) {
+        self.spent = Duration::ZERO;
+    }
+
     /// Begins again, after a success.
     pub fn reset(&mut self) {
         self.attempt = 0;

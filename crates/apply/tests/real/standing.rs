@@ -1,8 +1,10 @@
 //! What apply shows of each partition: where it stands, how far it is behind, and where it waits for others.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use apply::Windows;
 use runtime::Throttle;
 use serde_json::Value;
 use testkit::eventually;
@@ -119,6 +121,32 @@ async fn who_waits_for_partitions_of_others_shows_where() -> Result<()> {
     bench.feed.heartbeat().await?;
     all_caught_up(&mut bench)?;
     ensure!(bench.get("n7")?.as_deref() == Some("1"));
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_are_waited_for_longer_than_a_destination_would_be() -> Result<()> {
+    let mut bench = bench().await?;
+    let roster = Arc::new(Roster::default());
+    bench.roster = Some(Arc::clone(&roster));
+    // Over by the time that the journal is asked.
+    let windows = Windows { connection: Duration::from_millis(100), ..Windows::default() };
+    let config = apply::Config { windows, name: "copy".into(), ..bench.config() };
+    feed_all(&mut bench).await?;
+    let service = bench.start_with(config).await?;
+    all_caught_up(&mut bench)?;
+    // Waiting for one that does not let it in has a window of its own; then it looks into the journal.
+    roster.be_silent_for(u64::MAX);
+    bench.client.cmd(&["CONFIG", "SET", "requirepass", "another"])?;
+    bench.client.cmd(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])?;
+    feed_all(&mut bench).await?;
+    service.shows("phase", "waiting")?;
+    bench.client.cmd(&["CONFIG", "SET", "requirepass", ""])?;
+    roster.be_silent_for(8);
+    eventually(LIMIT, "it has asked again and again", || Ok(roster.was_asked().then_some(())))?;
+    all_caught_up(&mut bench)?;
+    until(&service, "all has been applied", has_everything)?;
     service.stop().await?;
     Ok(())
 }
