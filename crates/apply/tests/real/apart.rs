@@ -231,3 +231,40 @@ async fn a_key_that_a_transaction_sets_aside_elsewhere_is_set_aside_for_its_own_
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_asks_is_done_between_transactions_that_have_no_end() -> Result<()> {
+    let mut pair = Pair::start().await?;
+    let [a, b, c, d] = keys()?;
+    let bad = format!("bad:{{{a}}}");
+    pair.bench.feed.commands(&[format!("SET {bad} text"), format!("INCR {bad}")]).await?;
+    pair.bench.feed.heartbeat().await?;
+    all_caught_up(&mut pair.bench)?;
+    let clock = Arc::new(runtime::SystemClock::new());
+    let mut shelf =
+        Shelf::open(&pair.bench.config(), "shop", Lanes::PerPartition(4), clock).await?;
+    assert_eq!(shelf.list().await?.len(), 1);
+    // Each partition of the first process waits for another of the second, in turns.
+    let pushes = [&c, &a, &d, &b].map(|key| format!("RPUSH {key}:{{{key}}} x"));
+    for _ in 0..PAIRS_OF_TRANSACTIONS {
+        for two in pushes.chunks(2) {
+            let group: Vec<(u32, &str)> = two.iter().map(|words| (0, words.as_str())).collect();
+            pair.bench.feed.group(&group).await?;
+        }
+    }
+    pair.bench.feed.heartbeat().await?;
+    let length = |pair: &mut Pair| pair.bench.client.cmd(&["LLEN", &format!("{a}:{{{a}}}")])?.int();
+    eventually(LIMIT, "they have begun", || Ok((length(&mut pair)? > 0).then_some(())))?;
+    assert!(shelf.ask(0, &Bytes::from(bad), Ask::Discard).await?, "it is set aside");
+    while !shelf.list().await?.is_empty() {
+        let done = length(&mut pair)?;
+        assert!(done < PAIRS_OF_TRANSACTIONS, "all were executed before it was done");
+    }
+    for (service, _) in pair.services.into_iter().flatten() {
+        service.stop().await?;
+    }
+    Ok(())
+}
+
+/// So many that they take longer than the looks at what is asked are apart.
+const PAIRS_OF_TRANSACTIONS: i64 = 10_000;
