@@ -12,7 +12,7 @@ use crate::config::{Config, Existing};
 use crate::error::{BuildError, Error};
 use crate::lane::{Link, Stopped, Tools};
 use crate::names::Names;
-use crate::quarantine::store::Letters;
+use crate::quarantine::store::{Letters, Place};
 use crate::scope::Scope;
 use crate::shift::Shift;
 use crate::{checkpoint, existing, import, limits, policy, rights};
@@ -86,7 +86,8 @@ impl Apply {
         status.set("destination", config.name.clone());
         status.set("stream", description.stream.clone());
         let addressee = if letters.is_shared { config.name.as_str() } else { "" };
-        let letters = Arc::new(Letters::open(letters.journal, addressee).await?);
+        let place = Place { status: status.clone(), clock: Arc::clone(&clock) };
+        let letters = Arc::new(Letters::open(letters.journal, addressee, place).await?);
         let (ask, wanted) = watch::channel(0);
         let config = Arc::new(config);
         let begun = Arc::default();

@@ -10,6 +10,7 @@ mod barrier;
 pub(crate) mod begin;
 pub(crate) mod claim;
 mod judge;
+mod letters;
 mod meet;
 mod outcome;
 mod parts;

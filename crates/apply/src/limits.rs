@@ -155,6 +155,12 @@ pub(crate) const STASH_BYTES: usize = 32 << 20;
 /// What a record takes there besides its bytes.
 pub(crate) const STASHED_RECORD_BYTES: usize = 96;
 
+/// After how long without an answer it is told that dead letters cannot be stored or read: longer than a broker takes to
+/// hand a partition to another.
+pub(crate) const LETTERS_STALL: Duration = Duration::from_secs(5);
+/// How long a stop waits for letters that are on their way; what they are about has not been executed, and comes again.
+pub(crate) const LETTERS_STOP: Duration = Duration::from_secs(3);
+
 #[cfg(test)]
 mod tests {
     use wire::resp::scan::ScanLimits;

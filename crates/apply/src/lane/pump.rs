@@ -399,8 +399,7 @@ impl<'a> Pump<'a> {
     async fn send_whole(&mut self, flight: &mut Flight) -> Result<(), Error> {
         let batch = &mut flight.batch;
         if !batch.letters.is_empty() {
-            let now_ms = self.tools.clock.now_ms();
-            self.tools.letters.store(self.scope, &batch.letters, now_ms).await?;
+            self.store(&batch.letters).await?;
         }
         self.write_held(batch);
         // Where nothing was done there is nothing to judge.

@@ -32,12 +32,24 @@ pub(super) struct Retried {
     pub(super) more: bool,
 }
 
+/// What comes next of the letters.
+enum Next {
+    /// One that is due.
+    Due(Box<Due>),
+    /// There is no more.
+    End,
+    /// The lane is to stop, or they cannot be read for the moment.
+    NotNow,
+}
+
 // === impl Pump ===
 
 impl Pump<'_> {
     /// Plans the dead letters of as many of these keys as go into one batch, and of all keys that they concern.
     pub(super) async fn retry(&mut self, asked: Vec<Spot>) -> Result<Retried, Error> {
         if asked.is_empty() {
+            // Whatever kept them from being read, nobody wants it any more.
+            self.tools.letters.forget_trouble();
             return Ok(Retried::default());
         }
         let mut ties = self.ties.take().unwrap_or_default();
@@ -164,14 +176,30 @@ impl Pump<'_> {
     /// Finds out which held keys hang together, from where that was known before. Says whether it is known now: there
     /// may be more letters than are looked through at once.
     async fn look_through(&mut self, ties: &mut Ties) -> Result<bool, Refused> {
-        let journal = &*self.tools.letters.journal;
-        let read = match ties.reading.take() {
-            None => Reading::open(journal).await,
-            Some(mut reading) => reading.go_on(journal).await.map(|()| reading),
+        let tools = self.tools;
+        let journal = &*tools.letters.journal;
+        let known = ties.reading.take();
+        let read = self.read_letters(async {
+            match known {
+                None => Reading::open(journal).await,
+                Some(mut reading) => reading.go_on(journal).await.map(|()| reading),
+            }
+        });
+        let Some(mut reading) = read.await? else {
+            // From the beginning, once it is possible.
+            *ties = Ties::default();
+            return Ok(false);
         };
-        let mut reading = read.map_err(|error| unreadable(&error))?;
         let mut looked_through = 0;
-        while let Some(Due { letter, spots, .. }) = self.next_letter(&mut reading).await? {
+        loop {
+            let Due { letter, spots, .. } = match self.next_letter(&mut reading).await? {
+                Next::Due(due) => *due,
+                Next::End => break,
+                Next::NotNow => {
+                    *ties = Ties::default();
+                    return Ok(false);
+                }
+            };
             let weight = letter.event.len() + limits::LETTER_BYTES;
             ties.tie(&spots, &Lot { weight, part: reading.part() });
             looked_through += weight;
@@ -181,26 +209,32 @@ impl Pump<'_> {
             }
         }
         ties.reading = Some(reading);
-        Ok(!self.stop.is_cancelled())
+        Ok(true)
     }
 
     /// Reads what is due for some keys. Says whether it came to the end.
     async fn read_due(&mut self, attempts: &mut Attempts) -> Result<bool, Refused> {
         let limit = limits::GROUP_BYTES.min(self.planner.rules.sizes.group);
-        let read = Reading::of(&*self.tools.letters.journal, attempts.lot.part.clone()).await;
-        let mut reading = read.map_err(|error| unreadable(&error))?;
-        while let Some(due) = self.next_letter(&mut reading).await? {
-            attempts.take(due, limit);
+        let (tools, part) = (self.tools, attempts.lot.part.clone());
+        let read = self.read_letters(Reading::of(&*tools.letters.journal, part));
+        let Some(mut reading) = read.await? else { return Ok(false) };
+        loop {
+            match self.next_letter(&mut reading).await? {
+                Next::Due(due) => attempts.take(*due, limit),
+                Next::End => return Ok(true),
+                Next::NotNow => return Ok(false),
+            }
         }
-        Ok(!self.stop.is_cancelled())
     }
 
-    /// The next letter of this stream, and the held keys that it is due for; none, too, when the lane is to stop.
-    async fn next_letter(&mut self, reading: &mut Reading) -> Result<Option<Due>, Refused> {
-        while let Some(letter) = reading.next().await.map_err(|error| unreadable(&error))? {
-            if self.stop.is_cancelled() {
-                return Ok(None);
-            }
+    /// The next letter of this stream, and the held keys that it is due for.
+    async fn next_letter(&mut self, reading: &mut Reading) -> Result<Next, Refused> {
+        loop {
+            let letter = match self.read_letters(reading.next()).await? {
+                Some(Some(letter)) => letter,
+                Some(None) => return Ok(Next::End),
+                None => return Ok(Next::NotNow),
+            };
             if !self.tools.letters.concerns(&letter, self.scope) {
                 continue;
             }
@@ -210,9 +244,8 @@ impl Pump<'_> {
             let mut spots: Vec<Spot> = letter.keys.iter().map(spot).collect();
             spots.extend(concerned);
             spots.retain(|spot| self.is_due(spot, &letter));
-            return Ok(Some(Due { letter, spots, obstacle }));
+            return Ok(Next::Due(Box::new(Due { letter, spots, obstacle })));
         }
-        Ok(None)
     }
 
     /// Why a letter cannot be tried again, if it would come out of the order of a key that its change concerns.
@@ -242,10 +275,6 @@ impl Pump<'_> {
         let since = self.planner.held.since(spot);
         since.is_some_and(|since| !since.is_after(&letter.position))
     }
-}
-
-fn unreadable(error: &Error) -> Refused {
-    format!("the changes that are kept cannot be read: {}", chain(error))
 }
 
 // === impl Retried ===

@@ -90,7 +90,9 @@ impl Lane {
         memory.opened = true;
         tools.needs.send_if_modified(std::mem::take);
         let pump = Pump::new(scope, names, tools, status, (memory, opened, stop.clone()));
-        Box::pin(pump.run()).await
+        let ended = Box::pin(pump.run()).await;
+        tools.letters.forget_trouble();
+        ended
     }
 
     async fn open(&mut self) -> Result<Standing, Error> {

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use event::control::Control;
 use event::quarantine::Letter;
 use journal::{Append, Journal, Partition};
-use testkit::{Kind, eventually};
+use testkit::{Deadline, Kind, eventually};
 
-use crate::harness::{Bench, LIMIT};
+use crate::harness::{Bench, LIMIT, Service};
 
 async fn shelf(bench: &Bench) -> Result<Shelf> {
     let clock = Arc::new(runtime::SystemClock::new());
@@ -225,5 +225,73 @@ async fn what_follows_a_letter_that_is_lost_refuses_the_request() -> Result<()> 
     let why = refused(&mut bench, config, "bad").await?;
     assert!(why.contains("with which db 0 bad was set aside is not among the dead"), "{why}");
     assert_eq!(bench.get("bad")?.as_deref(), Some("5"));
+    Ok(())
+}
+
+/// What the service says of its letters.
+fn trouble(service: &Service) -> Option<String> {
+    Some(service.status.snapshot().get("letters")?.as_str()?.to_owned())
+}
+
+/// Asks to try a key again whose letters nobody gives, and waits until that is told.
+async fn stalled() -> Result<(Bench, Service)> {
+    let mut bench = with_letters().await?;
+    bench.client.cmd(&["SET", "bad", "7"])?;
+    bench.letters_read.close_after(0);
+    let service = bench.start().await?;
+    shelf(&bench).await?.ask(0, &Bytes::from_static(b"bad"), Ask::Retry).await?;
+    let told = eventually(LIMIT, "it is told", || Ok(trouble(&service)))?;
+    assert!(told.contains("dead letters cannot be read for 5 s"), "{told}");
+    Ok((bench, service))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_that_nobody_gives_are_told_of_until_they_come() -> Result<()> {
+    let (mut bench, service) = stalled().await?;
+    bench.letters_read.open();
+    eventually(LIMIT, "it is tried again", || {
+        Ok((bench.get("bad")?.as_deref() == Some("8")).then_some(()))
+    })?;
+    eventually(LIMIT, "nothing is told", || Ok(trouble(&service).is_none().then_some(())))?;
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_for_letters_that_nobody_gives() -> Result<()> {
+    let (bench, service) = stalled().await?;
+    let since = Deadline::after(LIMIT);
+    service.stop().await?;
+    assert!(since.elapsed() < LIMIT / 3, "{:?}", since.elapsed());
+    let held = shelf(&bench).await?.list().await?;
+    assert_eq!(held.len(), 1);
+    assert_eq!(held[0].answer, Some(Answer::Waiting(Ask::Retry)));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_that_nobody_keeps_are_told_of_and_a_stop_does_not_wait_for_them() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    bench.letters.hold_durability();
+    bench.feed.commands(&["SET bad text", "INCR bad", "SET fine 1"]).await?;
+    let told = eventually(LIMIT, "it is told", || Ok(trouble(&service)))?;
+    assert!(told.contains("dead letters cannot be stored for 5 s"), "{told}");
+    bench.letters.release_durability();
+    bench.caught_up()?;
+    eventually(LIMIT, "nothing is told", || Ok(trouble(&service).is_none().then_some(())))?;
+
+    bench.letters.hold_durability();
+    bench.feed.commands(&["INCR bad", "SET fine 2"]).await?;
+    eventually(LIMIT, "it is told", || Ok(trouble(&service)))?;
+    let since = Deadline::after(LIMIT);
+    service.stop().await?;
+    assert!(since.elapsed() < LIMIT / 3, "{:?}", since.elapsed());
+    bench.letters.release_durability();
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    assert_eq!(bench.get("fine")?.as_deref(), Some("2"));
+    service.stop().await?;
     Ok(())
 }

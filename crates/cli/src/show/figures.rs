@@ -260,7 +260,8 @@ impl<'a> Lanes<'a> {
 }
 
 fn journal_trouble(status: &Value) -> String {
-    let said = ["/capture/journal", "/apply/journal"].map(|path| status.pointer(path));
+    let said =
+        ["/capture/journal", "/apply/journal", "/apply/letters"].map(|path| status.pointer(path));
     let mut said = said.into_iter().flatten().filter_map(Value::as_str);
     said.find(|said| *said != "accepting").unwrap_or_default().to_owned()
 }

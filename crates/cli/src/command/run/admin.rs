@@ -93,8 +93,10 @@ fn capture_is_ready(status: &Value) -> Result<(), String> {
 }
 
 fn apply_is_ready(status: &Value) -> Result<(), String> {
-    if let Some(trouble) = status.pointer("/apply/journal").and_then(Value::as_str) {
-        return Err(format!("apply: {trouble}"));
+    for path in ["/apply/journal", "/apply/letters"] {
+        if let Some(trouble) = status.pointer(path).and_then(Value::as_str) {
+            return Err(format!("apply: {trouble}"));
+        }
     }
     let lanes = status.get("apply").and_then(Value::as_object).into_iter().flatten();
     let mut lanes = lanes.filter(|(_, lane)| lane.get("phase").is_some()).peekable();
@@ -186,6 +188,8 @@ mod tests {
         let mut waiting = json!({ "state": "running", "role": "apply" });
         waiting["apply"] = json!({ "phase": WITHOUT_PARTITIONS });
         assert_eq!(ready(waiting.clone()), "");
+        waiting["apply"]["letters"] = json!("nobody reads");
+        assert_eq!(ready(waiting.clone()), "apply: nobody reads");
         waiting["apply"]["journal"] = json!("no answer");
         assert_eq!(ready(waiting), "apply: no answer");
     }
