@@ -102,6 +102,10 @@ impl Shared {
     }
 
     /// An apply that may make no topic finds the one of its letters: whoever captures makes it.
+    #[cfg_attr(
+        not(feature = "kafka"),
+        expect(clippy::unused_async, reason = "there is nobody to wait for without it")
+    )]
     pub(super) async fn offer_letters(&self, settings: JournalSettings) {
         #[cfg(feature = "kafka")]
         if let JournalSettings::Kafka(config) = settings
