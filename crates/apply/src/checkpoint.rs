@@ -1,6 +1,6 @@
 //! The checkpoints at a destination, one for each track: what they say, and whether they fit the journal.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use event::checkpoint::{Applied, Checkpoint, Resync};
 use event::{Position, codec};
 use redis_io::Connection;
@@ -31,8 +31,13 @@ pub(crate) async fn read(
     config: &Config,
 ) -> Result<Checkpoints, Error> {
     let mut found = Vec::with_capacity(scope.tracks());
-    for (track, names) in names.tracks().iter().enumerate() {
-        let bytes = get(connection, &names.checkpoint).await?;
+    let gets = names.tracks().iter().map(|names| [b"GET".as_slice(), &names.checkpoint]);
+    let replies = connection.call_each(&gets.collect::<Vec<_>>()).await?;
+    for (track, reply) in replies.into_iter().enumerate() {
+        let bytes = match reply {
+            Reply::Bulk(bytes) => Some(bytes),
+            _ => None,
+        };
         found.push(match bytes.map(|bytes| fit(&bytes, scope, track)).transpose() {
             Ok(checkpoint) => checkpoint,
             Err(_) if config.existing != Existing::Fail => None,
@@ -105,13 +110,6 @@ pub(crate) struct Written<'a> {
     pub(crate) now_ms: i64,
     /// Whether it may be said that tracks wait: not beside what is still to be judged of their keys.
     pub(crate) says_waits: bool,
-}
-
-async fn get(connection: &mut Connection, key: &Bytes) -> Result<Option<Bytes>, Error> {
-    match connection.call([b"GET".as_slice(), key]).await? {
-        Reply::Bulk(bytes) => Ok(Some(bytes)),
-        _ => Ok(None),
-    }
 }
 
 fn fit(bytes: &[u8], scope: &Scope, track: usize) -> Result<Checkpoint, Unfit> {

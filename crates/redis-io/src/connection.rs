@@ -57,6 +57,9 @@ pub struct Peer {
     pub patience: Duration,
 }
 
+/// So many commands are written before their replies are read: neither side's buffers fill up.
+const COMMANDS_AT_ONCE: usize = 128;
+
 // === impl Connection ===
 
 impl Connection {
@@ -103,6 +106,36 @@ impl Connection {
         self.send(&bytes).await?;
         self.flush().await?;
         self.recv().await
+    }
+
+    /// Runs commands one behind the other without waiting for each reply, and reads all of these; the first that is an
+    /// error is an [`Error::Server`] that names its command.
+    ///
+    /// # Errors
+    /// When the server refuses one, or the connection is lost.
+    pub async fn call_each<C, A>(&mut self, commands: &[C]) -> Result<Vec<Reply>, Error>
+    where
+        C: AsRef<[A]>,
+        A: AsRef<[u8]>,
+    {
+        let mut replies = Vec::with_capacity(commands.len());
+        let mut refused = None;
+        for some in commands.chunks(COMMANDS_AT_ONCE) {
+            let mut bytes = BytesMut::new();
+            some.iter().for_each(|command| write_command(&mut bytes, command.as_ref()));
+            self.send(&bytes).await?;
+            self.flush().await?;
+            for command in some {
+                let reply = self.recv().await?;
+                if let Reply::Error(text) = &reply {
+                    let endpoint = Arc::clone(&self.reader.peer.name);
+                    let (command, refusal) = (spoken(command.as_ref().iter()), Refusal::read(text));
+                    refused.get_or_insert(Error::Server { endpoint, command, refusal });
+                }
+                replies.push(reply);
+            }
+        }
+        refused.map_or(Ok(replies), Err)
     }
 
     /// Writes encoded commands. They are on their way after [`flush`](Self::flush).

@@ -39,10 +39,13 @@ impl Pump<'_> {
         let began = self.tools.clock.monotonic();
         // An operator may have taken keys off the list.
         let (mut listed, mut requests) = (Vec::new(), Vec::new());
-        for names in self.names.tracks() {
-            let suspects = self.connection.call([b"HGETALL".as_slice(), &names.suspects]).await?;
+        let names = self.names.tracks().iter();
+        let asked = names.flat_map(|names| {
+            [[b"HGETALL".as_slice(), &names.suspects], [b"HGETALL".as_slice(), &names.requests]]
+        });
+        let mut replies = self.connection.call_each(&asked.collect::<Vec<_>>()).await?.into_iter();
+        while let (Some(suspects), Some(asked)) = (replies.next(), replies.next()) {
             listed.extend(pairs(&suspects));
-            let asked = self.connection.call([b"HGETALL".as_slice(), &names.requests]).await?;
             requests.extend(pairs(&asked));
         }
         self.suspects = Suspects::read(listed);

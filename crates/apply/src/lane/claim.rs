@@ -63,12 +63,10 @@ pub(crate) async fn claim(
 
 /// Per track, the number of the latest worker.
 async fn owners(connection: &mut Connection, names: &Names) -> Result<Vec<Option<u64>>, Error> {
-    let mut owners = Vec::with_capacity(names.tracks().len());
-    for track in names.tracks() {
-        let reply = connection.call([b"GET".as_slice(), &track.owner]).await?;
-        owners.push(reply.as_int().and_then(|number| u64::try_from(number).ok()));
-    }
-    Ok(owners)
+    let gets = names.tracks().iter().map(|track| [b"GET".as_slice(), &track.owner]);
+    let replies = connection.call_each(&gets.collect::<Vec<_>>()).await?;
+    let number = |reply: &Reply| reply.as_int().and_then(|number| u64::try_from(number).ok());
+    Ok(replies.iter().map(number).collect())
 }
 
 async fn raise(
@@ -89,9 +87,9 @@ async fn raise(
         claim.tried = Some(next);
         connection.call(["MULTI"]).await?;
         let number = Decimal::from(next);
-        for track in names.tracks() {
-            connection.call([b"SET".as_slice(), &track.owner, number.as_ref()]).await?;
-        }
+        let tracks = names.tracks().iter();
+        let sets = tracks.map(|track| [b"SET".as_slice(), &track.owner, number.as_ref()]);
+        connection.call_each(&sets.collect::<Vec<_>>()).await?;
         if connection.call(["EXEC"]).await? != Reply::Null {
             return Ok(next);
         }

@@ -212,16 +212,11 @@ async fn load_held(
     connection: &mut Connection,
     (names, known): (&Names, &Checkpoints),
 ) -> Result<Vec<(Spot, bytes::Bytes)>, Error> {
-    let mut held = Vec::new();
-    for (track, names) in names.tracks().iter().enumerate() {
-        if !known.has(track) {
-            continue;
-        }
-        let reply = connection.call([b"HGETALL".as_slice(), &names.quarantine]).await?;
-        let found = pairs(&reply).into_iter();
-        held.extend(found.filter_map(|(field, why)| Some((Spot::parse(&field)?, why))));
-    }
-    Ok(held)
+    let tracks = names.tracks().iter().enumerate().filter(|(track, _)| known.has(*track));
+    let asked = tracks.map(|(_, names)| [b"HGETALL".as_slice(), &names.quarantine]);
+    let replies = connection.call_each(&asked.collect::<Vec<_>>()).await?;
+    let found = replies.iter().flat_map(pairs);
+    Ok(found.filter_map(|(field, why)| Some((Spot::parse(&field)?, why))).collect())
 }
 
 /// Per partition of the lane, up to where records survive a crash.
