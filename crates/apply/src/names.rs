@@ -76,8 +76,13 @@ impl Names {
     pub(crate) fn track_of(&self, spot: &Spot) -> Option<usize> {
         match self.scope.one_order {
             true => Some(0),
-            false => self.scope.index_of(self.partition_of(spot)),
+            false => self.track_of_partition(self.partition_of(spot)),
         }
+    }
+
+    /// The track of a partition, if the lane has it.
+    pub(crate) fn track_of_partition(&self, partition: u16) -> Option<usize> {
+        self.scope.index_of(partition).map(|index| self.scope.track(index))
     }
 
     /// The partition of a key; function libraries belong to the first.

@@ -13,6 +13,7 @@ mod expiry;
 mod fault;
 mod function;
 mod image;
+mod in_doubt;
 mod keys;
 mod lower;
 mod meet;
@@ -208,7 +209,7 @@ impl Planner {
     /// # Errors
     /// When the record is no event, contradicts those before, or needs what cannot be done here.
     pub(crate) fn plan(&mut self, entry: Entry, batch: &mut Batch) -> Result<Planned, Error> {
-        let Entry { partition: Partition(partition), offset: Offset(offset), payload, .. } = entry;
+        let (Partition(partition), Offset(offset)) = (entry.partition, entry.offset);
         let lane_index = self.scope.index_of(partition).unwrap_or_default();
         let open = self.assembly.open().filter(|(index, _)| *index == lane_index);
         let began = open.map(|(_, offset)| offset).min().unwrap_or(offset);
@@ -217,7 +218,7 @@ impl Planner {
             *next = offset.saturating_add(1);
         }
         let parked = Parked { track: self.track, lane_index, offset: began };
-        let planned = self.plan_record((partition, offset), payload, batch)?;
+        let planned = self.plan_record((partition, offset), entry.payload, batch)?;
         if !matches!(planned, Planned::Done) {
             self.parked.push(parked);
         }
@@ -234,10 +235,7 @@ impl Planner {
             batch.keep(payload);
             return Ok(Planned::Done);
         }
-        let decode = |payload: &Bytes| {
-            let decoded = event::codec::decode_lean(payload.clone());
-            decoded.map_err(|source| Error::Record { partition, offset, source })
-        };
+        let decode = |payload: &Bytes| decoded((partition, offset), payload);
         let event = decode(&payload)?;
         if self.is_beside(&event) {
             return Ok(Planned::Done);
@@ -246,15 +244,13 @@ impl Planner {
         self.note_lag(line);
         if self.settled(&event) {
             self.passed(&event, &payload)?;
-            // Nothing new may come for long, and others wait until this is judged.
-            if self.doubt.is_whole(line) {
-                self.settle_doubt(line, batch)?;
-            }
+            self.settle_doubt(batch)?;
             return Ok(Planned::Done);
         }
         self.note_new(line);
+        self.settle_doubt(batch)?;
         if self.doubt.concerns(line) {
-            self.settle_doubt(line, batch)?;
+            return Err(Self::contradiction(&event, "others are in doubt that come before it"));
         }
         if self.assembly.is_idle() && !Assembly::gathers(&event.body) {
             return self.event(event, payload, batch);
@@ -446,28 +442,6 @@ impl Planner {
         }
     }
 
-    /// An event that has been applied may still have to be looked at: after a crash, and for marks.
-    fn passed(&mut self, event: &Event, record: &Bytes) -> Result<(), Error> {
-        self.counts.repeated += 1;
-        if let Err(error) = self.doubt.note(event, record, ((self.track, self.at.0), &self.rules)) {
-            tracing::warn!(
-                position = %event.position, error = %error,
-                "a change whose reply nobody has read cannot be read again: its key may be wrong, \
-                 and keys that changed shortly before it are suspects"
-            );
-        }
-        if let (Some(resync), Body::Image(_) | Body::ImagePart(_)) =
-            (self.progress.resyncs.get(&self.track), &event.body)
-            && (event.position.shard, event.position.epoch) == (resync.shard, resync.epoch)
-        {
-            let takes = self.rules.takes(event.db, &event.key);
-            if takes {
-                self.mark_key(event.db, &event.key)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Whether an event may come next in its shard.
     fn check_order(&self, event: &Event) -> Result<(), Error> {
         let shard = event.position.shard;
@@ -496,4 +470,10 @@ impl Planner {
     fn contradiction(event: &Event, what: &str) -> Error {
         Error::Contradiction { position: event.position, what: what.to_owned() }
     }
+}
+
+/// The event of a record, and where that stands.
+fn decoded((partition, offset): (u16, u64), payload: &Bytes) -> Result<Event, Error> {
+    let decoded = event::codec::decode_lean(payload.clone());
+    decoded.map_err(|source| Error::Record { partition, offset, source })
 }

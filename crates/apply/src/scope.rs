@@ -111,6 +111,12 @@ impl Scope {
         self.numbers.iter().zip(offsets).map(|(of, at)| (Partition(*of), Offset(at))).collect()
     }
 
+    /// Where the journal ends, per partition.
+    pub(crate) fn ends(&self, description: &Description) -> Vec<u64> {
+        let range = |number: &u16| description.partitions.get(usize::from(*number));
+        self.numbers.iter().map(|number| range(number).map_or(0, |of| of.end.0)).collect()
+    }
+
     /// The partitions in words: `0-3,7`.
     pub(crate) fn shown(&self) -> String {
         let runs = self.numbers.chunk_by(|one, next| one + 1 == *next);

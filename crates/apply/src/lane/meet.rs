@@ -130,8 +130,8 @@ impl Pump<'_> {
         }
         if self.barrier.is_none() {
             self.barrier = self.planner.met()?;
-            if self.barrier.is_some() {
-                self.asked = true;
+            if let Some(barrier) = &self.barrier {
+                self.asked |= barrier.need == Need::Alone;
                 self.scout.hurry();
             }
         }
@@ -160,13 +160,14 @@ impl Pump<'_> {
                     connection
                 }
             };
-            let mut found = Vec::with_capacity(asked.len());
-            for (partition, key) in asked {
-                if let Reply::Bulk(bytes) = connection.call([b"GET".as_slice(), &key]).await? {
-                    found.push((partition, bytes));
-                }
-            }
-            Ok(Heard { connection, found })
+            let gets: Vec<_> = asked.iter().map(|(_, key)| [b"GET".as_slice(), key]).collect();
+            let replies = connection.call_each(&gets).await?.into_iter();
+            let found =
+                asked.iter().zip(replies).filter_map(|((partition, _), reply)| match reply {
+                    Reply::Bulk(bytes) => Some((*partition, bytes)),
+                    _ => None,
+                });
+            Ok(Heard { connection, found: found.collect() })
         }));
     }
 
@@ -194,8 +195,7 @@ impl Pump<'_> {
             return Ok(());
         }
         self.scout.hurry();
-        self.asked = true;
-        self.take_stash().await
+        Ok(())
     }
 
     /// A checkpoint of another lane of this very stream.
@@ -229,15 +229,18 @@ impl Pump<'_> {
         watch.extend(guests.iter().flat_map(|(_, of)| [&of.checkpoint[..], &of.quarantine[..]]));
         self.connection.call(watch).await?;
         let mut noted = Vec::new();
-        for (partition, names) in guests {
-            let reply = self.connection.call([b"GET".as_slice(), &names.checkpoint]).await?;
-            if let Reply::Bulk(bytes) = reply
+        let asked = guests.iter().flat_map(|(_, names)| {
+            [[b"GET".as_slice(), &names.checkpoint], [b"HGETALL".as_slice(), &names.quarantine]]
+        });
+        let mut replies = self.connection.call_each(&asked.collect::<Vec<_>>()).await?.into_iter();
+        for (partition, _) in guests {
+            let (Some(checkpoint), Some(held)) = (replies.next(), replies.next()) else { break };
+            if let Reply::Bulk(bytes) = checkpoint
                 && let Some(checkpoint) = self.fitting(&bytes, partition)
             {
                 self.planner.hear(partition, checkpoint);
             }
-            let reply = self.connection.call([b"HGETALL".as_slice(), &names.quarantine]).await?;
-            noted.extend(pairs(&reply).into_iter().flat_map(|(field, why)| [field, why]));
+            noted.extend(pairs(&held).into_iter().flat_map(|(field, why)| [field, why]));
         }
         if !self.planner.are_there(barrier)? || self.planner.is_superseded(barrier) {
             self.connection.call(["UNWATCH"]).await?;
@@ -264,11 +267,17 @@ impl Pump<'_> {
         self.connection.call(watched.collect::<Vec<_>>()).await?;
         for partition in guests.iter().copied() {
             let Some(names) = self.names.elsewhere(partition) else { continue };
-            let connection = &mut self.connection;
-            let checkpoint = connection.call([b"GET".as_slice(), &names.checkpoint]).await?;
-            let owner = connection.call([b"GET".as_slice(), &names.owner]).await?;
-            let requests = connection.call([b"HGETALL".as_slice(), &names.requests]).await?;
-            let suspects = connection.call([b"HGETALL".as_slice(), &names.suspects]).await?;
+            let asked = [
+                [b"GET".as_slice(), &names.checkpoint],
+                [b"GET".as_slice(), &names.owner],
+                [b"HGETALL".as_slice(), &names.requests],
+                [b"HGETALL".as_slice(), &names.suspects],
+            ];
+            let replies = self.connection.call_each(&asked).await?;
+            let Ok([checkpoint, owner, requests, suspects]) = <[Reply; 4]>::try_from(replies)
+            else {
+                continue;
+            };
             let (requests, suspects) = (pairs(&requests), pairs(&suspects));
             let bystander = Bystander { partition, checkpoint, owner, requests, suspects };
             self.bystanders.push(bystander);

@@ -4,7 +4,7 @@
 //! MULTI, one that is being planned. EXEC of the second is sent only after every reply to the first has been judged, so
 //! a checkpoint never passes a batch that failed. An idle destination gets a batch at once; a busy one lets it grow.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use event::checkpoint::Checkpoint;
@@ -14,8 +14,8 @@ use runtime::clock::{Sleep, over};
 use tokio_util::sync::CancellationToken;
 use wire::resp::reply::Reply;
 
+use super::intake::Intake;
 use super::meet::{Bystander, Met, Scout, heard};
-use super::stash::Stash;
 use super::status::Phase;
 use super::throttle::Inflow;
 use super::ties::Ties;
@@ -26,7 +26,7 @@ use crate::checkpoint::{self, Checkpoints, Written};
 use crate::error::Error;
 use crate::limits;
 use crate::names::Names;
-use crate::plan::{Barrier, Planned, Planner};
+use crate::plan::{Barrier, Need, Planned, Planner};
 use crate::progress::Progress;
 use crate::quarantine::set::Spot;
 use crate::quarantine::suspects::Suspects;
@@ -70,7 +70,7 @@ pub(super) struct Pump<'a> {
     pub(super) owner: u64,
     pub(super) planner: Planner,
     pub(super) reader: Box<dyn Reader>,
-    pub(super) input: VecDeque<Entry>,
+    pub(super) intake: Intake,
     /// Up to where records are taken.
     pub(super) cut: Option<Cut>,
     /// What may come in.
@@ -91,8 +91,6 @@ pub(super) struct Pump<'a> {
     pub(super) stored_from: Vec<u64>,
     /// The checkpoints at the destination.
     pub(super) stored: Checkpoints,
-    /// What has been read of tracks that wait for others.
-    pub(super) stash: Stash,
     /// Who looks at the checkpoints of other lanes.
     pub(super) scout: Scout,
     /// A change of several lanes that was executed here, until the others know.
@@ -170,7 +168,7 @@ impl<'a> Pump<'a> {
             owner: standing.owner,
             planner: standing.planner,
             reader: standing.reader,
-            input: VecDeque::new(),
+            intake: Intake::of(scope.tracks()),
             cut: standing.cut,
             inflow: Inflow::new(tools),
             open: Batch::new(tools.config.checkpoint_db),
@@ -180,7 +178,6 @@ impl<'a> Pump<'a> {
             barrier: None,
             stored_from: standing.stored_from,
             stored: standing.stored,
-            stash: Stash::default(),
             scout: Scout::default(),
             met: None,
             bystanders: Vec::new(),
@@ -233,6 +230,7 @@ impl<'a> Pump<'a> {
     async fn pump(&mut self) -> Result<Progress, Error> {
         loop {
             self.look_at_others()?;
+            self.read_forgotten().await?;
             self.plan_input()?;
             self.dispatch().await?;
             if self.is_quiet() {
@@ -271,7 +269,7 @@ impl<'a> Pump<'a> {
             // Stopping first: intake ends, what is planned is finished.
             () = self.stop.cancelled(), if !self.stopping => {
                 self.stopping = true;
-                self.input.clear();
+                self.intake.clear();
                 self.barrier = None;
             }
             // Replies before new work: they free the way for the next batch.
@@ -301,7 +299,7 @@ impl<'a> Pump<'a> {
     }
 
     fn wants_input(&self) -> bool {
-        self.input.is_empty()
+        self.is_out_of_input()
             && self.rest.is_none()
             && self.barrier.is_none()
             && !self.has_question()
@@ -323,19 +321,21 @@ impl<'a> Pump<'a> {
             && !self.has_question()
             && !self.open.is_full(self.planner.rules.sizes.batch)
         {
-            let Some(entry) = self.input.pop_front() else {
+            let Some(entry) = self.next_input() else {
+                self.bound_intake();
                 self.settle_deadlines(now_ms);
                 return Ok(());
             };
-            if self.planner.any_waits() && self.is_kept_back(&entry) {
-                self.stash.keep(entry);
+            if self.planner.is_early(&entry)? {
+                self.intake.put_back(self.track_of(&entry), entry);
                 continue;
             }
             self.count_taken(counts, &entry);
             self.planner.rules.hold_expiry(now_ms, entry.timestamp_ms);
             if let Planned::Barrier(barrier) = self.planner.plan(entry, &mut self.open)? {
+                // A flush takes requests away with the keys beside them.
+                self.asked |= barrier.need == Need::Alone;
                 self.barrier = Some(barrier);
-                self.asked = true;
             }
         }
         Ok(())

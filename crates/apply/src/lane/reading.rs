@@ -4,7 +4,6 @@ use journal::Entry;
 
 use super::Reached;
 use super::pump::Pump;
-use super::stash::Stash;
 use crate::error::Error;
 
 // === impl Pump ===
@@ -13,14 +12,16 @@ impl Pump<'_> {
     /// Takes what has been read, as far as it is to be applied.
     pub(super) fn take_in(&mut self, entries: Vec<Entry>) -> Result<(), Error> {
         let Some(cut) = &mut self.cut else {
-            self.input.extend(entries);
+            for entry in entries {
+                self.intake.push(self.track_of(&entry), entry);
+            }
             return Ok(());
         };
         for entry in entries {
             let index = self.scope.index_of(entry.partition.0).unwrap_or_default();
             // What it begins with is before every place where it may end.
             if self.planner.reads_on_demand(index) || cut.takes(index, &entry)? {
-                self.input.push_back(entry);
+                self.intake.push(self.scope.track(index), entry);
             }
         }
         Ok(())
@@ -32,8 +33,7 @@ impl Pump<'_> {
         if let Some(cut) = &mut self.cut {
             cut.read_from(next);
         }
-        self.input.clear();
-        self.stash = Stash::default();
+        self.intake.clear();
         self.reader = self.tools.journal.reader(self.scope.offsets(next)).await?;
         Ok(())
     }
@@ -42,7 +42,7 @@ impl Pump<'_> {
     pub(super) async fn go_on_reading(&mut self) -> Result<(), Error> {
         match self.planner.take_goes_back() {
             true => self.read_on().await,
-            false => self.take_stash().await,
+            false => Ok(()),
         }
     }
 
@@ -50,7 +50,7 @@ impl Pump<'_> {
     /// has not.
     pub(super) fn is_at_the_end(&mut self) -> bool {
         let Some(cut) = self.cut.as_ref().filter(|cut| cut.is_complete()) else { return false };
-        let is_at_the_end = self.input.is_empty();
+        let is_at_the_end = self.is_out_of_input();
         if is_at_the_end {
             self.memory.reached = Some(Reached { passed: cut.is_passed(), time_ms: cut.time_ms() });
         }

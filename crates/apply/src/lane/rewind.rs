@@ -4,7 +4,6 @@ use event::Position;
 
 use super::pump::Pump;
 use super::session::durable;
-use super::stash::Stash;
 use crate::batch::{Batch, Judge, Sent};
 use crate::doubt::Doubt;
 use crate::error::Error;
@@ -100,8 +99,7 @@ impl Pump<'_> {
         self.ties = None;
         self.unsettled = true;
         self.barrier = None;
-        self.input.clear();
-        self.stash = Stash::default();
+        self.intake.clear();
         let mut progress = self.executed.clone();
         if let Some(from) = &self.doubt_from {
             progress.needed.clone_from(from);

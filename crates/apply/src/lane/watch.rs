@@ -266,7 +266,11 @@ impl Pump<'_> {
         self.tick = self.tools.clock.sleep(limits::TICK);
         self.asked = true;
         match seen {
-            Ok(description) => self.note_reach(&description),
+            Ok(description) => {
+                self.note_reach(&description);
+                let ends = self.scope.ends(&description);
+                self.planner.end_doubt(&ends, &mut self.open)?;
+            }
             // What is read tells whether that passes.
             Err(ReadError::Failed(what)) => {
                 tracing::warn!(what, "the journal does not tell how far it reaches");
@@ -324,8 +328,7 @@ fn show_standing(
     (description, done, read): (&Description, &Progress, &[u64]),
     waits_at: impl Fn(usize) -> Option<Position>,
 ) {
-    let range = |number: &u16| description.partitions.get(usize::from(*number));
-    let ends = scope.numbers.iter().map(|number| range(number).map_or(0, |of| of.end.0));
+    let ends = scope.ends(description).into_iter();
     for (index, (end, applied)) in ends.zip(done.needed.iter().copied()).enumerate() {
         let track = scope.track(index);
         let position = done.applied.iter().rev().find(|point| point.track == track);

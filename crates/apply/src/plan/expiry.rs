@@ -92,7 +92,7 @@ impl Planner {
     /// Whether nothing that was put off has to stay so: no line lags, and no snapshot is under way.
     pub(crate) fn has_caught_up(&self) -> bool {
         self.progress.resyncs.is_empty()
-            && self.doubt.from().is_none()
+            && self.doubt.is_over()
             && !self.lags.0.is_empty()
             && self.lags.0.iter().all(|(_, lag_ms)| *lag_ms <= self.rules.settling_lag_ms())
     }

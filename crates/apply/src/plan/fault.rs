@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use event::control::Control;
 use event::quarantine::Letter;
-use event::{Body, Change, Command, Event, Position};
+use event::{Body, Change, Command, Event};
 
 use super::Planner;
 use super::function::{self, function_of};
@@ -18,8 +18,6 @@ use crate::batch::{Batch, Judge, Sent};
 use crate::error::Error;
 use crate::quarantine::Draft;
 use crate::quarantine::set::Spot;
-use crate::quarantine::suspects::Suspected;
-use crate::scope::Line;
 use crate::swap::Swap;
 
 /// One command of an executed batch that did not do what it did at the source.
@@ -344,27 +342,6 @@ impl Planner {
                 drafts.push(draft);
             }
         }
-    }
-
-    /// Applies once more what was executed and not judged before a crash, where that is safe.
-    pub(super) fn settle_doubt(&mut self, line: Line, batch: &mut Batch) -> Result<(), Error> {
-        let end = self.doubt.end(line).map(|end| end.at_index(Position::LAST_INDEX));
-        let settled = self.doubt.settle(line);
-        for (db, key, evidence) in settled.suspects {
-            let spot = Spot { db: self.rules.mapping.target(db), key };
-            // What was set aside has not been executed. Another track may have set its key aside since.
-            let since = |since: Position| end.is_some_and(|end| since.is_after(&end));
-            let is_later = self.held.since(&spot).is_some_and(since);
-            let is_held = self.held.contains(spot.db, &spot.key) && !is_later;
-            if self.rules.takes(db, &spot.key) && !is_held {
-                self.suspects.push(Suspected { spot, evidence });
-            }
-        }
-        batch.urgent = true;
-        for again in settled.again {
-            self.plan_again(&again.record, again.change, batch)?;
-        }
-        Ok(())
     }
 
     /// Plans what was kept for keys that are set aside, from their release on.

@@ -3,10 +3,11 @@
 //!
 //! One track is the *home* of such a change, the others hold a barrier at the same place. The home waits until the
 //! others have come that far; they wait until the change is planned. Changes of a shard stand in one order in all
-//! tracks, so no two tracks wait for each other. What several tracks have in common is executed by itself: only then
-//! the changes that are in doubt after a crash are never of one key in two tracks.
+//! tracks, so no two tracks wait for each other.
 //!
-//! Tracks of other lanes are met by their checkpoints (see [`elsewhere`]).
+//! Where all of them are of this lane, the change is planned as any other, into the batch at hand. Tracks of other lanes
+//! are met by their checkpoints (see [`elsewhere`]): such a change is executed by itself, when all before it has been
+//! judged.
 
 mod elsewhere;
 
@@ -15,7 +16,7 @@ use event::control::Control;
 use event::{Body, Event, Group, Position};
 
 pub(crate) use self::elsewhere::Others;
-use super::{Barrier, Need, Planned, Planner};
+use super::{Barrier, Need, Place, Planned, Planner};
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::scope::{Line, Point};
@@ -57,7 +58,7 @@ const HOME_OF_ALL: u16 = 0;
 impl Planner {
     /// Whether a track waits for others: nothing more of it is to be planned.
     pub(crate) fn waits(&self, track: usize) -> bool {
-        self.gates.contains_key(&track)
+        self.gates.contains_key(&track) || self.doubt.waits(track)
     }
 
     /// The change at which a track waits until all are there that it concerns.
@@ -106,7 +107,41 @@ impl Planner {
             Home::Here(home) => self.open_home(home)?,
             Home::Elsewhere(_) => None,
         };
-        Ok(Some(opened.map_or(Planned::Waits, Planned::Barrier)))
+        let Some(mut barrier) = opened else { return Ok(Some(Planned::Waits)) };
+        // Keys may have been set aside since it came.
+        barrier.need = self.need_of(&barrier.event);
+        if barrier.need == Need::Together && barrier.guests.is_empty() {
+            self.together(&barrier, batch)?;
+            return Ok(Some(Planned::Done));
+        }
+        Ok(Some(Planned::Barrier(barrier)))
+    }
+
+    /// Plans a change of several tracks of the lane, all of which are there.
+    fn together(&mut self, barrier: &Barrier, batch: &mut Batch) -> Result<(), Error> {
+        let Barrier { track, event, record, .. } = barrier;
+        if self.is_superseded(barrier) {
+            self.leave_behind(barrier, batch);
+            return Ok(());
+        }
+        self.track = *track;
+        self.parked.retain(|parked| parked.track != *track);
+        batch.lend(record);
+        let place = Place {
+            position: event.position,
+            change: 0,
+            db: event.db,
+            key: &event.key,
+            record,
+            index: batch.next_record(),
+        };
+        if let Body::Group(group) = &event.body {
+            self.group(&place, group, batch)?;
+        }
+        self.done(event.position, batch);
+        self.go_on(barrier, batch);
+        batch.keep(record.clone());
+        Ok(())
     }
 
     /// What is to be done about an event of several tracks.

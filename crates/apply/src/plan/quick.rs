@@ -28,7 +28,7 @@ impl Planner {
             applied.epoch == event.position.epoch && event.position.is_after(applied)
         });
         let db = self.rules.mapping.target(event.db);
-        let may = follows && db < self.rules.databases && !self.doubt.concerns(line);
+        let may = follows && db < self.rules.databases && self.doubt.is_over();
         if !may || !self.passes_on(&event) {
             return false;
         }

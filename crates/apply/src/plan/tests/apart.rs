@@ -173,7 +173,7 @@ impl Lane {
         let track = self.scope.index_of(partition).unwrap();
         let next = usize::try_from(self.read[track]).unwrap();
         let record = source.records[usize::from(partition)].get(next)?;
-        if self.planner.waits(track) {
+        if self.planner.waits(track) || self.planner.is_early(record).unwrap() {
             return None;
         }
         self.read[track] += 1;

@@ -1,19 +1,21 @@
 //! What is in doubt after a crash, as a property: whatever failed unseen, every key is as at the source in the end, or a
 //! suspect.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use event::control::Control;
+use event::control::{Barrier as BarrierEvent, Control};
 use event::fragment::Fragment;
 use event::{Change, Group, GroupedChange, group};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::meet::{PARTITIONS, number};
 use super::once::stream::{LARGE, Stream, head};
 use super::*;
 use crate::config::Inexact;
 use crate::doubt::Doubt;
 use crate::mapping::DbMapping;
+use crate::scope::Point;
 
 /// One change of a source, of databases and keys by number.
 #[derive(Clone, Debug)]
@@ -52,6 +54,12 @@ struct World {
     destination: Server,
     events: Vec<Event>,
     offset: u64,
+    /// Steps so far.
+    steps: usize,
+    /// By partition, with which step begins what nobody has judged of its events.
+    judged: [usize; PARTITIONS],
+    /// By partition, the last event that was judged, and the last.
+    ends: [(Position, Position); PARTITIONS],
 }
 
 // === impl Server ===
@@ -143,7 +151,11 @@ impl Act {
 
     /// Whether its failure is never passed, or cannot be told.
     fn never_fails(&self) -> bool {
-        matches!(self, Self::Script(..) | Self::Flush(_) | Self::FlushAll | Self::Swap(..))
+        matches!(self, Self::Script(..)) || self.is_of_databases()
+    }
+
+    fn is_of_databases(&self) -> bool {
+        matches!(self, Self::Flush(_) | Self::FlushAll | Self::Swap(..))
     }
 
     /// Whether a destination that mixes databases does not take it.
@@ -163,6 +175,9 @@ impl World {
             destination: Server::default(),
             events: Vec::new(),
             offset: 0,
+            steps: 0,
+            judged: [0; PARTITIONS],
+            ends: [(at(0), at(0)); PARTITIONS],
         }
     }
 
@@ -180,21 +195,25 @@ impl World {
             }
             let words = act.words(&format!("{}:{number}", self.offset));
             self.source.run(db, &words);
-            if !fails || act.never_fails() {
-                self.destination.run(db, &words);
-            }
             let change = act.change(&words);
             let key = match &change {
                 Change::Command(command) => command.written_keys().next().unwrap().clone(),
                 _ => Bytes::new(),
             };
-            changes.push(GroupedChange { db: act.db(), slot: Slot::of_key(&key), key, change });
+            let change = GroupedChange { db: act.db(), slot: Slot::of_key(&key), key, change };
+            let home = changes.first().filter(|_| step.is_group).unwrap_or(&change).slot;
+            let is_judged = self.steps < self.judged[usize::from(self::number(home))];
+            if !fails || is_judged || act.never_fails() {
+                self.destination.run(db, &words);
+            }
+            changes.push(change);
         }
         if step.is_group {
             self.group(changes);
         } else {
             changes.into_iter().for_each(|change| self.single(change));
         }
+        self.steps += 1;
         let again = self.events.len().saturating_sub(step.repeated);
         let again = self.events.split_off(again);
         again.iter().for_each(|event| self.append(event));
@@ -202,6 +221,10 @@ impl World {
     }
 
     fn single(&mut self, change: GroupedChange) {
+        let is_command = matches!(change.change, Change::Command(_));
+        if is_command && partitions(std::slice::from_ref(&change)).len() > 1 {
+            return self.group(vec![change]);
+        }
         let body = match change.change {
             Change::Command(command) => Body::Command(command),
             Change::Flush { all } => Body::Control(Control::Flush { all }),
@@ -217,9 +240,16 @@ impl World {
     fn group(&mut self, changes: Vec<GroupedChange>) {
         let Some(first) = changes.first() else { return };
         let (db, key) = (first.db, first.key.clone());
-        let group =
-            Group { changes, partitions: Vec::new(), number: 0, last: true, transaction: true };
+        let partitions = partitions(&changes);
+        let home_partition = partitions[0];
         self.offset += 10;
+        for partition in partitions.iter().copied().skip(1) {
+            let barrier = BarrierEvent { home_partition, partitions: partitions.clone() };
+            let barrier = event(at(self.offset), b"", Body::Control(Control::Barrier(barrier)));
+            self.append_to(partition, &barrier);
+        }
+        let partitions = if partitions.len() > 1 { partitions } else { Vec::new() };
+        let group = Group { changes, partitions, number: 0, last: true, transaction: true };
         let whole = Event { db, ..event(at(self.offset), &key, Body::Group(group.clone())) };
         for record in group::cut(&head(&whole), group) {
             self.append(&record);
@@ -229,10 +259,21 @@ impl World {
 
     fn append(&mut self, event: &Event) {
         if matches!(event.body, Body::Control(_)) {
-            (0..4).for_each(|partition| self.stream.append(event, partition));
+            (0..4).for_each(|partition| self.append_to(partition, event));
         } else {
-            let partition = self.stream.partition_of(event);
-            self.stream.append(event, partition);
+            self.append_to(self.stream.partition_of(event), event);
+        }
+    }
+
+    fn append_to(&mut self, partition: u16, event: &Event) {
+        self.stream.append(event, partition);
+        let number = usize::from(partition);
+        let (judged, last) = &mut self.ends[number];
+        if event.position.is_after(last) {
+            *last = event.position;
+            if self.steps < self.judged[number] {
+                *judged = *last;
+            }
         }
     }
 
@@ -257,16 +298,83 @@ impl World {
         for entry in self.stream.from(&[0; 4]) {
             planner.plan(entry.clone(), &mut batch).unwrap();
         }
+        self.execute(&mut batch);
+        planner.suspects.iter().map(|it| (it.spot.db, name(&it.spot.key))).collect()
+    }
+
+    /// The source sets some keys anew.
+    fn go_on(&mut self, keys: &[u8]) {
+        for key in keys {
+            self.offset += 10;
+            let words = format!("SET key:{key} {}:anew", self.offset);
+            self.source.run(self.mapping.target(0), &words);
+            let next = written(self.offset, &words, Effect::Overwrite);
+            let partition = self.stream.partition_of(&next);
+            self.stream.append(&next, partition);
+        }
+    }
+
+    /// Lanes of these partitions begin where everything has been executed but what is new, one after the other, read
+    /// everything again in such an order, and what is new. Gives the keys that are suspects then.
+    fn recover_apart(&mut self, spread: &[u8], turns: &[u8]) -> BTreeSet<(u32, String)> {
+        let mut suspects = BTreeSet::new();
+        for lane in 0..3 {
+            let numbers = (0..4u16).filter(|number| spread[usize::from(*number)] == lane);
+            let numbers: Vec<u16> = numbers.collect();
+            if !numbers.is_empty() {
+                suspects.extend(self.recover_lane(&numbers, turns));
+            }
+        }
+        suspects
+    }
+
+    fn recover_lane(&mut self, numbers: &[u16], turns: &[u8]) -> BTreeSet<(u32, String)> {
+        let scope = Scope { numbers: numbers.into(), ..scope(false) };
+        let config = Config { mapping: self.mapping.clone(), ..config() };
+        let mut progress = Progress::from(vec![0; numbers.len()]);
+        let ends = numbers.iter().map(|number| self.ends[usize::from(*number)]);
+        for (track, (_, applied)) in ends.clone().enumerate() {
+            progress.advance(track, applied);
+        }
+        let rules = Rules::new(&config, Names::new(&scope), &facts(7, 2));
+        let mut planner = Planner::new(rules, &scope, progress, Vec::new());
+        let pairs = ends.enumerate();
+        let pairs = pairs.map(|(track, (judged, position))| (judged, Point { track, position }));
+        planner.doubt = Doubt::new(pairs, vec![0; numbers.len()]);
+        let mut records: Vec<VecDeque<Entry>> = vec![VecDeque::new(); numbers.len()];
+        for entry in self.stream.from(&[0; 4]) {
+            if let Some(track) = scope.index_of(entry.partition.0) {
+                records[track].push_back(entry.clone());
+            }
+        }
+        let mut batch = Batch::new(0);
+        let mut turns = turns.iter().map(|turn| usize::from(*turn)).chain(0..);
+        while let Some(turn) = turns.next().filter(|_| records.iter().any(|of| !of.is_empty())) {
+            let track = turn % records.len();
+            let Some(next) = records[track].front().filter(|_| !planner.waits(track)) else {
+                continue;
+            };
+            if !planner.is_early(next).unwrap() {
+                planner.plan(records[track].pop_front().unwrap(), &mut batch).unwrap();
+            }
+        }
+        assert!(planner.doubt.is_over());
+        self.execute(&mut batch);
+        for (number, point) in numbers.iter().zip(&planner.progress.applied) {
+            self.ends[usize::from(*number)] = (point.position, point.position);
+        }
+        planner.suspects.iter().map(|it| (it.spot.db, name(&it.spot.key))).collect()
+    }
+
+    fn execute(&mut self, batch: &mut Batch) {
         let mut db = 0;
         batch.close_run();
-        for words in commands(&batch) {
+        for words in commands(batch) {
             match words.strip_prefix("SELECT ") {
                 Some(number) => db = number.parse().unwrap(),
                 None => self.destination.run(db, &words),
             }
         }
-        let name = |key: &Bytes| String::from_utf8_lossy(key).into_owned();
-        planner.suspects.iter().map(|it| (it.spot.db, name(&it.spot.key))).collect()
     }
 
     /// The keys at which the destination is not what the source is.
@@ -275,6 +383,30 @@ impl World {
         let spots = source.keys().chain(destination.keys());
         spots.filter(|spot| source.get(*spot) != destination.get(*spot)).cloned().collect()
     }
+}
+
+fn name(key: &Bytes) -> String {
+    String::from_utf8_lossy(key).into_owned()
+}
+
+/// The partitions of the keys of changes, the home first.
+fn partitions(changes: &[GroupedChange]) -> Vec<u16> {
+    let slots = changes.iter().flat_map(|change| match &change.change {
+        Change::Command(command) if command.is_script() => vec![0, 5_000, 9_000, 16_383],
+        Change::Command(command) => {
+            command.written_keys().map(|key| Slot::of_key(key).get()).collect()
+        }
+        _ => vec![change.slot.get(), 0, 5_000, 9_000, 16_383],
+    });
+    let first = changes.first().map(|change| change.slot.get());
+    let mut partitions: Vec<u16> = Vec::new();
+    for slot in first.into_iter().chain(slots) {
+        let partition = number(Slot::new(slot).unwrap());
+        if !partitions.contains(&partition) {
+            partitions.push(partition);
+        }
+    }
+    partitions
 }
 
 /// A world after transactions and single commands of database 0: blanks separate words, bars the commands of a group.
@@ -426,6 +558,30 @@ proptest! {
         let judged = world.events.last().map_or(at(0), |event| event.position);
         doubtful.iter().for_each(|step| world.step(step));
         let suspects = world.recover(judged);
+        let wrong = world.wrong();
+        let unknown: Vec<_> = wrong.difference(&suspects).collect();
+        prop_assert!(unknown.is_empty(), "{unknown:?} of {wrong:?}, suspects {suspects:?}");
+    }
+
+    #[test]
+    fn the_same_of_several_tracks_however_they_are_spread(
+        steps in vec(step(), 1..14),
+        judged in 0..8usize,
+        // Numbers of lanes beyond the third: nobody has the partition.
+        first in vec(0..6u8, 4),
+        second in vec(0..3u8, 4),
+        anew in vec(0..4u8, 0..3),
+        turns in vec(any::<u8>(), 0..40),
+    ) {
+        // What changes whole databases is executed by itself, when all before it has been judged.
+        let alone = |step: &Step| step.acts.iter().any(|(act, _)| act.is_of_databases());
+        let alone = steps.iter().rposition(alone).unwrap_or_default();
+        let mut world = World::new(DbMapping::default());
+        world.judged = [judged.max(alone); PARTITIONS];
+        steps.iter().for_each(|step| world.step(step));
+        world.go_on(&anew);
+        let mut suspects = world.recover_apart(&first, &turns);
+        suspects.extend(world.recover_apart(&second, &turns));
         let wrong = world.wrong();
         let unknown: Vec<_> = wrong.difference(&suspects).collect();
         prop_assert!(unknown.is_empty(), "{unknown:?} of {wrong:?}, suspects {suspects:?}");

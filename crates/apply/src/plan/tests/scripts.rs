@@ -9,7 +9,7 @@ use crate::config::Inexact;
 use crate::filter::{Filters, KeyPattern, Rule};
 use crate::mapping::DbMapping;
 use crate::plan::{Failure, Need, Planned};
-use crate::scope::{Line, Point};
+use crate::scope::Point;
 
 fn script(offset: u64, db: u32, words: &str, keys: &[u32]) -> Event {
     let keys = match keys {
@@ -144,9 +144,10 @@ fn whole_values_from_before_a_script_in_doubt_are_not_written_again() {
     for event in events.iter().chain([&after]) {
         doubt.note(event, &entry(event, 0, 0).payload, ((0, 0), &planner.rules)).unwrap();
     }
-    let settled = doubt.settle(Line::default());
+    let settled = doubt.settle(&planner.rules);
     assert_eq!(settled.again.len(), 1);
-    assert_eq!(settled.suspects, [(0, Bytes::from("k"), None)]);
+    let [suspect] = &settled.suspects[..] else { panic!("{:?}", settled.suspects) };
+    assert_eq!((suspect.db, &suspect.key[..], &suspect.evidence), (0, &b"k"[..], &None));
 }
 
 /// A large transaction of two scripts, in two records.

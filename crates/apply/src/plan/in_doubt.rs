@@ -1,0 +1,102 @@
+//! What was executed before a crash and not judged, as its records come again. Pure.
+//!
+//! Guarantees: nothing new is planned of a track before all that is in doubt of the lane has been read and settled.
+
+use bytes::Bytes;
+use event::{Body, Event, Position};
+use journal::Entry;
+
+use super::{Planner, decoded};
+use crate::batch::Batch;
+use crate::doubt::{Doubtful, Settled};
+use crate::error::Error;
+use crate::quarantine::set::Spot;
+use crate::quarantine::suspects::Suspected;
+
+// === impl Planner ===
+
+impl Planner {
+    /// Whether a record is behind all that is in doubt of its line, while others have not come that far: they may have
+    /// changed its key before.
+    ///
+    /// # Errors
+    /// When the record is no event.
+    pub(crate) fn is_early(&mut self, entry: &Entry) -> Result<bool, Error> {
+        if self.doubt.is_over() {
+            return Ok(false);
+        }
+        let event = decoded((entry.partition.0, entry.offset.0), &entry.payload)?;
+        self.track = self.scope.track(self.scope.index_of(entry.partition.0).unwrap_or_default());
+        let line = self.line(event.position);
+        if self.is_beside(&event) || !self.doubt.concerns(line) || self.settled(&event) {
+            return Ok(false);
+        }
+        self.doubt.has_passed(line);
+        Ok(!self.doubt.is_whole())
+    }
+
+    /// An event that has been applied may still have to be looked at: after a crash, and for marks.
+    pub(super) fn passed(&mut self, event: &Event, record: &Bytes) -> Result<(), Error> {
+        self.counts.repeated += 1;
+        if let Err(error) = self.doubt.note(event, record, ((self.track, self.at.0), &self.rules)) {
+            tracing::warn!(
+                position = %event.position, error = %error,
+                "a change whose reply nobody has read cannot be read again: its key may be wrong, \
+                 and keys that changed shortly before it are suspects"
+            );
+        }
+        if let (Some(resync), Body::Image(_) | Body::ImagePart(_)) =
+            (self.progress.resyncs.get(&self.track), &event.body)
+            && (event.position.shard, event.position.epoch) == (resync.shard, resync.epoch)
+        {
+            let takes = self.rules.takes(event.db, &event.key);
+            if takes {
+                self.mark_key(event.db, &event.key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies once more what was executed and not judged before a crash, where that is safe, if all of it has come:
+    /// nothing new may come for long, and others wait until this is judged.
+    pub(super) fn settle_doubt(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        if !self.doubt.is_whole() {
+            return Ok(());
+        }
+        let Settled { again, suspects } = self.doubt.settle(&self.rules);
+        for Doubtful { db, key, evidence, until } in suspects {
+            let spot = Spot { db: self.rules.mapping.target(db), key };
+            // What was set aside has not been executed. Another track may have set its key aside since.
+            let end = until.at_index(Position::LAST_INDEX);
+            let is_later = self.held.since(&spot).is_some_and(|since| since.is_after(&end));
+            let is_held = self.held.contains(spot.db, &spot.key) && !is_later;
+            if self.rules.takes(db, &spot.key) && !is_held {
+                self.suspects.push(Suspected { spot, evidence });
+            }
+        }
+        batch.urgent = true;
+        let track = self.track;
+        for again in again {
+            self.track = again.track;
+            self.plan_again(&again.record, again.change, batch)?;
+        }
+        self.track = track;
+        Ok(())
+    }
+
+    /// The journal ends at these offsets, by partition of the lane: what has not come by now of what is in doubt will not
+    /// come, and others do not wait for it.
+    ///
+    /// # Errors
+    /// As [`Planner::plan`].
+    pub(crate) fn end_doubt(&mut self, ends: &[u64], batch: &mut Batch) -> Result<(), Error> {
+        let is_read = |index: usize| self.next.get(index) >= ends.get(index);
+        let all_read = self.doubt.lacks().all(|track| self.scope.lane_indexes(track).all(is_read));
+        if all_read {
+            for line in self.doubt.lines() {
+                self.doubt.has_passed(line);
+            }
+        }
+        self.settle_doubt(batch)
+    }
+}
