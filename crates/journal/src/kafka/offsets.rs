@@ -1,7 +1,8 @@
 //! Asks brokers for offsets of partitions: first, next and by time.
 //!
 //! Guarantees: what passes by itself is asked again until [`ANSWER_LIMIT`] is over, such as a leader that was just
-//! elected and does not know yet how far its records count. Everything else is told at once.
+//! elected and does not know yet how far its records count, or one that has died, whose successor the client is made to
+//! look for. Everything else is told at once.
 
 use std::time::Duration;
 
@@ -15,8 +16,11 @@ use super::topics::ANSWER_LIMIT;
 
 /// How long a question rests until it is asked again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// So often, so long apart, within the limit.
-const ASKS: u32 = 100;
+/// How long the leaders of partitions may take for one answer. Beyond that others may lead, while the client believes for
+/// minutes what it heard last, and goes on waiting for those that are gone.
+const LEADER_LIMIT: Duration = Duration::from_secs(3);
+/// How long it is looked for who leads.
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
 
 /// The first offset of each partition and the one after its last record, in the order of partitions. Blocks.
 pub(super) fn first_and_next(
@@ -52,7 +56,11 @@ pub(super) fn answer_within(
     for partition in 0..partitions {
         asked.add_partition_offset(topic, i32::from(partition), Place::End)?;
     }
-    answers(&asker.offsets_for_times(asked, limit)?).map(drop)
+    let told = asker.offsets_for_times(asked, limit).and_then(|found| answers(&found).map(drop));
+    if told.is_err() {
+        look_who_leads(asker, topic);
+    }
+    told
 }
 
 fn ask(
@@ -65,10 +73,20 @@ fn ask(
         for &(partition, place) in questions {
             asked.add_partition_offset(topic, i32::from(partition), place)?;
         }
-        answers(&asker.offsets_for_times(asked, ANSWER_LIMIT)?)
+        answers(&asker.offsets_for_times(asked, LEADER_LIMIT)?)
     };
-    // What the client has to tell meanwhile is in its context.
-    until_it_lasts(ask, || drop(asker.poll(ASK_AGAIN_AFTER)))
+    until_it_lasts(ask, || {
+        // What the client has to tell meanwhile is in its context.
+        drop(asker.poll(ASK_AGAIN_AFTER));
+        look_who_leads(asker, topic);
+    })
+}
+
+/// Makes the client hear who leads the partitions of a topic.
+fn look_who_leads(asker: &BaseConsumer<Quiet>, topic: &str) {
+    if let Err(error) = asker.fetch_metadata(Some(topic), LOOK_LIMIT) {
+        tracing::debug!(%error, topic, "nobody tells who leads");
+    }
 }
 
 /// In the order of partitions.
@@ -89,16 +107,29 @@ fn until_it_lasts<T>(
     mut ask: impl FnMut() -> Result<T, KafkaError>,
     mut rest: impl FnMut(),
 ) -> Result<T, KafkaError> {
-    for _ in 1..ASKS {
-        match ask() {
-            Err(error) if is_between_leaders(&error) => {
-                tracing::debug!(%error, "offsets are asked for again");
-                rest();
-            }
+    let mut left = ANSWER_LIMIT;
+    loop {
+        let (error, took) = match ask() {
+            Err(error) if is_between_leaders(&error) => (error, ASK_AGAIN_AFTER),
+            Err(error) if is_silence(&error) => (error, LEADER_LIMIT),
             answer => return answer,
+        };
+        left = left.saturating_sub(took);
+        if left.is_zero() {
+            return Err(error);
         }
+        tracing::debug!(%error, "offsets are asked for again");
+        rest();
     }
-    ask()
+}
+
+/// Whether nobody has answered.
+fn is_silence(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(Code::OperationTimedOut | Code::RequestTimedOut | Code::BrokerTransportFailure)
+    )
 }
 
 /// Whether a partition's leader has just changed, or does not know yet that it is one, as after a topic was made.
@@ -151,6 +182,16 @@ mod tests {
         let told = answer.unwrap_err().rdkafka_error_code();
         assert_eq!(told, Some(RDKafkaErrorCode::TopicAuthorizationFailed));
         assert_eq!((asked, rests), (1, 0));
+    }
+
+    #[test]
+    fn asks_again_when_a_leader_is_silent_and_gives_up_when_all_stay_so() {
+        let silent = Err(RDKafkaErrorCode::OperationTimedOut);
+        let (answer, asked, looks) = answers_of(vec![silent, Ok(7)]);
+        assert_eq!((answer.unwrap(), asked, looks), (7, 2, 1));
+        let (answer, asked, _) = answers_of(vec![silent]);
+        let told = answer.unwrap_err().rdkafka_error_code();
+        assert_eq!((told, asked), (Some(RDKafkaErrorCode::OperationTimedOut), 4));
     }
 
     #[test]
