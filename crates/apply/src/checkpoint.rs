@@ -179,7 +179,9 @@ impl<'a> Said<'a> {
             begun_at,
             marker,
         } = known;
-        self.read_from == read_from
+        // Others look at the checkpoint of a track that waits, and go by it if it stays as it is.
+        let waits = self.waits_at.is_some() && self.waits_at == *waits_at;
+        (waits || self.read_from == read_from)
             && (self.owner, self.resync) == (*owner_epoch, *resync)
             && (self.waits_at, self.begun_at) == (*waits_at, *begun_at)
             && marker.is_none()
@@ -254,6 +256,16 @@ impl Checkpoints {
     /// Where others know that a track waits.
     pub(crate) fn waits_at(&self, track: usize) -> Option<Position> {
         self.0.get(track)?.as_ref()?.waits_at
+    }
+
+    /// Per partition of the lane, from where they say to read; where there is none, what `otherwise` says.
+    pub(crate) fn read_from(&self, scope: &Scope, otherwise: &[u64]) -> Vec<u64> {
+        let mut read_from = otherwise.to_vec();
+        for (track, checkpoint) in self.iter() {
+            let places = read_from.get_mut(scope.lane_indexes(track)).into_iter().flatten();
+            places.zip(&checkpoint.read_from).for_each(|(place, from)| *place = *from);
+        }
+        read_from
     }
 
     /// Takes note of what has been written.

@@ -142,7 +142,7 @@ const _: () = assert!(event::limits::MAX_EVENT_BYTES <= READ_BYTES);
 
 /// So often the checkpoints of other lanes are looked at one after the other, before the first pause: a meeting of lanes
 /// that keep up takes some ten round trips, and a pause would be longer than all of them.
-pub(crate) const MEETING_LOOKS: usize = 24;
+pub(crate) const MEETING_LOOKS: usize = 64;
 /// How long is waited before the checkpoints of other lanes are looked at again that a change has in common with this
 /// one: as long as it takes them to get there, in a bridge that keeps up.
 pub(crate) const MEETING_PAUSE: Duration = Duration::from_millis(1);

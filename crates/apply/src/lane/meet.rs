@@ -181,12 +181,12 @@ impl Pump<'_> {
             }
         }
         let released = self.planner.released()?;
-        for track in &released {
-            // The change may have set keys of the track aside, or released some.
-            if let Some(names) = self.names.track(*track) {
-                let reply = connection.call([b"HGETALL".as_slice(), &names.quarantine]).await?;
-                self.reload_held(reply, |of| of == Some(*track));
-            }
+        // The change may have set keys of these tracks aside, or released some.
+        let names = released.iter().filter_map(|track| self.names.track(*track));
+        let asked = names.map(|names| [b"HGETALL".as_slice(), &names.quarantine]);
+        let noted = connection.call_each(&asked.collect::<Vec<_>>()).await?;
+        for (track, noted) in released.iter().zip(noted) {
+            self.reload_held(noted, |of| of == Some(*track));
             self.planner.release(*track, &mut self.open);
         }
         self.scout.connection = Some(connection);

@@ -65,8 +65,8 @@ impl Pump<'_> {
     /// A batch has been executed: notes how far that is, and deals with what failed in it.
     async fn executed(&mut self, flight: Flight, failures: &[Failure]) -> Result<(), Error> {
         let Flight { batch, works, read_from, written, .. } = flight;
-        self.stored_from = read_from;
         self.stored.take(written);
+        self.stored_from = self.stored.read_from(self.scope, &read_from);
         for point in &batch.after.applied {
             if !batch.in_doubt.contains(&point.line()) {
                 self.judge_up_to(*point);
