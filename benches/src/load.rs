@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use testkit::Server;
 
+pub(crate) mod answered;
 pub(crate) mod collections;
 pub(crate) mod mix;
 pub(crate) mod strings;

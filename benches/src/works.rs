@@ -30,6 +30,8 @@ pub(crate) enum Work {
     Collections,
     /// A stream of SETs, as fast as the source takes them.
     Stream,
+    /// The same by clients that wait for replies.
+    Answered,
     /// A stream of mixed commands and transactions.
     Mixed,
     /// The way of single writes at a moderate pace.
@@ -88,9 +90,9 @@ struct Both<T> {
 impl Work {
     /// All that are done with this journal, in their order.
     pub(crate) fn all(journal: Journal) -> &'static [Self] {
-        use Work::{Collections, Latency, Mixed, Pause, Shared, Snapshot, Stream};
+        use Work::{Answered, Collections, Latency, Mixed, Pause, Shared, Snapshot, Stream};
         match journal {
-            Journal::Local => &[Snapshot, Collections, Stream, Mixed, Latency, Pause],
+            Journal::Local => &[Snapshot, Collections, Stream, Answered, Mixed, Latency, Pause],
             Journal::Kafka => &[Snapshot, Stream, Latency, Shared],
         }
     }
@@ -101,6 +103,7 @@ impl Work {
             Self::Snapshot => "snapshot of strings",
             Self::Collections => "snapshot of collections",
             Self::Stream => "stream of SETs",
+            Self::Answered => "stream of SETs by clients that wait for replies",
             Self::Mixed => "stream of mixed commands",
             Self::Latency => "latency",
             Self::Pause => "destination stands still",
@@ -138,6 +141,7 @@ impl<'a> Bench<'a> {
             Work::Snapshot => snapshot::strings(self),
             Work::Collections => snapshot::collections(self),
             Work::Stream => stream::sets(self),
+            Work::Answered => stream::answered(self),
             Work::Mixed => stream::mixed(self),
             Work::Latency => latency::measure(self),
             Work::Pause => pause::measure(self),

@@ -15,9 +15,11 @@ static STRINGS_NEXT: Figure =
 static STRINGS_CPU: Figure =
     Figure::value("snapshot of strings: CPU per million keys", "s", 2.5, 1.2);
 static STRINGS_SOURCE: Figure =
-    Figure::ratio("snapshot of strings: CPU of the source", "s", 1.1, 1.0);
+    Figure::ratio("snapshot of strings: CPU of the source", "s", 1.1, 1.0).told();
 static STRINGS_DESTINATION: Figure =
-    Figure::ratio("snapshot of strings: CPU of the destination", "s", 1.1, 1.0);
+    Figure::ratio("snapshot of strings: CPU of the destination", "s", 1.1, 1.0).told();
+static STRINGS_SERVERS: Figure =
+    Figure::ratio("snapshot of strings: CPU of both servers", "s", 1.1, 1.0);
 static COLLECTIONS_WALL: Figure = Figure::ratio("snapshot of collections: time", "s", 1.5, 1.1);
 static COLLECTIONS_NEXT: Figure =
     Figure::ratio("snapshot of collections: until a later write is there", "s", 1.5, 1.1).told();
@@ -42,6 +44,7 @@ pub(super) fn strings(bench: &mut Bench<'_>) -> Result<Vec<Measured>> {
         taken.figure(&STRINGS_CPU, |taken| Some(taken.all.bridge? / millions)),
         taken.figure(&STRINGS_SOURCE, |taken| Some(taken.all.source)),
         taken.figure(&STRINGS_DESTINATION, |taken| Some(taken.all.destination)),
+        taken.figure(&STRINGS_SERVERS, |taken| Some(taken.all.source + taken.all.destination)),
     ])
 }
 
