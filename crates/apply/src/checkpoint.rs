@@ -179,9 +179,11 @@ impl<'a> Said<'a> {
             begun_at,
             marker,
         } = known;
-        // Others look at the checkpoint of a track that waits, and go by it if it stays as it is.
+        // Others look at the checkpoint of a track that waits, and go by it if it stays as it is. What is needed from
+        // further back is said all the same.
         let waits = self.waits_at.is_some() && self.waits_at == *waits_at;
-        (waits || self.read_from == read_from)
+        let is_further_on = || self.read_from.iter().zip(read_from).all(|(now, then)| now >= then);
+        (self.read_from == read_from || (waits && is_further_on()))
             && (self.owner, self.resync) == (*owner_epoch, *resync)
             && (self.waits_at, self.begun_at) == (*waits_at, *begun_at)
             && marker.is_none()
@@ -248,7 +250,8 @@ impl Checkpoints {
         };
         let mut news: Vec<_> = (0..scope.tracks()).filter(is_new).map(of_track).collect();
         if news.is_empty() {
-            news.push(of_track(0));
+            let goes_on = |track: &usize| self.has(*track) && !progress.waits.contains_key(track);
+            news.push(of_track((0..scope.tracks()).find(goes_on).unwrap_or_default()));
         }
         news
     }
@@ -308,6 +311,33 @@ mod tests {
     fn scope(numbers: &[u16], one_order: bool) -> Scope {
         let numbers = numbers.into();
         Scope { stream: "shop".into(), incarnation: 7, numbers, partitions: 4, one_order }
+    }
+
+    #[test]
+    fn where_to_read_from_is_no_news_of_a_track_that_waits_unless_it_is_further_back() {
+        let scope = scope(&[0, 1], false);
+        let mut progress = Progress::default();
+        for track in 0..2 {
+            progress.advance(track, Position::new(Shard(0), 2, 50));
+        }
+        progress.waits.insert(0, Position::new(Shard(0), 2, 60));
+        let judged = progress.applied.clone();
+        let mut stored = Checkpoints::from(vec![None, None]);
+        for (read_from, tracks, said) in [
+            ([7, 7], vec![0, 1], [7, 7]),
+            ([8, 8], vec![1], [7, 8]),
+            // Where nothing is new one has to be written all the same: not that which others watch.
+            ([8, 8], vec![1], [7, 8]),
+            ([6, 8], vec![0], [6, 8]),
+        ] {
+            let (judged, from) = (&judged[..], &read_from[..]);
+            let written =
+                Written { judged, read_from: from, owner: 3, now_ms: 9, says_waits: true };
+            let news = stored.news((&scope, &progress), &written, false);
+            assert_eq!(news.iter().map(|(track, _)| *track).collect::<Vec<_>>(), tracks);
+            stored.take(news);
+            assert_eq!(stored.read_from(&scope, from), said);
+        }
     }
 
     fn encoded(scope: &Scope, track: usize) -> Vec<u8> {

@@ -268,3 +268,34 @@ async fn what_an_operator_asks_is_done_between_transactions_that_have_no_end() -
 
 /// So many that they take longer than the looks at what is asked are apart.
 const PAIRS_OF_TRANSACTIONS: i64 = 10_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_meet_all_the_time_do_not_disturb_each_other() -> Result<()> {
+    let mut pair = Pair::start().await?;
+    pair.spread(SPREADS[2]);
+    pair.bench.feed.heartbeat().await?;
+    all_caught_up(&mut pair.bench)?;
+    // Three partitions of one process wait for the fourth, which the other has, in turns.
+    let [a, b, c, home] = keys()?;
+    let connections = |pair: &mut Pair| -> Result<u32> {
+        let found = pair.bench.client.info_field("stats", "total_connections_received")?;
+        Ok(found.context("a server counts them")?.parse()?)
+    };
+    let before = connections(&mut pair)?;
+    for _ in 0..MEETINGS_OF_EACH {
+        for other in [&a, &b, &c] {
+            let (first, second) = (format!("INCR {home}"), format!("INCR {other}"));
+            pair.bench.feed.group(&[(0, &first), (0, &second)]).await?;
+        }
+    }
+    pair.bench.feed.heartbeat().await?;
+    all_caught_up(&mut pair.bench)?;
+    assert_eq!(pair.bench.get(&home)?, Some((3 * MEETINGS_OF_EACH).to_string()));
+    // Who is disturbed begins anew, with other connections.
+    let begun = connections(&mut pair)? - before;
+    assert!(begun < MEETINGS_OF_EACH / 20, "{begun} connections were opened");
+    pair.stop().await
+}
+
+/// Some seconds of them.
+const MEETINGS_OF_EACH: u32 = 400;
