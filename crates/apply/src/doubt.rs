@@ -139,11 +139,6 @@ impl Doubt {
         mine.peek().is_some() && mine.all(Range::is_whole)
     }
 
-    /// The tracks of which not all that is in doubt has been noted.
-    pub(crate) fn lacks(&self) -> impl Iterator<Item = usize> {
-        self.ranges.iter().filter(|range| !range.is_whole()).map(|range| range.line.track)
-    }
-
     /// What comes next of a line is behind what is in doubt.
     pub(crate) fn has_passed(&mut self, line: Line) {
         let mine = self.ranges.iter_mut().filter(|range| range.line == line);
@@ -228,10 +223,10 @@ impl Doubt {
         let again = Again { track, position, change: 0, record: record.clone() };
         match &event.body {
             Body::Command(command) => self.command((at, again), command, event.db, rules),
-            Body::Image(image) if image.head.snapshot_id == 0 => {
+            Body::Image(_) => {
                 self.put(at, (event.db, &event.key), Effect::Again(again, None), rules);
             }
-            Body::ImagePart(part) if part.head.snapshot_id == 0 => {
+            Body::ImagePart(_) => {
                 self.put(at, (event.db, &event.key), Effect::Change(None), rules);
             }
             Body::Group(group) => {
@@ -260,7 +255,7 @@ impl Doubt {
                 let home = rules.names.track_of_partition(barrier.home_partition);
                 self.push(at, Noted::Elsewhere(home));
             }
-            Body::Image(_) | Body::ImagePart(_) | Body::Fragment(_) | Body::Control(_) => {}
+            Body::Fragment(_) | Body::Control(_) => {}
         }
     }
 

@@ -54,7 +54,7 @@ use crate::policy;
 use crate::progress::Progress;
 use crate::quarantine::notices::{LeftOut, Notices};
 use crate::quarantine::store::Letters;
-use crate::scope::Scope;
+use crate::scope::{Point, Scope};
 use crate::survey::Survey;
 
 /// What a lane works with, shared by all of an apply service.
@@ -95,6 +95,10 @@ pub(crate) struct Memory {
     claim: claim::Claim,
     /// Where it stood, and where it may stand if a batch under way was executed.
     stood: Vec<Progress>,
+    /// Per line, up to where replies had been read where it stood.
+    judged: Vec<Point>,
+    /// Where reading had to begin there while something was in doubt.
+    doubt_from: Option<Vec<u64>>,
     /// Per partition, up to where records were known to survive a crash of the journal.
     durable: Vec<u64>,
     /// Marks of the snapshot under way.

@@ -30,7 +30,9 @@ impl Pump<'_> {
         let known = !self.planner.held.is_empty() || !self.suspects.is_empty();
         // What is set aside of a track that waits is for others to change.
         let waits = !self.planner.progress.waits.is_empty();
-        self.asked && !self.stopping && !waits && (self.unsettled || known)
+        // What is in doubt is looked at as it was left.
+        let is_settled = !waits && self.planner.doubt.is_over();
+        self.asked && !self.stopping && is_settled && (self.unsettled || known)
     }
 
     /// Does what has been asked for. Everything before has been executed; what this plans goes next.

@@ -132,10 +132,15 @@ impl Pump<'_> {
     /// Reads again what was forgotten of a track whose turn has come.
     pub(super) async fn read_forgotten(&mut self) -> Result<(), Error> {
         // What else is there has been planned, or waits: it is bounded, and read again as well.
-        match self.is_out_of_input() && self.intake.lacks(|track| self.planner.waits(track)) {
+        match self.is_out_of_input() && self.lacks_input() {
             true => self.read_on().await,
             false => Ok(()),
         }
+    }
+
+    /// Whether something was forgotten that may be planned now.
+    pub(super) fn lacks_input(&self) -> bool {
+        self.intake.lacks(|track| self.planner.waits(track))
     }
 
     /// Nothing that is left may be planned: what waits is kept within its bound.

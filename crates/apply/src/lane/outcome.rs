@@ -79,6 +79,8 @@ impl Pump<'_> {
         let phase_changed = self.executed.resyncs != batch.after.resyncs;
         self.executed.clone_from(&batch.after);
         self.memory.stood = vec![self.executed.clone()];
+        self.memory.judged.clone_from(&self.judged);
+        self.memory.doubt_from.clone_from(&self.doubt_from);
         self.memory.had_checkpoint.extend(self.stored.iter().map(|(track, _)| track));
         let begun = std::mem::take(&mut self.anew);
         self.tools.begun.lock().extend(begun.into_iter().map(|track| self.scope.span(track).0));

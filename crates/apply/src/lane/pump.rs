@@ -157,6 +157,8 @@ impl<'a> Pump<'a> {
         let doubt_from = standing.planner.doubt.from().map(<[u64]>::to_vec);
         let lags = standing.stored.judged() != standing.judged;
         memory.stood = vec![standing.executed.clone()];
+        memory.judged.clone_from(&standing.judged);
+        memory.doubt_from.clone_from(&doubt_from);
         memory.durable.clone_from(&standing.durable);
         Self {
             scope,
@@ -300,6 +302,7 @@ impl<'a> Pump<'a> {
 
     fn wants_input(&self) -> bool {
         self.is_out_of_input()
+            && !self.lacks_input()
             && self.rest.is_none()
             && self.barrier.is_none()
             && !self.has_question()

@@ -50,7 +50,8 @@ impl Pump<'_> {
     /// has not.
     pub(super) fn is_at_the_end(&mut self) -> bool {
         let Some(cut) = self.cut.as_ref().filter(|cut| cut.is_complete()) else { return false };
-        let is_at_the_end = self.is_out_of_input();
+        let is_at_the_end =
+            self.is_out_of_input() && !self.lacks_input() && self.planner.doubt.is_over();
         if is_at_the_end {
             self.memory.reached = Some(Reached { passed: cut.is_passed(), time_ms: cut.time_ms() });
         }

@@ -13,7 +13,7 @@ impl Pump<'_> {
     /// back in the journal may prolong them.
     pub(super) fn settle_deadlines(&mut self, now_ms: i64) {
         // Keys of a track that waits are for others to change.
-        let waits = !self.planner.progress.waits.is_empty();
+        let waits = self.planner.any_waits();
         let due = !self.stopping && !waits && !self.planner.deadlines.is_empty() && !self.is_held();
         if due && self.planner.has_caught_up() {
             self.planner.settle(now_ms, limits::SETTLED_KEYS, &mut self.open);

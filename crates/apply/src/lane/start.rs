@@ -89,6 +89,8 @@ fn resume(stored: Progress, judged: Vec<Point>, memory: &mut Memory) -> Start {
     let known = memory.stood.iter().position(same);
     let mut stood = std::mem::take(&mut memory.stood).into_iter().map(|mut progress| {
         progress.stay_before(&memory.durable);
+        // What was in doubt then still is.
+        progress.stay_before(memory.doubt_from.as_deref().unwrap_or(&[]));
         progress
     });
     let unsure = std::mem::take(&mut memory.unsure_deadlines);
@@ -96,14 +98,13 @@ fn resume(stored: Progress, judged: Vec<Point>, memory: &mut Memory) -> Start {
         (Some(0), Some(judged), _) => {
             memory.deadlines.undo(unsure);
             memory.deadlines.drop_questions();
-            let applied = judged.applied.clone();
-            Start::at(judged, applied)
+            Start::at(judged, std::mem::take(&mut memory.judged))
         }
         // The batch that was under way has been executed, and its replies are lost.
         (Some(1), Some(judged), Some(executed)) => {
             memory.aftermath = None;
             let progress = Progress { needed: judged.needed, ..executed };
-            Start::at(progress, judged.applied)
+            Start::at(progress, std::mem::take(&mut memory.judged))
         }
         _ => {
             memory.marks = Vec::new();
@@ -158,11 +159,72 @@ impl Start {
     }
 
     fn at(progress: Progress, judged: Vec<Point>) -> Self {
+        // Behind a snapshot made on demand, whose end does nothing: all before that had been judged.
+        let begins = |applied: &Point| {
+            applied.position.index == Position::LAST_INDEX
+                && progress.begun.get(&applied.track) == Some(&applied.position)
+        };
+        let judged_of = |applied: &Point| {
+            let judged = judged.iter().find(|judged| judged.line() == applied.line());
+            if begins(applied) { Some(*applied) } else { judged.copied() }
+        };
+        let judged: Vec<Point> = progress.applied.iter().filter_map(judged_of).collect();
         let pairs = progress.applied.iter().map(|applied| {
             let judged = judged.iter().find(|judged| judged.line() == applied.line());
             (judged.map(|judged| judged.position).unwrap_or_default(), *applied)
         });
         let doubt = Doubt::new(pairs, progress.needed.clone());
         Self { progress, judged, doubt, floor: HashMap::new(), fresh: BTreeSet::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use event::Shard;
+
+    use super::*;
+
+    fn at(offset: u64) -> Position {
+        Position::new(Shard(0), 1, offset)
+    }
+
+    fn progress(position: Position, needed: u64) -> Progress {
+        let mut progress = Progress::from(vec![needed]);
+        progress.advance(0, position);
+        progress
+    }
+
+    #[test]
+    fn what_is_in_doubt_stays_so_until_it_is_settled_however_often_the_connection_is_lost() {
+        let mut memory = Memory {
+            stood: vec![progress(at(40), 4), progress(at(50), 5)],
+            judged: vec![Point::from(at(20))],
+            doubt_from: Some(vec![2]),
+            durable: vec![9],
+            ..Memory::default()
+        };
+        let stored = progress(at(50), 4);
+        let start = resume(stored.clone(), vec![Point::from(at(20))], &mut memory);
+        assert_eq!(start.doubt.from(), Some(&[2][..]), "a batch that was executed");
+        (memory.stood, memory.judged) = (vec![progress(at(50), 4)], vec![Point::from(at(20))]);
+        let start = resume(stored.clone(), vec![Point::from(at(20))], &mut memory);
+        assert_eq!(start.doubt.from(), Some(&[2][..]), "nothing was executed since");
+        (memory.judged, memory.doubt_from) = (vec![Point::from(at(50))], None);
+        memory.stood = vec![progress(at(50), 4)];
+        let start = resume(stored, vec![Point::from(at(20))], &mut memory);
+        assert!(start.doubt.is_over(), "its replies have been read");
+        assert_eq!(start.progress.needed, [4]);
+    }
+
+    #[test]
+    fn nothing_is_in_doubt_where_a_snapshot_made_on_demand_has_ended() {
+        let end = at(50).at_index(Position::LAST_INDEX);
+        let mut begun = progress(end, 4);
+        begun.begun.insert(0, end);
+        let start = Start::at(begun.clone(), vec![Point::from(at(50))]);
+        assert!(start.doubt.is_over());
+        assert_eq!(start.judged, [Point::from(end)]);
+        begun.begun.clear();
+        assert!(!Start::at(begun, vec![Point::from(at(50))]).doubt.is_over());
     }
 }

@@ -268,8 +268,6 @@ impl Pump<'_> {
         match seen {
             Ok(description) => {
                 self.note_reach(&description);
-                let ends = self.scope.ends(&description);
-                self.planner.end_doubt(&ends, &mut self.open)?;
             }
             // What is read tells whether that passes.
             Err(ReadError::Failed(what)) => {

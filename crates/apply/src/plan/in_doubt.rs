@@ -83,20 +83,4 @@ impl Planner {
         self.track = track;
         Ok(())
     }
-
-    /// The journal ends at these offsets, by partition of the lane: what has not come by now of what is in doubt will not
-    /// come, and others do not wait for it.
-    ///
-    /// # Errors
-    /// As [`Planner::plan`].
-    pub(crate) fn end_doubt(&mut self, ends: &[u64], batch: &mut Batch) -> Result<(), Error> {
-        let is_read = |index: usize| self.next.get(index) >= ends.get(index);
-        let all_read = self.doubt.lacks().all(|track| self.scope.lane_indexes(track).all(is_read));
-        if all_read {
-            for line in self.doubt.lines() {
-                self.doubt.has_passed(line);
-            }
-        }
-        self.settle_doubt(batch)
-    }
 }

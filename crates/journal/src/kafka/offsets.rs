@@ -16,9 +16,10 @@ use super::topics::ANSWER_LIMIT;
 
 /// How long a question rests until it is asked again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// How long the leaders of partitions may take for one answer. Beyond that others may lead, while the client believes for
-/// minutes what it heard last, and goes on waiting for those that are gone.
-const LEADER_LIMIT: Duration = Duration::from_secs(3);
+/// How long the leaders of partitions may take for one answer, the first time, the second and from then on. Beyond that
+/// others may lead, while the client believes for minutes what it heard last, and goes on waiting for those that are gone;
+/// or they are slow, and need longer.
+const LEADER_LIMITS: [Duration; 3] = [Duration::from_secs(3), Duration::from_secs(6), ANSWER_LIMIT];
 /// How long it is looked for who leads.
 const LOOK_LIMIT: Duration = Duration::from_secs(2);
 
@@ -68,25 +69,27 @@ fn ask(
     topic: &str,
     questions: &[(u16, Place)],
 ) -> Result<Vec<Option<u64>>, KafkaError> {
-    let ask = || {
+    let ask = |limit| {
         let mut asked = TopicPartitionList::new();
         for &(partition, place) in questions {
             asked.add_partition_offset(topic, i32::from(partition), place)?;
         }
-        answers(&asker.offsets_for_times(asked, LEADER_LIMIT)?)
+        answers(&asker.offsets_for_times(asked, limit)?)
     };
     until_it_lasts(ask, || {
         // What the client has to tell meanwhile is in its context.
         drop(asker.poll(ASK_AGAIN_AFTER));
-        look_who_leads(asker, topic);
+        match look_who_leads(asker, topic) {
+            true => ASK_AGAIN_AFTER,
+            false => LOOK_LIMIT,
+        }
     })
 }
 
-/// Makes the client hear who leads the partitions of a topic.
-fn look_who_leads(asker: &BaseConsumer<Quiet>, topic: &str) {
-    if let Err(error) = asker.fetch_metadata(Some(topic), LOOK_LIMIT) {
-        tracing::debug!(%error, topic, "nobody tells who leads");
-    }
+/// Makes the client hear who leads the partitions of a topic; says whether anybody told.
+fn look_who_leads(asker: &BaseConsumer<Quiet>, topic: &str) -> bool {
+    let told = asker.fetch_metadata(Some(topic), LOOK_LIMIT);
+    told.inspect_err(|error| tracing::debug!(%error, topic, "nobody tells who leads")).is_ok()
 }
 
 /// In the order of partitions.
@@ -103,23 +106,30 @@ fn answers(found: &TopicPartitionList) -> Result<Vec<Option<u64>>, KafkaError> {
     offsets.collect()
 }
 
+/// Asks with a limit, and rests between, as long as what keeps it from an answer may pass by itself; a rest says how long
+/// it took.
 fn until_it_lasts<T>(
-    mut ask: impl FnMut() -> Result<T, KafkaError>,
-    mut rest: impl FnMut(),
+    mut ask: impl FnMut(Duration) -> Result<T, KafkaError>,
+    mut rest: impl FnMut() -> Duration,
 ) -> Result<T, KafkaError> {
     let mut left = ANSWER_LIMIT;
+    let mut limits = LEADER_LIMITS.into_iter();
+    let mut limit = limits.next().unwrap_or(ANSWER_LIMIT);
     loop {
-        let (error, took) = match ask() {
-            Err(error) if is_between_leaders(&error) => (error, ASK_AGAIN_AFTER),
-            Err(error) if is_silence(&error) => (error, LEADER_LIMIT),
+        let error = match ask(limit) {
+            Err(error) if is_between_leaders(&error) => error,
+            Err(error) if is_silence(&error) => {
+                let Some(next) = limits.next() else { return Err(error) };
+                limit = next;
+                error
+            }
             answer => return answer,
         };
-        left = left.saturating_sub(took);
+        tracing::debug!(%error, "offsets are asked for again");
+        left = left.saturating_sub(rest());
         if left.is_zero() {
             return Err(error);
         }
-        tracing::debug!(%error, "offsets are asked for again");
-        rest();
     }
 }
 
@@ -158,12 +168,16 @@ mod tests {
         script: Vec<Result<u64, RDKafkaErrorCode>>,
     ) -> (Result<u64, KafkaError>, usize, usize) {
         let (mut asked, mut rests) = (0, 0);
-        let ask = || {
+        let ask = |_| {
             let answer = script[asked.min(script.len() - 1)];
             asked += 1;
             answer.map_err(KafkaError::OffsetFetch)
         };
-        let answer = until_it_lasts(ask, || rests += 1);
+        let rest = || {
+            rests += 1;
+            ASK_AGAIN_AFTER
+        };
+        let answer = until_it_lasts(ask, rest);
         (answer, asked, rests)
     }
 
@@ -191,7 +205,7 @@ mod tests {
         assert_eq!((answer.unwrap(), asked, looks), (7, 2, 1));
         let (answer, asked, _) = answers_of(vec![silent]);
         let told = answer.unwrap_err().rdkafka_error_code();
-        assert_eq!((told, asked), (Some(RDKafkaErrorCode::OperationTimedOut), 4));
+        assert_eq!((told, asked), (Some(RDKafkaErrorCode::OperationTimedOut), 3));
     }
 
     #[test]
