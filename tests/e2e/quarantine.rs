@@ -13,6 +13,15 @@ pub(crate) fn quarantine(pair: &Pair, args: &[&str]) -> Result<String> {
     Ok(process.stdout())
 }
 
+/// Waits until the list says all this. What failed is set aside once its reply has been read, which is a moment after
+/// what came with it shows at the destination.
+pub(crate) fn until_listed(pair: &Pair, words: &[&str]) -> Result<String> {
+    eventually(PATIENCE, format!("{words:?} are in quarantine"), || {
+        let listed = quarantine(pair, &["list"])?;
+        Ok(words.iter().all(|word| listed.contains(word)).then_some(listed))
+    })
+}
+
 /// The same where it is refused: what it says, and does not print.
 fn refused(pair: &Pair, destination: &Server, args: &[&str]) -> Result<String> {
     let (dir, uri) = (pair.data_dir(), destination.uri());
@@ -32,8 +41,7 @@ fn set_one_aside(pair: &mut Pair, bridge: &mut Process, key: &str) -> Result<()>
     client.cmd(&["RPUSH", key, "b"])?;
     client.cmd(&["SET", "other", "goes on"])?;
     pair.caught_up(bridge)?;
-    let listed = quarantine(pair, &["list"])?;
-    ensure!(listed.contains(key) && listed.contains("WRONGTYPE"), "{listed}");
+    until_listed(pair, &[key, "WRONGTYPE"])?;
     ensure!(pair.destination_client()?.cmd(&["GET", "other"])?.text()? == "goes on");
     Ok(())
 }
@@ -110,8 +118,12 @@ fn every_key_that_is_set_aside_has_its_line_in_the_log() -> Result<()> {
     client.cmd(&["SET", "two words", "1"])?;
     client.cmd(&["SET", "two words", "2"])?;
     pair.caught_up(&mut bridge)?;
-    let log = bridge.stderr();
-    for key in ["key=db 0 \"\"", "key=db 17 \"two words\""] {
+    let keys = ["key=db 0 \"\"", "key=db 17 \"two words\""];
+    let log = eventually(PATIENCE, "the log says both", || {
+        let log = bridge.stderr();
+        Ok(keys.iter().all(|key| log.contains(key)).then_some(log))
+    })?;
+    for key in keys {
         let lines: Vec<_> = log.lines().filter(|line| line.contains(key)).collect();
         ensure!(lines.len() == 1 && lines[0].contains("set a key aside"), "{key}: {log}");
     }
@@ -175,8 +187,7 @@ fn a_function_library_is_set_aside_and_tried_again() -> Result<()> {
     destination.cmd(&["FUNCTION", "LOAD", &library("local")])?;
     pair.source_client()?.cmd(&["FUNCTION", "LOAD", &library("ours")])?;
     pair.caught_up(&mut bridge)?;
-    let listed = quarantine(&pair, &["list"])?;
-    ensure!(listed.contains("function library ours: set aside at"), "{listed}");
+    until_listed(&pair, &["function library ours: set aside at"])?;
     let json: serde_json::Value = serde_json::from_str(&quarantine(&pair, &["list", "--json"])?)?;
     ensure!(json["function"] == "ours" && json["db"].is_null(), "{json}");
     let letters = quarantine(&pair, &["list", "--letters"])?;

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use testkit::{Client, Kind, Process, eventually};
 
 use crate::bridge::{PATIENCE, Pair, stop};
-use crate::quarantine::quarantine;
+use crate::quarantine::{quarantine, until_listed};
 
 const PAIRS: [(Kind, Kind); 3] = [
     (Kind::Redis2_8, Kind::Redis7_0),
@@ -113,8 +113,7 @@ fn no_script_runs_behind_one_that_failed_before_an_operator_has_looked() -> Resu
     client.ask(&["EVAL", FAILS, "1", "failed"])?;
     client.cmd(&["SET", "other", "goes on"])?;
     pair.caught_up(&mut bridge)?;
-    let held = quarantine(&pair, &["list"])?;
-    ensure!(held.contains("failed"), "{held}");
+    until_listed(&pair, &["failed"])?;
     client.cmd(&["EVAL", WIDE, "1", "counter", "me"])?;
     let said = last_words(&mut bridge)?;
     ensure!(said.contains("EVAL at ") && said.contains("quarantine"), "{said}");
