@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use testkit::kafka::Broker;
+use testkit::kafka::{Broker, Setup};
 use testkit::{Deadline, Kind, Process, eventually};
 
 use crate::apart::{PATIENCE, Stage, status_of, stop};
@@ -25,6 +25,12 @@ pub(crate) const WAITING_BYTES: u64 = 1 << 20;
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a broker hangs.
 const HANGS: usize = 2;
+/// After how long without a word a broker is given up by its controller, and how often it gives one.
+const SESSION: Duration = Duration::from_secs(1);
+const SHORT_SESSION: [&str; 2] =
+    ["broker.session.timeout.ms=1000", "broker.heartbeat.interval.ms=300"];
+/// How often that happens.
+const GIVEN_UP: usize = 3;
 /// The size of a partition at which its disk is full.
 const FULL_BYTES: u64 = 1 << 20;
 
@@ -119,6 +125,25 @@ fn a_broker_that_hangs_for_longer_than_all_timeouts_loses_and_doubles_nothing() 
         let since = Deadline::after(TIMEOUT * 4);
         assert_spooled(&stage)?;
         eventually(PATIENCE, "all timeouts are over", || Ok(since.has_passed().then_some(())))?;
+        broker.resume()?;
+        stage.caught_up(&mut [&mut capture, &mut apply])?;
+    }
+    assert_whole(&mut stage, load, (&mut capture, &mut apply))
+}
+
+#[test]
+fn brokers_that_were_given_up_for_a_moment_are_found_again() -> Result<()> {
+    let lonely = SHORT_SESSION.iter().fold(Setup::default(), |setup, line| setup.property(line));
+    let broker = Broker::with(&lonely)?;
+    let mut stage = Stage::on(Kind::Redis7_0, broker.bootstrap())?;
+    let (mut capture, mut apply) = start(&mut stage, LESS, &[])?;
+    let load = Load::start(&stage.source)?;
+    for _ in 0..GIVEN_UP {
+        load.goes_on(50)?;
+        // When it goes on its controller has heard from no broker for long, and tells clients of none.
+        broker.pause()?;
+        let since = Deadline::after(SESSION * 2);
+        eventually(PATIENCE, "its session is over", || Ok(since.has_passed().then_some(())))?;
         broker.resume()?;
         stage.caught_up(&mut [&mut capture, &mut apply])?;
     }

@@ -23,6 +23,7 @@ mod fetch;
 mod follow;
 mod identity;
 mod lease;
+mod lifeline;
 mod mailbox;
 mod member;
 mod named;

@@ -10,6 +10,8 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use rdkafka::{ClientContext, TopicPartitionList};
 
+use super::config::KafkaConfig;
+use super::lifeline::Lifeline;
 use crate::OpenError;
 
 /// How long an answer about topics is waited for, where it only speeds something up.
@@ -18,15 +20,26 @@ const HURRY_LIMIT: Duration = Duration::from_millis(20);
 const LEADER_LIMIT: Duration = Duration::from_millis(500);
 
 /// A client's context that keeps the last trouble for messages, and logs it where details are asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Quiet {
     trouble: Arc<Mutex<Option<String>>>,
     refusal: Arc<Mutex<Option<String>>>,
+    lifeline: Arc<Lifeline>,
 }
 
 // === impl Quiet ===
 
 impl Quiet {
+    pub(super) fn new(config: &KafkaConfig) -> Self {
+        let lifeline = Arc::new(Lifeline::new(config));
+        Self { trouble: Arc::default(), refusal: Arc::default(), lifeline }
+    }
+
+    /// What keeps the client from losing its brokers.
+    pub(super) fn lifeline(&self) -> &Lifeline {
+        &self.lifeline
+    }
+
     /// What went wrong last.
     pub(super) fn trouble(&self) -> Option<String> {
         self.trouble.lock().clone()
@@ -130,6 +143,11 @@ pub(super) fn assign<C: ConsumerContext>(
     // What the answer says, and whether there is one, is learnt with the first record.
     drop(consumer.fetch_metadata(Some(topic), LEADER_LIMIT));
     consumer.assign(places)
+}
+
+/// A consumer that may have nothing to hear has heard nothing for so long again.
+pub(super) fn idle(consumer: &BaseConsumer<Quiet>, topic: &str, time: Duration) {
+    consumer.context().lifeline().idle(consumer.client(), topic, time);
 }
 
 /// Starts a named thread that nobody waits for.

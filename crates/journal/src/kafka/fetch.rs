@@ -12,7 +12,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Offset as Place, TopicPartitionList};
 
-use super::client::{Quiet, assign, passes};
+use super::client::{Quiet, assign, idle, passes};
 use super::config::KafkaConfig;
 use super::fences::Verdict;
 use super::follow::{Follower, Following, Known};
@@ -74,7 +74,7 @@ impl Fetch {
                 .map_err(|error| failed(&error))?;
             wanted.insert(partition.0, offset.0);
         }
-        let made = settings::of(Role::Reader, config).create_with_context(Quiet::default());
+        let made = settings::of(Role::Reader, config).create_with_context(Quiet::new(config));
         let consumer: BaseConsumer<Quiet> =
             made.map_err(|error| of_opener(settings_error(&error)))?;
         assign(&consumer, &config.topic, &places).map_err(|error| failed(&error))?;
@@ -114,7 +114,10 @@ impl Fetch {
         let mut patience = POLL;
         while !taken.is_full() {
             match consumer.poll(patience) {
-                None => break,
+                None => {
+                    idle(consumer, &self.config.topic, patience);
+                    break;
+                }
                 Some(Ok(message)) => {
                     let mut judge = Judge {
                         follower: self.following.follower(),

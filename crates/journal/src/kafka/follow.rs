@@ -64,10 +64,10 @@ impl Following {
     /// Reads the notes from their start and follows them. Blocks for a round trip.
     pub(super) fn start(config: &KafkaConfig, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let topic = config.meta_topic();
-        let made = settings::of(Role::Reader, config).create_with_context(Quiet::default());
+        let made = settings::of(Role::Reader, config).create_with_context(Quiet::new(config));
         let consumer: BaseConsumer<Quiet> =
             made.map_err(|error| super::rights::settings_error(&error))?;
-        let made = settings::of(Role::Admin, config).create_with_context(Quiet::default());
+        let made = settings::of(Role::Admin, config).create_with_context(Quiet::new(config));
         let asker = made.map_err(|error| super::rights::settings_error(&error))?;
         let mut places = TopicPartitionList::new();
         let place = config.place();
@@ -169,7 +169,7 @@ impl Follower {
             // It has nothing to say but what went wrong, which would pile up.
             drop(self.asker.poll(Duration::ZERO));
             match self.consumer.poll(POLL) {
-                None => {}
+                None => super::client::idle(&self.consumer, &self.topic, POLL),
                 Some(Ok(message)) => {
                     let key = message.key().unwrap_or_default();
                     let value = message.payload().unwrap_or_default();

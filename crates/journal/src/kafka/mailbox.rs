@@ -15,7 +15,7 @@ use rdkafka::message::Message;
 use runtime::Clock;
 use tokio::sync::mpsc;
 
-use super::client::{Quiet, assign, passes, thread};
+use super::client::{Quiet, assign, idle, passes, thread};
 use super::config::KafkaConfig;
 use super::notary::Notary;
 use super::offsets;
@@ -95,7 +95,7 @@ impl Mailbox for KafkaMailbox {
 /// Begins to listen at the end of the topic, as it is now.
 fn start(config: &KafkaConfig) -> Result<KafkaListener, OpenError> {
     let (topic, place) = (config.requests_topic(), config.place());
-    let made = settings::of(Role::Reader, config).create_with_context(Quiet::default());
+    let made = settings::of(Role::Reader, config).create_with_context(Quiet::new(config));
     let consumer: BaseConsumer<Quiet> =
         made.map_err(|error| super::rights::settings_error(&error))?;
     let denied = |error: &KafkaError| Asked::Describe(&topic).open_error(error, &place);
@@ -119,7 +119,10 @@ impl Ear {
     fn run(&self) {
         while !self.heard.is_closed() {
             let heard = match self.consumer.poll(POLL) {
-                None => continue,
+                None => {
+                    idle(&self.consumer, &self.topic, POLL);
+                    continue;
+                }
                 Some(Ok(message)) => {
                     let request = message.payload().unwrap_or_default();
                     if request.len() > MAX_REQUEST_BYTES {

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use super::client::passes;
 use super::config::KafkaConfig;
 use super::follow::Follower;
+use super::lifeline::Lifeline;
 use super::presence::Presence;
 use super::rights::{Asked, of_opener, settings_error};
 use super::settings::{self, Role};
@@ -56,6 +57,7 @@ struct Shifts {
     state: Mutex<State>,
     settled: Condvar,
     leaving: AtomicBool,
+    lifeline: Lifeline,
 }
 
 struct State {
@@ -87,6 +89,7 @@ impl Member {
             state: Mutex::new(state),
             settled: Condvar::new(),
             leaving: AtomicBool::new(false),
+            lifeline: Lifeline::new(config),
         };
         let failed = |error: &KafkaError| Asked::Group(&group).read_error(error, &config.place());
         let made = settings::of(Role::Member(&group), config).create_with_context(shifts);
@@ -170,8 +173,9 @@ impl Seat {
     fn run(seat: Arc<Self>) {
         while !seat.ended.load(Ordering::Relaxed) {
             match seat.consumer.poll(POLL) {
+                None => seat.idle(),
                 // It asked for nothing; what comes before a partition is paused is nobody's.
-                None | Some(Ok(_)) => {}
+                Some(Ok(_)) => {}
                 Some(Err(error)) => seat.shifts().trouble(&error),
             }
         }
@@ -179,6 +183,12 @@ impl Seat {
             tracing::debug!(group = seat.shifts().group, %error, "a group could not be left");
         }
         seat.left.send_replace(true);
+    }
+
+    /// As it is most of the time.
+    fn idle(&self) {
+        let shifts = self.shifts();
+        shifts.lifeline.idle(self.consumer.client(), &shifts.topic, POLL);
     }
 
     /// Leaves the group, for at most so long as a broker may take to answer.

@@ -131,7 +131,7 @@ impl Named {
         }
         let settings = settings::of(Role::Asker(group), &self.config);
         let asker: Arc<BaseConsumer<Quiet>> =
-            Arc::new(settings.create_with_context(Quiet::default())?);
+            Arc::new(settings.create_with_context(Quiet::new(&self.config))?);
         askers.insert(group.to_owned(), Arc::clone(&asker));
         Ok(asker)
     }
@@ -171,7 +171,9 @@ fn ask_for(
         }
         tries -= 1;
         match asked {
-            Err(_) if tries > 0 => {}
+            Err(_) if tries > 0 => {
+                asker.context().lifeline().overdue(asker.client(), ASK_LIMIT);
+            }
             asked => return asked,
         }
     }

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use super::client::{hurry, keep_trouble};
 use super::config::KafkaConfig;
 use super::deliveries::is_purged;
+use super::lifeline::Lifeline;
 use super::record::place_of;
 use super::rights::{Asked, settings_error};
 use super::settings::{self, Role};
@@ -31,9 +32,9 @@ pub(super) struct Notary {
 }
 
 /// Its context: who waits for which note.
-#[derive(Default)]
 struct Receipts {
     waiting: Mutex<Waiting>,
+    lifeline: Lifeline,
 }
 
 #[derive(Default)]
@@ -48,7 +49,8 @@ struct Waiting {
 
 impl Notary {
     pub(super) fn new(config: &KafkaConfig) -> Result<Self, OpenError> {
-        let made = settings::of(Role::Notes, config).create_with_context(Receipts::default());
+        let receipts = Receipts { waiting: Mutex::default(), lifeline: Lifeline::new(config) };
+        let made = settings::of(Role::Notes, config).create_with_context(receipts);
         let producer = made.map_err(|error| settings_error(&error))?;
         Ok(Self { producer, topic: config.meta_topic(), place: config.place() })
     }
@@ -111,6 +113,7 @@ impl Notary {
                     if let Some(fatal) = self.fatal() {
                         return Err(fatal);
                     }
+                    self.overdue(STEP);
                     polls = polls.checked_sub(1).ok_or_else(|| self.unwritten())?;
                 }
             }
@@ -125,6 +128,11 @@ impl Notary {
     /// Does what it can for the first note to be written soon.
     pub(super) fn hurry(&self) {
         hurry(&self.producer, &self.topic);
+    }
+
+    /// What is under way was not confirmed for so long again.
+    pub(super) fn overdue(&self, time: Duration) {
+        self.producer.context().lifeline.overdue(self.producer.client(), time);
     }
 
     /// Notes that are not written yet.
@@ -184,7 +192,10 @@ impl ProducerContext for Receipts {
 
     fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
         let outcome = match result {
-            Ok(message) => Ok(place_of(message).1),
+            Ok(message) => {
+                self.lifeline.heard();
+                Ok(place_of(message).1)
+            }
             Err((error, _)) => Err(error.clone()),
         };
         let mut waiting = self.waiting.lock();

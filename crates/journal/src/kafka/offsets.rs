@@ -89,7 +89,15 @@ fn ask(
 /// Makes the client hear who leads the partitions of a topic; says whether anybody told.
 fn look_who_leads(asker: &BaseConsumer<Quiet>, topic: &str) -> bool {
     let told = asker.fetch_metadata(Some(topic), LOOK_LIMIT);
-    told.inspect_err(|error| tracing::debug!(%error, topic, "nobody tells who leads")).is_ok()
+    let told = told.inspect_err(|error| tracing::debug!(%error, topic, "nobody tells who leads"));
+    let is_told = told.is_ok_and(|told| !told.brokers().is_empty());
+    let lifeline = asker.context().lifeline();
+    if is_told {
+        lifeline.heard();
+    } else {
+        lifeline.overdue(asker.client(), LOOK_LIMIT);
+    }
+    is_told
 }
 
 /// In the order of partitions.
@@ -142,7 +150,8 @@ fn is_silence(error: &KafkaError) -> bool {
     )
 }
 
-/// Whether a partition's leader has just changed, or does not know yet that it is one, as after a topic was made.
+/// Whether a partition's leader has just changed, or does not know yet that it is one, as after a topic was made; or
+/// nobody leads any of those asked about, in which the library sees partitions that do not exist.
 fn is_between_leaders(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
@@ -155,6 +164,7 @@ fn is_between_leaders(error: &KafkaError) -> bool {
                 | Code::FencedLeaderEpoch
                 | Code::UnknownLeaderEpoch
                 | Code::UnknownTopicOrPartition
+                | Code::UnknownPartition
         )
     )
 }
@@ -185,8 +195,9 @@ mod tests {
     fn asks_a_leader_that_was_just_elected_again() {
         let new = Err(RDKafkaErrorCode::OffsetNotAvailable);
         let moved = Err(RDKafkaErrorCode::NotLeaderForPartition);
-        let (answer, asked, rests) = answers_of(vec![new, moved, new, Ok(7)]);
-        assert_eq!((answer.unwrap(), asked, rests), (7, 4, 3));
+        let nobody = Err(RDKafkaErrorCode::UnknownPartition);
+        let (answer, asked, rests) = answers_of(vec![new, moved, nobody, new, Ok(7)]);
+        assert_eq!((answer.unwrap(), asked, rests), (7, 5, 4));
     }
 
     #[test]

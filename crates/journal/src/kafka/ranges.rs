@@ -12,7 +12,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset as Place, TopicPartitionList};
 
-use super::client::{Quiet, assign, passes};
+use super::client::{Quiet, assign, idle, passes};
 use super::config::KafkaConfig;
 use super::fences::Verdict;
 use super::follow::Follower;
@@ -45,7 +45,7 @@ pub(super) struct Ranges {
 
 impl Ranges {
     pub(super) fn new(config: &KafkaConfig, follower: Arc<Follower>) -> Result<Self, OpenError> {
-        let made = settings::of(Role::Reader, config).create_with_context(Quiet::default());
+        let made = settings::of(Role::Reader, config).create_with_context(Quiet::new(config));
         let prober = Mutex::new(made.map_err(|error| settings_error(&error))?);
         Ok(Self { config: config.clone(), follower, sound: Mutex::default(), prober })
     }
@@ -154,7 +154,10 @@ impl Ranges {
         let mut patience = PATIENCE_POLLS;
         while !missing.is_empty() && patience > 0 {
             match prober.poll(POLL) {
-                None => patience -= 1,
+                None => {
+                    idle(&prober, topic, POLL);
+                    patience -= 1;
+                }
                 Some(Ok(message)) => {
                     let (partition, offset) = place_of(&message);
                     let partition = usize::from(partition.0);

@@ -16,6 +16,7 @@ use super::client::hurry;
 use super::config::KafkaConfig;
 use super::deliveries::Deliveries;
 use super::follow::Following;
+use super::lifeline::Lifeline;
 use super::notary::Notary;
 use super::notes::{LEASE_KEY, LeaseNote, Says};
 use super::record::Envelope;
@@ -46,6 +47,7 @@ pub(super) struct Session {
     holds: AtomicBool,
     closing: AtomicBool,
     ended: watch::Sender<bool>,
+    lifeline: Lifeline,
 }
 
 /// Ends the session when dropped.
@@ -89,6 +91,7 @@ impl Session {
             holds: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             ended: watch::Sender::new(false),
+            lifeline: Lifeline::new(config),
         });
         let thread = Arc::clone(&session);
         super::client::thread("kafka-writer", move || thread.run())?;
@@ -255,8 +258,13 @@ impl Session {
         let under_way = self.producer.in_flight_count() > 0 || self.notary.under_way();
         if confirmed != pulse.confirmed || !under_way {
             (pulse.confirmed, pulse.moved) = (confirmed, now);
+            self.lifeline.heard();
         }
         let stalled = now.saturating_sub(pulse.moved) >= STALL_AFTER;
+        if stalled {
+            self.lifeline.overdue(self.producer.client(), TICK);
+            self.notary.overdue(TICK);
+        }
         self.health.send_if_modified(|health| {
             let was_stalled = matches!(health, Health::Stalled(_));
             if was_stalled == stalled {

@@ -66,7 +66,7 @@ enum Found {
 
 impl Topics {
     pub(super) fn new(config: &KafkaConfig, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let trouble = Quiet::default();
+        let trouble = Quiet::new(config);
         let made = settings::of(Role::Admin, config).create_with_context(trouble.clone());
         let asker = Arc::new(made.map_err(|error| settings_error(&error))?);
         let admin = Some(administrator(config).map_err(|error| settings_error(&error))?);
@@ -308,7 +308,7 @@ fn metadata_of(asker: &BaseConsumer<Quiet>, topic: &str) -> Result<Metadata, Kaf
 
 /// A client for orders. Made for each, since it does not serve what its connections have to tell, which piles up.
 pub(super) fn administrator(config: &KafkaConfig) -> Result<AdminClient<Quiet>, KafkaError> {
-    settings::of(Role::Admin, config).create_with_context(Quiet::default())
+    settings::of(Role::Admin, config).create_with_context(Quiet::new(config))
 }
 
 #[cfg(test)]

@@ -263,7 +263,7 @@ impl Fetch {
         let mut copies = Copies::default();
         while self.queue.has_room() {
             match self.consumer.poll(POLL) {
-                None => {}
+                None => client::idle(&self.consumer, &self.config.topic, POLL),
                 Some(Ok(message)) => {
                     let entry = Origin::of(&message).entry(&message, &mut copies);
                     if entry.offset >= self.wanted {
@@ -293,7 +293,7 @@ impl Fetch {
 }
 
 fn consumer(config: &KafkaConfig) -> Result<BaseConsumer<Quiet>, OpenError> {
-    let made = settings::of(Role::Reader, config).create_with_context(Quiet::default());
+    let made = settings::of(Role::Reader, config).create_with_context(Quiet::new(config));
     made.map_err(|error| settings_error(&error))
 }
 

@@ -98,15 +98,18 @@ impl Setup {
             "group.initial.rebalance.delay.ms=0".to_owned(),
             // A topic that somebody misspelt must not come into being.
             "auto.create.topics.enable=false".to_owned(),
-            // Somebody who does not answer is given up after 9 s otherwise.
-            "broker.session.timeout.ms=3000".to_owned(),
-            "broker.heartbeat.interval.ms=500".to_owned(),
             // 128 MB of the heap otherwise.
             "log.cleaner.dedupe.buffer.size=4194304".to_owned(),
             "num.network.threads=2".to_owned(),
             "num.io.threads=2".to_owned(),
             "background.threads=2".to_owned(),
         ];
+        if replicas > 1 {
+            // One that does not answer is given up after 9 s otherwise. Where there is no other that would only make it
+            // look away on a loaded machine.
+            lines.push("broker.session.timeout.ms=3000".to_owned());
+            lines.push("broker.heartbeat.interval.ms=500".to_owned());
+        }
         lines.extend(self.listeners(ports));
         lines.extend(self.properties.iter().cloned());
         lines.join("\n") + "\n"

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use super::super::client::drop_aside;
 use super::super::config::KafkaConfig;
 use super::super::deliveries::Deliveries;
+use super::super::lifeline::Lifeline;
 use super::super::record::{Envelope, MAX_RECORD_BYTES};
 use super::super::rights::{Asked, settings_error};
 use super::super::settings::{self, Role};
@@ -36,6 +37,7 @@ pub(super) struct SharedAppender {
     accepted: u64,
     durable: watch::Receiver<Receipt>,
     health: watch::Sender<Health>,
+    lifeline: Lifeline,
 }
 
 // === impl SharedAppender ===
@@ -59,6 +61,7 @@ impl SharedAppender {
             accepted: 0,
             durable,
             health: watch::Sender::new(Health::Accepting),
+            lifeline: Lifeline::new(config),
         })
     }
 
@@ -130,8 +133,10 @@ impl SharedAppender {
             let reached = durable.wait_for(|durable| *durable >= wanted);
             if let Ok(Ok(durable)) = timeout(&*self.clock, LOOK, reached).await {
                 self.health.send_replace(Health::Accepting);
+                self.lifeline.heard();
                 return Ok(*durable);
             }
+            self.lifeline.overdue(self.producer().client(), LOOK);
             looks += 1;
             if looks == STALL_LOOKS {
                 let trouble = self.deliveries().trouble();
