@@ -5,6 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use testkit::http::{Http, TOKEN};
 use testkit::kafka::{Broker, Setup};
 use testkit::{Process, eventually};
 
@@ -41,6 +43,12 @@ pub(crate) struct Apart {
     applies: Vec<Process>,
 }
 
+/// Orders to processes that take them.
+pub(crate) struct Steering {
+    capture: Http,
+    applies: Vec<Http>,
+}
+
 /// CPU seconds by who spent them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Shares {
@@ -60,9 +68,9 @@ impl Setting {
     pub(crate) const LOW_LATENCY: Self =
         Self { applies: 1, options: &["--kafka-linger", "1ms", "--partitions", "1"] };
 
-    /// Four partitions that so many processes share.
+    /// Four partitions that so many processes share, which take orders.
     pub(crate) const fn shared(applies: usize) -> Self {
-        Self { applies, options: &["--partitions", "4"] }
+        Self { applies, options: &["--partitions", "4", "--admin-listen", "127.0.0.1:0"] }
     }
 }
 
@@ -92,7 +100,7 @@ impl Kafka {
             let mut arguments = words.to_vec();
             arguments.extend(["--journal", &journal, "--stream", &stream, "--data-dir", &dir]);
             arguments.extend(self.setting.options);
-            Process::program(keyferry, &arguments, &[])
+            Process::program(keyferry, &arguments, &[TOKEN])
         };
         let (from, to) = (stage.source.uri(), stage.destination.uri());
         let capture = start(["capture", &from], "capture")?;
@@ -154,6 +162,15 @@ impl Apart {
         })
     }
 
+    /// Ways to give orders.
+    ///
+    /// # Errors
+    /// If a process does not say where it takes them.
+    pub(crate) fn steering(&mut self) -> Result<Steering> {
+        let applies = self.applies.iter_mut().map(Http::of).collect::<Result<_>>()?;
+        Ok(Steering { capture: Http::of(&mut self.capture)?, applies })
+    }
+
     /// CPU seconds of all processes so far.
     ///
     /// # Errors
@@ -183,6 +200,47 @@ impl Apart {
         }
         Ok(())
     }
+}
+
+// === impl Steering ===
+
+impl Steering {
+    /// Nothing is applied from now on.
+    ///
+    /// # Errors
+    /// If an order is not obeyed.
+    pub(crate) fn pause(&self) -> Result<()> {
+        self.applies.iter().try_for_each(|apply| apply.order("/pause", ""))
+    }
+
+    /// All that is recorded is applied.
+    ///
+    /// # Errors
+    /// If an order is not obeyed.
+    pub(crate) fn resume(&self) -> Result<()> {
+        self.applies.iter().try_for_each(|apply| apply.order("/resume", ""))
+    }
+
+    /// How many records capture has written.
+    ///
+    /// # Errors
+    /// If it does not tell.
+    pub(crate) fn recorded(&self) -> Result<u64> {
+        records(&self.capture.status()?).context("capture does not tell what it has recorded")
+    }
+
+    /// Waits until it has written so many.
+    ///
+    /// # Errors
+    /// If that takes too long.
+    pub(crate) fn until_recorded(&self, wanted: u64) -> Result<()> {
+        let what = "everything is recorded";
+        self.capture.until(what, |status| records(status) >= Some(wanted)).map(drop)
+    }
+}
+
+fn records(status: &Value) -> Option<u64> {
+    status.pointer("/capture/records").and_then(Value::as_u64)
 }
 
 /// Whether a word of `CLIENT LIST` names the connection over which a process applies: `keyferry:STREAM:PARTITIONS:NUMBER`.

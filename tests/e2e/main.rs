@@ -14,7 +14,6 @@ mod disk;
 mod endings;
 mod expiry;
 mod flush;
-mod http;
 mod long_keys;
 mod matrix;
 mod memory;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use testkit::http::{Http, TOKEN};
 use testkit::{Client, Deadline, Kind, Process};
 
 use crate::bridge::{PATIENCE, Pair, stop};
-use crate::http::{Http, TOKEN};
 
 /// Starts a bridge that takes orders.
 fn steered(pair: &Pair, more: &[&str]) -> Result<(Process, Http)> {

@@ -6,10 +6,10 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::RDKafkaErrorCode;
 use serde_json::Value;
+use testkit::http::{Http, TOKEN};
 use testkit::{Dataset, Kind, Process, Server, Tolerance, compare, eventually};
 
 use crate::apart::{PATIENCE, Stage, stop};
-use crate::http::{Http, TOKEN};
 use crate::load::{Load, assert_counted};
 
 const KIND: Kind = Kind::Redis7_0;

@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use testkit::http::{Http, TOKEN};
 use testkit::{Deadline, Kind, Process};
 
 use crate::apart::{PATIENCE, Stage, stop};
-use crate::http::{Http, TOKEN};
 
 /// How often the source's clock is told, in every partition.
 const BEATS: [&str; 2] = ["--source-heartbeat-interval", "200ms"];

@@ -9,8 +9,6 @@ mod chaos;
 mod containers;
 mod contract;
 mod fan_out;
-#[path = "../e2e/http.rs"]
-mod http;
 mod idle;
 mod leaders;
 mod lease;

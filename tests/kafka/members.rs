@@ -7,11 +7,11 @@ use journal::kafka::KafkaConfig;
 use journal::{Assignment, Journal, Membership, Offset, Partition, ReadError};
 use runtime::{Class, Classified};
 use serde_json::Value;
+use testkit::http::{Http, TOKEN};
 use testkit::{Deadline, Kind, Process};
 use tokio::sync::watch;
 
 use crate::apart::{PATIENCE, Stage, stop};
-use crate::http::{Http, TOKEN};
 use crate::stage::{open, shared, takes_less_than, within};
 
 /// Tells a child process which stream to join, on which brokers.

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use testkit::http::Http;
 use testkit::kafka::{Broker, Setup};
 use testkit::{Deadline, Kind, Process, eventually};
 
 use crate::apart::{PATIENCE, Stage, status_of, stop};
-use crate::http::Http;
 use crate::load::{Load, assert_counted, assert_one_full_transfer, waiting_bytes};
 use crate::steered::steered;
 use crate::topic::assert_each_once;

@@ -3,10 +3,10 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use testkit::http::{Http, TOKEN};
 use testkit::{Client, Kind, Process, command, eventually};
 
 use crate::apart::{PATIENCE, Stage, stop};
-use crate::http::{Http, TOKEN};
 
 /// Starts a process that takes orders.
 pub(crate) fn steered(stage: &Stage, words: &[&str], more: &[&str]) -> Result<(Process, Http)> {

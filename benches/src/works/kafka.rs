@@ -8,7 +8,7 @@ use crate::equality;
 use crate::figure::{Figure, Measured};
 use crate::kafka::{Setting, Shares};
 use crate::load::{Pen, strings};
-use crate::stage::Stage;
+use crate::stage::{LAST_KEYS, Stage};
 
 static SNAPSHOT_WALL: Figure = Figure::ratio("Kafka, snapshot of strings: time", "s", 3.0, 1.5);
 static SNAPSHOT_CPU: Figure =
@@ -31,7 +31,11 @@ static P99: Figure = Figure::value("Kafka, latency at 5,000 writes/s: p99", "ms"
 static SHARED_RATE: Figure =
     Figure::value("Kafka, 4 partitions: commands by two applies ÷ by one", "×", 1.0, 1.0).more();
 static SHARED_CPU: Figure =
-    Figure::value("Kafka, 4 partitions: CPU per million, two applies", "s", 6.0, 3.0).told();
+    Figure::value("Kafka, 4 partitions: CPU of two applies per million", "s", 6.0, 3.0).told();
+static SHARED_LIVE: Figure =
+    Figure::value("Kafka, 4 partitions, while they are written: by two ÷ by one", "×", 1.0, 1.0)
+        .more()
+        .told();
 
 /// A broker is warm when a stream takes more than this part of the CPU that the one before took of it.
 const WARM: f64 = 0.85;
@@ -121,19 +125,44 @@ fn stream(bench: &mut Bench<'_>) -> Result<Vec<Measured>> {
     ])
 }
 
-/// A stream that one process applies, and one that two share: native replication has no part in it.
+/// What one process applies, and what two share: native replication has no part in it.
 fn shared(bench: &mut Bench<'_>) -> Result<Vec<Measured>> {
     let measured = |figure, value| Measured { figure, native: None, keyferry: Some(value) };
-    set(bench, Setting::shared(1))?;
-    let alone = sets(bench, Carrier::Keyferry)?.spent;
-    set(bench, Setting::shared(TOGETHER))?;
-    let together = sets(bench, Carrier::Keyferry)?.spent;
+    let mut by = |applies| {
+        set(bench, Setting::shared(applies))?;
+        Ok::<_, anyhow::Error>((backlog(bench)?, sets(bench, Carrier::Keyferry)?.spent))
+    };
+    let (alone, alone_live) = by(1)?;
+    let (together, together_live) = by(TOGETHER)?;
     let cpu = together.bridge.context("the bridge has processes")?;
     let millions = as_f64(bench.scale.commands) / 1e6;
     Ok(vec![
         measured(&SHARED_RATE, alone.wall_seconds / together.wall_seconds),
         measured(&SHARED_CPU, cpu / millions),
+        measured(&SHARED_LIVE, alone_live.wall_seconds / together_live.wall_seconds),
     ])
+}
+
+/// What was recorded while nobody applied anything, from when that begins: as after an outage.
+fn backlog(bench: &mut Bench<'_>) -> Result<Spent> {
+    let count = bench.scale.commands;
+    let mut stage = Stage::empty()?;
+    let mut bridge = bench.start_in_step(Carrier::Keyferry, &mut stage)?;
+    let Bridge::Apart(apart) = &mut bridge else { bail!("applies are processes on Kafka") };
+    let steering = apart.steering()?;
+    steering.pause()?;
+    let before = steering.recorded()?;
+    let mut pen = Pen::to(&stage.source)?;
+    strings::write(&mut pen, count)?;
+    stage.finish(pen)?;
+    steering.until_recorded(before + count + LAST_KEYS)?;
+    let meter = Meter::start(&stage, Some(&bridge))?;
+    steering.resume()?;
+    stage.until_arrived(&mut bridge)?;
+    let spent = meter.stop(&stage, &bridge)?;
+    equality::by_sample(&stage, count, strings::key)?;
+    bench.end(bridge)?;
+    Ok(spent)
 }
 
 /// `SET` of strings of 100 bytes, as fast as the source takes them.

@@ -8,6 +8,7 @@ mod client;
 pub mod dataset;
 mod deadline;
 pub mod examples;
+pub mod http;
 pub mod kafka;
 mod kind;
 mod port;
