@@ -80,8 +80,8 @@ pub(crate) struct Doubtful {
     pub(crate) key: Bytes,
     /// What it shows if nothing is wrong with it.
     pub(crate) evidence: Option<Evidence>,
-    /// The last of the changes that are in doubt beside it.
-    pub(crate) until: Position,
+    /// The first of its changes that may have failed.
+    pub(crate) since: Position,
 }
 
 /// What becomes of the doubt.

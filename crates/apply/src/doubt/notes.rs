@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use event::Shard;
+use event::{Position, Shard};
 
 use super::evidence::{Evidence, Left};
 use super::{Again, Doubtful, Order, Range, Settled};
@@ -65,6 +65,8 @@ struct Spot {
 struct Last {
     /// Database of the source.
     db: u32,
+    /// The first change since the value was replaced.
+    since: Position,
     again: Option<Again>,
     /// What it leaves for sure, if it replaces the value and cannot fail.
     left: Option<Left>,
@@ -138,6 +140,8 @@ impl Look<'_> {
     }
 
     fn put(&mut self, (line, order): (Line, Order), (db, key): (u32, Bytes), effect: Effect) {
+        let (epoch, offset, index, _) = order;
+        let here = Position { shard: line.shard, epoch, offset, index };
         let target = self.rules.mapping.target(db);
         // Its own track may have changed it since, and that have been judged: then nothing is known of it.
         let own = self.rules.names.track_of(&At { db: target, key: key.clone() });
@@ -146,20 +150,22 @@ impl Look<'_> {
         let spot = Spot { line: own.unwrap_or(line), db: target, key };
         let effect = if own.is_some() { effect } else { Effect::Change(None) };
         let last = match effect {
-            Effect::Again(again, left) => Last { db, again: Some(again), left, evidence: None },
+            Effect::Again(again, left) => Last { again: Some(again), left, ..Last::of(db, here) },
             Effect::Text(text) => {
                 let evidence = Evidence::of_text(&text);
-                Last { db, again: None, left: Some(Left::Value), evidence }
+                Last { left: Some(Left::Value), evidence, ..Last::of(db, here) }
             }
             Effect::Change(next) => {
-                let evidence = match self.last.remove(&spot) {
+                let before = self.last.remove(&spot);
+                let since = before.as_ref().map_or(here, |before| before.since);
+                let evidence = match before {
                     None => next,
                     Some(Last { left: Some(left), .. }) => next.map(|next| next.behind(left)),
                     Some(before) => {
                         before.evidence.zip(next).and_then(|(before, next)| before.and(next))
                     }
                 };
-                Last { db, again: None, left: None, evidence }
+                Last { evidence, ..Last::of(db, since) }
             }
         };
         self.last.insert(spot, last);
@@ -171,7 +177,7 @@ impl Look<'_> {
         if self.rules.skips_inexact {
             // Nobody knows any more whether it was done here.
             let kept = self.last.iter_mut().filter(|(spot, _)| emptied(spot));
-            kept.for_each(|(_, last)| *last = Last::of(last.db));
+            kept.for_each(|(_, last)| *last = Last::of(last.db, last.since));
         } else {
             self.last.retain(|spot, _| !emptied(spot));
         }
@@ -184,15 +190,16 @@ impl Look<'_> {
         let moved: Vec<(Spot, Last)> = self
             .last
             .extract_if(|spot, _| spot.line.shard == shard && swap.moves(spot.db))
-            .map(|(spot, last)| (spot, Last::of(last.db)))
+            .map(|(spot, last)| (spot, Last::of(last.db, last.since)))
             .collect();
         for (spot, last) in moved {
             // The source's number of it.
             let db = if spot.db == target(first) { second } else { first };
+            let since = last.since;
             if self.rules.skips_inexact {
                 self.last.insert(spot.clone(), last);
             }
-            self.last.insert(Spot { db: swap.follow(spot.db), ..spot }, Last::of(db));
+            self.last.insert(Spot { db: swap.follow(spot.db), ..spot }, Last::of(db, since));
         }
     }
 
@@ -207,9 +214,8 @@ impl Look<'_> {
                 continue;
             }
             let evidence = last.evidence.filter(|_| is_whole && blind.is_none());
-            let range = self.ranges.iter().find(|range| range.line == spot.line);
-            let until = range.map(|range| range.applied).unwrap_or_default();
-            settled.suspects.push(Doubtful { db: last.db, key: spot.key, evidence, until });
+            let Last { db, since, .. } = last;
+            settled.suspects.push(Doubtful { db, key: spot.key, evidence, since });
         }
         settled.again.sort_by_key(Again::order);
         settled.suspects.sort_by(|one, other| (one.db, &one.key).cmp(&(other.db, &other.key)));
@@ -221,7 +227,7 @@ impl Look<'_> {
 
 impl Last {
     /// A change that cannot be judged, to a key of this database of the source.
-    fn of(db: u32) -> Self {
-        Self { db, again: None, left: None, evidence: None }
+    fn of(db: u32, since: Position) -> Self {
+        Self { db, since, again: None, left: None, evidence: None }
     }
 }

@@ -3,7 +3,7 @@
 //! Guarantees: nothing new is planned of a track before all that is in doubt of the lane has been read and settled.
 
 use bytes::Bytes;
-use event::{Body, Event, Position};
+use event::{Body, Event};
 use journal::Entry;
 
 use super::{Planner, decoded};
@@ -64,11 +64,10 @@ impl Planner {
             return Ok(());
         }
         let Settled { again, suspects } = self.doubt.settle(&self.rules);
-        for Doubtful { db, key, evidence, until } in suspects {
+        for Doubtful { db, key, evidence, since } in suspects {
             let spot = Spot { db: self.rules.mapping.target(db), key };
-            // What was set aside has not been executed. Another track may have set its key aside since.
-            let end = until.at_index(Position::LAST_INDEX);
-            let is_later = self.held.since(&spot).is_some_and(|since| since.is_after(&end));
+            // What has come of a key since it was set aside has not been executed; what came before may have failed.
+            let is_later = self.held.since(&spot).is_some_and(|held| held.is_after(&since));
             let is_held = self.held.contains(spot.db, &spot.key) && !is_later;
             if self.rules.takes(db, &spot.key) && !is_held {
                 self.suspects.push(Suspected { spot, evidence });

@@ -116,6 +116,29 @@ fn nothing_from_before_what_cannot_be_put_together_is_applied_again() {
     assert_eq!(world.wrong(), named(&[]));
 }
 
+#[test]
+fn a_key_is_a_suspect_for_what_came_before_it_was_set_aside() {
+    // The change with which it is set aside is executed by nobody.
+    for (held_since, suspects) in [(1, named(&[])), (2, named(&[(0, 1)])), (3, named(&[(0, 1)]))] {
+        let world = world(&[&[Act::Append(0, 1)], &[Act::Append(0, 1)]], &[]);
+        let offsets: Vec<u64> = world.events.iter().map(|event| event.position.offset).collect();
+        let since = offsets.get(held_since - 1).copied().unwrap_or(world.offset + 1);
+        let mut planner = world.planner(at(0));
+        let note = Bytes::from(format!("0:1:{since}:0 why"));
+        planner.held.hold(0, &Bytes::from("key:1"), &note).unwrap();
+        let mut batch = Batch::new(0);
+        for entry in world.stream.from(&[0; 4]) {
+            planner.plan(entry.clone(), &mut batch).unwrap();
+        }
+        let found: BTreeSet<_> = planner
+            .suspects
+            .iter()
+            .map(|it| (it.spot.db, String::from_utf8_lossy(&it.spot.key).into_owned()))
+            .collect();
+        assert_eq!(found, suspects, "set aside with change {held_since}");
+    }
+}
+
 fn act() -> impl Strategy<Value = Act> {
     let (db, key) = (0..3u32, 0..4u8);
     let spot = (db.clone(), key.clone());
