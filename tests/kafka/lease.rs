@@ -17,7 +17,13 @@ use crate::stage::{
 const WRITER: &str = "KEYFERRY_KAFKA_TEST_WRITER";
 
 /// What others would write, past everything that would keep them from it.
-fn send_raw(config: &KafkaConfig, topic: &str, key: &str, value: &str, headers: &[(&str, &str)]) {
+pub(crate) fn send_raw(
+    config: &KafkaConfig,
+    topic: &str,
+    key: &str,
+    value: &str,
+    headers: &[(&str, &str)],
+) {
     let mut settings = ClientConfig::new();
     let settings = settings.set("bootstrap.servers", &config.brokers);
     let producer: BaseProducer = settings.create().expect("a producer");
@@ -31,13 +37,13 @@ fn send_raw(config: &KafkaConfig, topic: &str, key: &str, value: &str, headers: 
 }
 
 /// What a writer with this number sends.
-fn send_as(lease: u64, config: &KafkaConfig, text: &str) {
+pub(crate) fn send_as(lease: u64, config: &KafkaConfig, text: &str) {
     let headers = [("kf-lease", lease.to_string()), ("kf-kind", "test".to_owned())];
     send_raw(config, &config.topic, "", text, &headers.each_ref().map(|(k, v)| (*k, v.as_str())));
 }
 
 /// What is noted about the stream.
-fn note(config: &KafkaConfig, key: &str, note: &str) {
+pub(crate) fn note(config: &KafkaConfig, key: &str, note: &str) {
     send_raw(config, &format!("{}.meta", config.topic), key, note, &[]);
 }
 

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod apart;
+mod beside;
 mod brokers;
 mod chaos;
 mod containers;

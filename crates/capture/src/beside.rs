@@ -24,10 +24,11 @@ pub(crate) use self::port::{Ended, Input, Offer, Offered, Part, Port};
 pub(crate) use self::receive::spool_beside;
 use crate::intake::Reading;
 use crate::orders::SnapshotOrders;
+use crate::owned::Owned;
 use crate::piece::Lineage;
 use crate::progress::{Beside, Progress};
 use crate::snapshot::SnapshotCounts;
-use crate::source::{Source, SourceError};
+use crate::source::SourceError;
 use crate::spool::{SpoolConfig, SpoolError};
 
 /// Makes snapshots on demand.
@@ -44,6 +45,8 @@ pub(crate) struct SecondLink {
     pub(crate) progress: Arc<Progress>,
     /// The id of the last one.
     pub(crate) last_id: u64,
+    /// What the source has to have.
+    pub(crate) owned: Owned,
 }
 
 /// Why one is given up.
@@ -147,7 +150,7 @@ impl SecondLink {
     async fn attempt(&mut self, id: u64) -> Result<SnapshotCounts, Lost> {
         self.progress.beside(Beside::Asking(id));
         let mut connection = self.connector.connect().await?;
-        let source = Source::ask(&mut connection).await.map_err(|source| {
+        let source = self.owned.ask(&mut connection).await.map_err(|source| {
             let endpoint = self.connector.endpoint().to_string();
             Lost::Source { endpoint, source }
         })?;

@@ -16,6 +16,9 @@ pub struct Config {
     pub source: Endpoint,
     /// Name of the stream, which is part of the heartbeat key's name.
     pub stream: String,
+    /// Which shard of the stream this is, where the source is a primary of a cluster. Default: the source is no node of
+    /// one, and the only shard.
+    pub shard: Option<u16>,
     /// What comes faster than it can be recorded.
     pub spool: SpoolConfig,
     /// Whether to write a small expiring key at the source, by which its clock is known. Default:
@@ -71,6 +74,9 @@ const DEFAULT_RECONNECT_WINDOW: Duration = Duration::from_secs(720 * 60);
 /// Long enough to change a password in two places.
 const DEFAULT_REFUSED_WINDOW: Duration = Duration::from_secs(10 * 60);
 
+/// A shard has at least one slot.
+pub const SHARD_MAX: u16 = 16_383;
+
 /// Below this, heartbeats would be a load of their own.
 const HEARTBEAT_INTERVAL_MIN: Duration = Duration::from_millis(10);
 
@@ -83,6 +89,7 @@ impl Config {
         Self {
             source,
             stream: stream.into(),
+            shard: None,
             spool: SpoolConfig {
                 dir: spool_dir,
                 memory_bytes: DEFAULT_SPOOL_MEMORY_BYTES,
@@ -110,6 +117,11 @@ impl Config {
         };
         check(self.stream.is_empty(), "stream", "must not be empty");
         check(self.source.db() != 0, "source", "names a database: all are read; choose by filters");
+        check(
+            self.shard.is_some_and(|shard| shard > SHARD_MAX),
+            "shard",
+            "must be 0 to 16383: there are no more shards than slots",
+        );
         check(
             self.heartbeat_interval < HEARTBEAT_INTERVAL_MIN,
             "heartbeat_interval",

@@ -6,6 +6,7 @@ mod class;
 
 use std::time::Duration;
 
+use event::Shard;
 use event::codec::{DecodeError, EncodeError};
 use journal::{AppendError, Offset, OpenError, Partition, ReadError};
 use redis_io::replication::TransferError;
@@ -56,6 +57,33 @@ pub enum BuildError {
         /// That of the source now.
         address: String,
     },
+    /// The stream was recorded while the shard had other slots.
+    #[error(
+        "the stream was recorded while shard {} had the slots {recorded}, and the source has {owned}: slots have moved \
+         between shards, or this is another shard",
+        shard.0
+    )]
+    OtherSlots {
+        /// Which shard.
+        shard: Shard,
+        /// The slots in the stream.
+        recorded: String,
+        /// Those of the source.
+        owned: String,
+    },
+    /// Another shard of the stream has some of the same slots.
+    #[error(
+        "shard {} and shard {} of the stream both have the slots {slots}: changes of one key would come from two sources",
+        shard.0, other.0
+    )]
+    SharedSlots {
+        /// Which shard.
+        shard: Shard,
+        /// The one that is in the stream.
+        other: Shard,
+        /// The slots that both have.
+        slots: String,
+    },
     /// The journal's tail does not tell where to go on.
     #[error("find where to resume")]
     Resume(#[from] ResumeError),
@@ -84,12 +112,25 @@ pub enum Error {
     /// The link to the source.
     #[error("read from the source")]
     Intake(#[from] IntakeError),
+    /// The source does not have any more what is captured.
+    #[error("go on with the shard")]
+    Slots(#[from] SlotsError),
     /// What came over it, or the journal behind it.
     #[error("record what the source sent")]
     Session(#[from] SessionError),
     /// A task panicked or did not end.
     #[error("{0}")]
     Task(String),
+}
+
+/// A source that does not have any more what is captured of it.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot go on with {endpoint}: {what}")]
+pub struct SlotsError {
+    /// The source.
+    pub endpoint: String,
+    /// What has become of its slots.
+    pub what: String,
 }
 
 /// Why the link cannot be kept.
@@ -184,6 +225,9 @@ pub enum SessionError {
         /// Why not.
         source: TranslateError,
     },
+    /// A key that is not the shard's.
+    #[error(transparent)]
+    ForeignSlot(#[from] ForeignSlot),
     /// The journal.
     #[error("write to the journal")]
     Outlet(#[from] OutletError),
@@ -198,12 +242,30 @@ pub enum SessionError {
     },
 }
 
+/// A key in a slot that the shard does not have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the source sent key {key} of slot {slot}, which it does not have (it has {slots}): slots are being moved between \
+     shards, which this version does not follow"
+)]
+pub struct ForeignSlot {
+    /// The key, abridged and escaped.
+    pub key: String,
+    /// Its slot.
+    pub slot: u16,
+    /// What the shard has.
+    pub slots: String,
+}
+
 /// What is wrong with a snapshot.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// The file is not what it should be.
     #[error("the snapshot file is malformed")]
     Malformed(#[source] wire::rdb::Error),
+    /// A key that is not the shard's.
+    #[error(transparent)]
+    ForeignSlot(#[from] ForeignSlot),
     /// It holds what no event carries, and nothing is to be left out.
     #[error("the snapshot holds what is not carried: {what}")]
     NotCarried {

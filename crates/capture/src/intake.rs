@@ -26,6 +26,7 @@ use self::drain::Incoming;
 pub(crate) use self::reading::Reading;
 use crate::error::IntakeError;
 use crate::orders::TransferOrders;
+use crate::owned::Owned;
 use crate::piece::{Durable, History, Lineage, Peer, Piece};
 use crate::progress::{LinkPhase, Obstacle, Progress};
 use crate::source::Source;
@@ -54,6 +55,8 @@ pub(crate) struct Intake {
     pub(crate) ack_wanted: Arc<Notify>,
     pub(crate) orders: TransferOrders,
     pub(crate) progress: Arc<Progress>,
+    /// What the source has to have.
+    pub(crate) owned: Owned,
 }
 
 /// What has been received: the history, and the offset of its last byte that is in the spool or was
@@ -118,7 +121,7 @@ impl Intake {
     /// Sets up the link and drains it until it breaks.
     async fn link(&mut self) -> Result<Infallible, IntakeError> {
         let mut connection = self.connector.connect().await?;
-        let source = Source::ask(&mut connection).await;
+        let source = self.owned.ask(&mut connection).await;
         let source = source.map_err(|error| IntakeError::of_source(error, &self.endpoint()))?;
         self.progress.set_server(&source.peer.shown);
         let resume = self

@@ -22,6 +22,7 @@ mod intake;
 mod limits;
 mod orders;
 mod outlet;
+mod owned;
 mod parts;
 mod piece;
 mod progress;
@@ -39,9 +40,10 @@ mod stamps;
 mod testing;
 mod translate;
 
-pub use config::{Config, Problem, Unsupported};
+pub use config::{Config, Problem, SHARD_MAX, Unsupported};
 pub use error::{
-    BuildError, Error, IntakeError, OutletError, ResumeError, SessionError, SnapshotError,
+    BuildError, Error, ForeignSlot, IntakeError, OutletError, ResumeError, SessionError,
+    SlotsError, SnapshotError,
 };
 pub use orders::{SnapshotOrder, SnapshotsMade, TransferCause, TransferOrder};
 pub use service::{Capture, Parts, Summary};

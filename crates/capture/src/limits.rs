@@ -63,5 +63,9 @@ pub(crate) const DISK_FULL_INTERVAL: Duration = Duration::from_secs(1);
 /// After what could not be listened to for requests is tried again: who asks repeats it as often.
 pub(crate) const LISTEN_AGAIN_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How often a node of a cluster is asked which slots it has: a small answer, and what moves without a word is told
+/// soon.
+pub(crate) const SLOTS_LOOK_INTERVAL: Duration = Duration::from_secs(3);
+
 /// So many requests are known again when they are repeated: more than ever ask at a time.
 pub(crate) const REQUESTS_KNOWN: usize = 1_024;

@@ -23,7 +23,7 @@ pub(crate) async fn reach(
     let mut random = Random::from_entropy();
     loop {
         let begun = parts.clock.monotonic();
-        let error = match ask(connector).await {
+        let error = match ask(connector, config.shard.is_some()).await {
             Ok(source) => {
                 parts.status.unset("trouble");
                 return Ok(source);
@@ -44,8 +44,8 @@ pub(crate) async fn reach(
     }
 }
 
-async fn ask(connector: &Connector) -> Result<Source, BuildError> {
+async fn ask(connector: &Connector, is_shard: bool) -> Result<Source, BuildError> {
     let mut connection = connector.connect().await?;
-    let source = Source::ask(&mut connection).await;
+    let source = Source::ask(&mut connection, is_shard).await;
     source.map_err(|error| BuildError::of_source(error, &connector.endpoint().to_string()))
 }

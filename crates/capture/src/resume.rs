@@ -11,9 +11,12 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use event::control::{EpochBegin, EpochCause};
 use event::{Position, Shard, Stamp};
 use journal::Journal;
+use wire::slot::Slots;
 
 use self::partition::PartitionTail;
 use self::scan::Scanner;
@@ -36,6 +39,10 @@ pub(crate) struct Tail {
     pub last_stamp: Stamp,
     /// Where the stream can be taken up again; none: only a full transfer will do.
     pub point: Option<ResumePoint>,
+    /// The slots that the shard has, as recorded last: of that none, it has all.
+    pub slots: Option<Option<Slots>>,
+    /// The same of other shards that were met.
+    pub others: BTreeMap<Shard, Option<Slots>>,
 }
 
 /// A command boundary outside any transaction, before which every partition is complete.
@@ -87,7 +94,8 @@ async fn read_tail_by(
     first_window: u64,
 ) -> Result<Tail, ResumeError> {
     let description = journal.describe().await?;
-    let scanner = Scanner { journal, ranges: &description.partitions, shard };
+    let ranges = &description.partitions;
+    let mut scanner = Scanner { journal, ranges, shard, told: BTreeMap::new() };
     let mut partitions = vec![PartitionTail::default(); description.partitions.len()];
     let mut wanted: Vec<usize> = (0..partitions.len()).collect();
     let mut window = first_window;
@@ -101,7 +109,7 @@ async fn read_tail_by(
         window = window.saturating_mul(WINDOW_GROWTH);
     }
     let durable = description.partitions.iter().all(|range| range.durable >= range.end);
-    Ok(conclude(&partitions, durable))
+    Ok(conclude(&partitions, durable, (shard, scanner.told)))
 }
 
 /// The partitions in which to look farther back.
@@ -119,7 +127,11 @@ fn inconclusive(partitions: &[PartitionTail]) -> Vec<usize> {
     numbered.filter(|(_, tail)| open(tail)).map(|(number, _)| number).collect()
 }
 
-fn conclude(partitions: &[PartitionTail], durable: bool) -> Tail {
+fn conclude(
+    partitions: &[PartitionTail],
+    durable: bool,
+    (shard, mut told): (Shard, BTreeMap<Shard, Option<Slots>>),
+) -> Tail {
     Tail {
         held: partitions.iter().map(|tail| tail.held).collect(),
         open: partitions.iter().map(|tail| tail.is_open).collect(),
@@ -128,6 +140,8 @@ fn conclude(partitions: &[PartitionTail], durable: bool) -> Tail {
         last_id: last_id(partitions),
         last_stamp: partitions.iter().map(|tail| tail.stamp.clone()).max().unwrap_or_default(),
         point: resume_point(partitions),
+        slots: told.remove(&shard),
+        others: told,
     }
 }
 

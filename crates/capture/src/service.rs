@@ -7,8 +7,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use event::{Shard, limits, names};
-use journal::{Health, Journal};
+use event::limits;
+use journal::{Health, Journal, Writer};
 use redis_io::{Connector, connector};
 use runtime::tasks::{Failure, Outcome};
 use runtime::{Backoff, Clock, OnFailure, Random, StatusNode, Tasks, Trouble, backoff};
@@ -28,6 +28,7 @@ use crate::orders::{
     SnapshotOrder, SnapshotOrders, TransferOrder, TransferOrders, snapshot_orders, transfer_orders,
 };
 use crate::outlet::{Holdings, Outlet};
+use crate::owned::{Owned, SlotsWatch};
 use crate::parts;
 use crate::piece::{Durable, History};
 use crate::progress::Progress;
@@ -37,10 +38,6 @@ use crate::resume::{Tail, read_tail};
 use crate::session::{Session, SessionConfig, SessionParts};
 use crate::source::Source;
 use crate::spool::{SpoolReader, SpoolWriter, spool};
-
-/// The one shard of a source that is not a cluster.
-const ONLY_SHARD: Shard = Shard(0);
-const ONLY_SHARD_NAME: &str = "0";
 
 /// The task that keeps the link.
 const INTAKE: &str = "intake";
@@ -70,6 +67,7 @@ pub struct Capture {
     parts: Parts,
     connector: Connector,
     source: Source,
+    owned: Owned,
     tail: Tail,
     outlet: Outlet,
     spool: (SpoolWriter, SpoolReader),
@@ -112,17 +110,21 @@ impl Capture {
         let connector = Connector::new(config.source.clone(), settings, Arc::clone(&parts.clock))?;
         let source = reach(&connector, &config, &parts).await?;
         let endpoint = connector.endpoint().to_string();
-        let appender = parts.journal.appender().await?;
+        let owned = Owned::of(config.shard, &source);
+        let writer = Writer(config.shard.unwrap_or_default());
+        let appender = parts.journal.appender_of(writer).await?;
         let limit = parts.journal.describe().await?.max_record_bytes;
         if limit < limits::MAX_EVENT_BYTES {
             return Err(BuildError::SmallRecords { limit, needed: limits::MAX_EVENT_BYTES });
         }
-        let tail = read_tail(parts.journal.as_ref(), ONLY_SHARD).await?;
+        let tail = read_tail(parts.journal.as_ref(), owned.shard).await?;
+        owned.fits(&tail)?;
         refuse_another(&config, &source, &tail)?;
         let spool = spool(config.spool.clone(), parts.clock.as_ref()).await?;
         let outlet = Outlet::new(appender, Holdings::of(&tail)).with_asides(spool.1.asides());
         let progress = Arc::new(Progress::new(&parts.status, spool.0.gauge()));
         parts.status.set("source", endpoint);
+        show(&parts.status, &owned);
         progress.set_server(&source.peer.shown);
         let (snapshots, snapshot_orders) = snapshot_orders();
         Ok(Self {
@@ -130,6 +132,7 @@ impl Capture {
             parts,
             connector,
             source,
+            owned,
             tail,
             outlet,
             spool,
@@ -161,6 +164,7 @@ impl Capture {
         let clock = Arc::clone(&self.parts.clock);
         let progress = Arc::clone(&self.progress);
         let tasks = Tasks::under(Arc::clone(&clock), &stop);
+        let slots = self.slots_watch();
         let (session, link_ended) = self.start(&tasks);
         let health = session.journal_health();
         let given_up = async {
@@ -172,13 +176,14 @@ impl Capture {
         };
         let result = tokio::select! {
             biased;
-            result = session.run(tasks.stop_token()) => Ok(result),
+            result = session.run(tasks.stop_token()) => Ok(result.map_err(Error::Session)),
             why = given_up => Err(why),
+            error = slots.moved() => Ok(Err(Error::Slots(error))),
         };
         tasks.stop_token().cancel();
         let outcome = tasks.join(DRAIN_GRACE).await;
         match (result, failure_of(outcome)) {
-            (Ok(Err(error)), _) => Err(Error::Session(error)),
+            (Ok(Err(error)), _) => Err(error),
             (_, Some(failure)) => Err(failure),
             (Ok(Ok(summary)), None) => Ok(summary),
             (Err(why), None) => {
@@ -220,6 +225,7 @@ impl Capture {
             ack_wanted: Arc::clone(&ack_wanted),
             orders: self.orders.1,
             progress: Arc::clone(&self.progress),
+            owned: self.owned.clone(),
         };
         let link_ended = CancellationToken::new();
         let ends = link_ended.clone().drop_guard();
@@ -249,7 +255,7 @@ impl Capture {
             order: self.orders.0,
             beside,
         };
-        let config = session_config(&self.config);
+        let config = session_config(&self.config, self.owned);
         (Session::new(config, parts, &self.tail, self.source.peer), link_ended)
     }
 
@@ -268,6 +274,7 @@ impl Capture {
             spool: spool_beside(&self.config.spool),
             progress: Arc::clone(&self.progress),
             last_id: 0,
+            owned: self.owned.clone(),
         };
         tasks.spawn("snapshots-on-demand", OnFailure::Report, second_link.run(stop.clone()));
         let requests = Requests {
@@ -280,11 +287,19 @@ impl Capture {
         beside
     }
 
+    fn slots_watch(&self) -> SlotsWatch {
+        SlotsWatch {
+            connector: self.connector.clone(),
+            clock: Arc::clone(&self.parts.clock),
+            owned: self.owned.clone(),
+        }
+    }
+
     fn heartbeater(&self, source_clock: watch::Sender<SourceClock>) -> Heartbeater {
         Heartbeater {
             connector: self.connector.clone(),
             clock: Arc::clone(&self.parts.clock),
-            key: names::heartbeat(&self.config.stream),
+            key: self.owned.heartbeat_key(&self.config.stream),
             interval: self.config.heartbeat_interval,
             write: self.config.heartbeat,
             source_clock,
@@ -319,11 +334,18 @@ fn refuse_another(config: &Config, source: &Source, tail: &Tail) -> Result<(), B
     Err(BuildError::OtherSource { stream, before, address })
 }
 
-fn session_config(config: &Config) -> SessionConfig {
+/// Says which part it is, where it is not all.
+fn show(status: &StatusNode, owned: &Owned) {
+    if let Some(slots) = &owned.slots {
+        status.set("shard", owned.shard.0.to_string());
+        status.set("slots", slots.to_string());
+    }
+}
+
+fn session_config(config: &Config, owned: Owned) -> SessionConfig {
     SessionConfig {
-        shard: ONLY_SHARD,
-        shard_name: ONLY_SHARD_NAME.to_owned(),
-        heartbeat_key: names::heartbeat(&config.stream),
+        heartbeat_key: owned.heartbeat_key(&config.stream),
+        owned,
         heartbeat_interval: config.heartbeat_interval,
         unsupported: config.unsupported,
         snapshot_limits: rdb::Limits {

@@ -5,6 +5,7 @@
 //! only written at a command boundary outside a transaction, when everything before it has been
 //! appended; what has come is finished when the link ends, but for a snapshot whose end is missing.
 
+mod apart;
 mod beat;
 mod beside;
 mod epochs;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event::control::{Control, EpochBegin, EpochCause};
-use event::{Body, Event, Position, Shard, Stamp};
+use event::{Body, Event, Position, Stamp};
 use journal::Health;
 use runtime::{Clock, Rate};
 use tokio::sync::{Notify, watch};
@@ -40,6 +41,7 @@ use crate::heartbeat::SourceClock;
 use crate::inflow::{Inflow, flow_of};
 use crate::orders::TransferOrder;
 use crate::outlet::Outlet;
+use crate::owned::Owned;
 use crate::piece::{Durable, History, Lineage, Peer, Piece};
 use crate::progress::{Progress, Recording};
 use crate::resume::Tail;
@@ -68,8 +70,7 @@ pub(crate) struct SessionParts {
 /// What a session is about.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionConfig {
-    pub(crate) shard: Shard,
-    pub(crate) shard_name: String,
+    pub(crate) owned: Owned,
     pub(crate) heartbeat_key: String,
     pub(crate) heartbeat_interval: Duration,
     /// How much of a snapshot's value is held at once.
@@ -106,7 +107,7 @@ impl Session {
     /// A session that goes on where the journal's tail ends, at that peer.
     pub(crate) fn new(config: SessionConfig, parts: SessionParts, tail: &Tail, peer: Peer) -> Self {
         let mut session = Self {
-            epochs: Epochs::new(config.shard, tail),
+            epochs: Epochs::new(config.owned.shard, tail),
             stamps: StampClock::resume(tail.last_stamp.clone()),
             history: History::default(),
             phase: Phase::Idle,
@@ -279,10 +280,11 @@ impl Session {
     fn epoch_begin(&self, cause: EpochCause, lineage: &Lineage) -> EpochBegin {
         EpochBegin {
             cause,
-            shard_name: self.config.shard_name.clone(),
+            shard_name: self.config.owned.name.clone(),
             replication_id: lineage.replication_id.clone(),
             branch_offset: if cause == EpochCause::Continued { lineage.offset } else { 0 },
             server: self.peer.shown.clone(),
+            slots: self.config.owned.slots.clone(),
         }
     }
 }

@@ -18,13 +18,14 @@ use event::{Body, Event, Position, Stamp, names};
 use wire::command::script::Scripts;
 use wire::rdb::value::Value;
 use wire::rdb::{self, Entry, EntryHead, Flavour, Item, Progress, ValueType};
-use wire::slot::Slot;
+use wire::slot::{Slot, Slots};
 
 use self::large::LargeValue;
 use self::left_out::{Kind, LeftOut};
 use crate::config::Unsupported;
 use crate::error::SnapshotError;
 use crate::outlet::Outlet;
+use crate::owned;
 
 /// Version of the files of Redis 4.0. Later servers write their scripts down as well, and never
 /// refer to them.
@@ -46,6 +47,7 @@ pub(crate) struct SnapshotReader {
     stream_db: Option<u32>,
     large: Option<LargeValue>,
     begun: bool,
+    slots: Option<Slots>,
     /// Keys that the source announced; 0: it did not.
     keys_expected: u64,
     counts: SnapshotCounts,
@@ -74,6 +76,8 @@ pub(crate) struct Start {
     pub partitions: u16,
     /// What to do about what cannot be carried.
     pub unsupported: Unsupported,
+    /// The slots that the source has; none: all.
+    pub slots: Option<Slots>,
 }
 
 /// Where the next event stands.
@@ -123,7 +127,8 @@ impl SnapshotReader {
     /// A reader of a snapshot that holds no more of a value at once than `limits` say.
     #[must_use]
     pub(crate) fn new(start: Start, limits: rdb::Limits) -> Self {
-        let Start { id, at, stamp, bytes_expected, keys_expected, partitions, unsupported } = start;
+        let Start { id, at, stamp, bytes_expected, keys_expected, partitions, .. } = start;
+        let Start { unsupported, slots, .. } = start;
         let counts = SnapshotCounts { bytes_expected, keys_expected, ..SnapshotCounts::default() };
         Self {
             parser: rdb::Parser::new(limits),
@@ -134,6 +139,7 @@ impl SnapshotReader {
             stream_db: None,
             large: None,
             begun: id != 0,
+            slots,
             keys_expected,
             counts,
             partition_keys: vec![0; usize::from(partitions)],
@@ -301,6 +307,7 @@ impl SnapshotReader {
             self.left_out.note(Kind::KeyMeta(class), first)?;
         }
         let slot = Slot::of_key(&head.key);
+        owned::require(self.slots.as_ref(), slot, &head.key)?;
         self.counts.keys += 1;
         let partition = usize::from(outlet.partition_of(slot).0);
         if let Some(keys) = self.partition_keys.get_mut(partition) {
@@ -321,6 +328,7 @@ impl SnapshotReader {
             bytes_expected: self.counts.bytes_expected,
             rdb_version: u32::from(self.format.version),
             flavour: self.format.flavour,
+            slots: self.slots.clone(),
         };
         let event = self.place.control(0, Control::SnapshotBegin(begin));
         Ok(outlet.push_everywhere(&event)?)

@@ -3,6 +3,8 @@
 //! Asked before every link and not only at the start: behind one address the server may be another
 //! one after a failover or an upgrade.
 
+mod node;
+
 use redis_io::facts::{Flavour, ReplicationFacts, Role, Version};
 use redis_io::info::Info;
 use redis_io::replication::Announcement;
@@ -10,6 +12,7 @@ use redis_io::{Code, Connection, Refusal, ServerFacts};
 use wire::command::normalise::Era;
 use wire::resp::reply::Reply;
 
+pub(crate) use self::node::Node;
 use crate::piece::Peer;
 
 /// A server that can be read.
@@ -25,6 +28,8 @@ pub(crate) struct Source {
     pub ids: Vec<String>,
     /// Keys that it holds.
     pub keys: u64,
+    /// What it is of a cluster.
+    pub node: Option<Node>,
 }
 
 /// Why a server is no source.
@@ -44,47 +49,61 @@ pub(crate) enum SourceError {
 // === impl Source ===
 
 impl Source {
-    /// Asks the server at the other end.
+    /// Asks the server at the other end, which is to be a primary of a cluster, or no node of one.
     ///
     /// # Errors
     /// When it does not answer, or is none that can be read.
-    pub(crate) async fn ask(connection: &mut Connection) -> Result<Self, SourceError> {
-        match connection.ask(["INFO"]).await? {
-            Reply::Error(text) => {
-                let what = format!(
-                    "it does not answer INFO ({}): allow +info to the account",
-                    String::from_utf8_lossy(&text)
-                );
-                Err(match is_denial(&Refusal::read(&text)) {
-                    true => SourceError::Denied(what),
-                    false => SourceError::Unfit(what),
-                })
-            }
-            reply => {
-                let text = reply.as_bytes().map_or(b"".as_slice(), |text| text);
-                let text = String::from_utf8_lossy(text);
-                Self::judge(&ServerFacts::from_info(&Info::parse(&text)))
-                    .map_err(SourceError::Unfit)
-            }
+    pub(crate) async fn ask(
+        connection: &mut Connection,
+        is_shard: bool,
+    ) -> Result<Self, SourceError> {
+        let info = answer(connection, &["INFO"], "+info").await?;
+        let facts = ServerFacts::from_info(&Info::parse(&info));
+        let mut source = Self::judge(&facts, is_shard).map_err(SourceError::Unfit)?;
+        if is_shard {
+            let nodes = answer(connection, &["CLUSTER", "NODES"], "+cluster|nodes").await?;
+            source.node = Some(Node::read(&nodes).map_err(SourceError::Unfit)?);
         }
+        Ok(source)
     }
 
-    fn judge(facts: &ServerFacts) -> Result<Self, String> {
+    fn judge(facts: &ServerFacts, is_shard: bool) -> Result<Self, String> {
         if facts.role == Some(Role::Sentinel) {
             return Err("it is a sentinel, which holds no data: \
                         name a server that it watches"
                 .to_owned());
         }
-        if facts.cluster_enabled == Some(true) {
-            return Err("it is a node of a cluster, which this version does not read".to_owned());
-        }
         let is_replica = matches!(facts.role, Some(Role::Replica { .. }));
+        match (facts.cluster_enabled == Some(true), is_shard) {
+            (true, false) => {
+                return Err("it is a node of a cluster: capture each of the cluster's primaries \
+                            as one shard of a stream on Kafka, with `keyferry capture --shard` and a \
+                            number of its own (docs/capture-a-cluster.md)"
+                    .to_owned());
+            }
+            (false, true) => {
+                return Err(
+                    "it is no node of a cluster, and --shard is for those: leave it out".to_owned()
+                );
+            }
+            (true, true) if is_replica => {
+                return Err("it is a replica in its cluster: name the primary of its shard, with \
+                            the same --shard, and the stream goes on there"
+                    .to_owned());
+            }
+            _ => {}
+        }
         if is_replica && facts.replica_read_only == Some(false) {
             return Err("it is a replica that takes writes of its own, which it does not \
                         replicate: set replica-read-only there, or read from its primary"
                 .to_owned());
         }
         let version = facts.version.ok_or("it does not tell its version in INFO")?;
+        if is_shard && version < EFFECTS_OF_SCRIPTS && !facts.is_valkey() {
+            return Err("clusters are read from Redis 5.0 on: older ones send scripts instead of \
+                        what they do"
+                .to_owned());
+        }
         let family = match &facts.flavour {
             Some(Flavour::Valkey) => "valkey",
             Some(Flavour::Other(name)) => name,
@@ -96,7 +115,33 @@ impl Source {
             replication: facts.replication.clone(),
             ids: ids(facts),
             keys: facts.keyspace.values().map(|db| db.keys).sum(),
+            node: None,
         })
+    }
+}
+
+/// What the server answers, as text.
+async fn answer(
+    connection: &mut Connection,
+    command: &[&str],
+    right: &str,
+) -> Result<String, SourceError> {
+    match connection.ask(command).await? {
+        Reply::Error(text) => {
+            let what = format!(
+                "it does not answer {} ({}): allow {right} to the account",
+                command.join(" "),
+                String::from_utf8_lossy(&text)
+            );
+            Err(match is_denial(&Refusal::read(&text)) {
+                true => SourceError::Denied(what),
+                false => SourceError::Unfit(what),
+            })
+        }
+        reply => {
+            let text = reply.as_bytes().map_or(b"".as_slice(), |text| text);
+            Ok(String::from_utf8_lossy(text).into_owned())
+        }
     }
 }
 
@@ -114,6 +159,9 @@ fn ids(facts: &ServerFacts) -> Vec<String> {
 pub(crate) fn is_denial(refusal: &Refusal) -> bool {
     matches!(refusal.code, Code::NoAuth | Code::WrongPassword | Code::NoPermission)
 }
+
+/// The first that replicates what scripts do.
+const EFFECTS_OF_SCRIPTS: Version = Version { major: 5, minor: 0, patch: 0 };
 
 /// The first of their lines whose MOVE takes the deadline along.
 const KEEPS_DEADLINES_2_8: Version = Version { major: 2, minor: 8, patch: 23 };
@@ -135,7 +183,7 @@ mod tests {
     use super::*;
 
     fn judge(info: &str) -> Result<Source, String> {
-        Source::judge(&ServerFacts::from_info(&Info::parse(info)))
+        Source::judge(&ServerFacts::from_info(&Info::parse(info)), false)
     }
 
     #[test]
@@ -202,7 +250,17 @@ mod tests {
         let refused = |info: &str| judge(info).unwrap_err();
         assert!(refused("redis_version:7.0.15\nredis_mode:sentinel").contains("sentinel"));
         let node = "redis_version:7.0.15\nredis_mode:cluster\nrole:master\ncluster_enabled:1";
-        assert!(refused(node).contains("cluster"));
+        assert!(refused(node).contains("--shard"));
+        let shard = |info: &str| {
+            let facts = ServerFacts::from_info(&Info::parse(info));
+            Source::judge(&facts, true).map(|_| ()).err().unwrap_or_default()
+        };
+        assert_eq!(shard(node), "");
+        assert!(shard("redis_version:7.0.15\nrole:master").contains("leave it out"));
+        assert!(shard(&node.replace("7.0.15", "4.0.14")).contains("Redis 5.0"));
+        let replica = "redis_version:7.0.15\nrole:slave\nmaster_host:h\nmaster_port:1\nredis_mode:cluster\n\
+                       master_link_status:up\nslave_read_only:1\ncluster_enabled:1";
+        assert!(shard(replica).contains("name the primary"));
         assert!(refused("role:master").contains("version"));
     }
 }

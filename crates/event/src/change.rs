@@ -138,7 +138,7 @@ pub const COMMAND_KIND: &str = "command";
 
 impl Event {
     /// Every name that [`Event::kind`] gives.
-    pub const KINDS: [&str; 14] = [
+    pub const KINDS: [&str; 15] = [
         "command",
         "image",
         "image-part",
@@ -150,6 +150,7 @@ impl Event {
         "heartbeat",
         "barrier",
         "flush",
+        "flush-slots",
         "swapdb",
         "function",
         "slot-handover",

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use wire::slot::Slots;
+
 use crate::Position;
 use crate::image::Flavour;
 
@@ -22,6 +24,13 @@ pub enum Control {
     Flush {
         /// All databases.
         all: bool,
+    },
+    /// FLUSHALL, or FLUSHDB of the event's database, of a shard that has these slots: no other key goes.
+    FlushSlots {
+        /// All databases.
+        all: bool,
+        /// The slots.
+        slots: Slots,
     },
     /// SWAPDB.
     SwapDb {
@@ -60,6 +69,8 @@ pub struct EpochBegin {
     pub branch_offset: u64,
     /// Family and version of the source, for people.
     pub server: String,
+    /// The slots that the shard has; none: it has all.
+    pub slots: Option<Slots>,
 }
 
 /// The beginning of a snapshot.
@@ -75,6 +86,8 @@ pub struct SnapshotBegin {
     pub rdb_version: u32,
     /// Family of the RDB format.
     pub flavour: Flavour,
+    /// The slots that the shard has; none: it has all.
+    pub slots: Option<Slots>,
 }
 
 /// The end of a snapshot.
@@ -99,6 +112,8 @@ pub struct Heartbeat {
     pub source_time_ms: i64,
     /// Clock of capture, Unix milliseconds.
     pub capture_time_ms: i64,
+    /// The slots that the shard has; none: it has all.
+    pub slots: Option<Slots>,
 }
 
 /// A group elsewhere that concerns this partition.
@@ -148,7 +163,23 @@ impl Control {
             | Self::Heartbeat(_)
             | Self::Barrier(_)
             | Self::SlotHandover(_) => true,
-            Self::Flush { .. } | Self::SwapDb { .. } | Self::Function(_) => false,
+            Self::Flush { .. }
+            | Self::FlushSlots { .. }
+            | Self::SwapDb { .. }
+            | Self::Function(_) => false,
+        }
+    }
+
+    /// The slots of its shard, where it tells them: none of it for one that tells nothing, and of that none for a shard
+    /// that has all.
+    #[must_use]
+    pub fn slots(&self) -> Option<Option<&Slots>> {
+        match self {
+            Self::EpochBegin(begin) => Some(begin.slots.as_ref()),
+            Self::SnapshotBegin(begin) => Some(begin.slots.as_ref()),
+            Self::Heartbeat(heartbeat) => Some(heartbeat.slots.as_ref()),
+            Self::FlushSlots { slots, .. } => Some(Some(slots)),
+            _ => None,
         }
     }
 
@@ -162,6 +193,7 @@ impl Control {
             Self::Heartbeat(_) => "heartbeat",
             Self::Barrier(_) => "barrier",
             Self::Flush { .. } => "flush",
+            Self::FlushSlots { .. } => "flush-slots",
             Self::SwapDb { .. } => "swapdb",
             Self::Function(_) => "function",
             Self::SlotHandover(_) => "slot-handover",

@@ -26,6 +26,12 @@ pub fn heartbeat(stream: &str) -> String {
     format!("{HEARTBEAT}{stream}")
 }
 
+/// The same at a shard of a cluster, in a slot that it has.
+#[must_use]
+pub fn heartbeat_in(slot: Slot, stream: &str) -> String {
+    format!("{HEARTBEAT}{{{}}}:{stream}", slot.tag())
+}
+
 /// The checkpoint of a stream in the slot.
 #[must_use]
 pub fn checkpoint(slot: Slot, stream: &str) -> String {
@@ -86,6 +92,7 @@ mod tests {
     fn knows_its_own_names() {
         let names = [
             heartbeat("shop"),
+            heartbeat_in(slot(), "shop"),
             checkpoint(slot(), "shop"),
             owner(slot(), "shop"),
             quarantine(slot(), "shop"),
@@ -108,6 +115,7 @@ mod tests {
     #[test]
     fn names_lie_in_the_slot_asked_for() {
         assert_eq!(Slot::of_key(checkpoint(slot(), "shop").as_bytes()), slot());
+        assert_eq!(Slot::of_key(heartbeat_in(slot(), "shop").as_bytes()), slot());
         let staged = stage(b"some key", "shop", 1, 0);
         assert_eq!(Slot::of_key(&staged), slot());
     }

@@ -11,6 +11,7 @@ use std::fmt::{self, Write};
 
 use bytes::Bytes;
 use wire::rdb::ValueType;
+use wire::slot::Slots;
 
 pub use self::json::{Json, json};
 pub use self::quoted::{BadQuote, Quoted, Shortened, unquoted};
@@ -166,6 +167,10 @@ fn flush(all: bool) -> &'static str {
     if all { " FLUSHALL" } else { " FLUSHDB" }
 }
 
+fn write_slots(line: &mut Line, slots: Option<&Slots>) -> fmt::Result {
+    slots.map_or(Ok(()), |slots| write!(line, " slots={slots}"))
+}
+
 fn write_list(line: &mut Line, numbers: &[u16]) -> fmt::Result {
     for (at, number) in numbers.iter().enumerate() {
         write!(line, "{}{number}", if at == 0 { "" } else { "," })?;
@@ -182,15 +187,18 @@ fn write_fragment(line: &mut Line, fragment: &Fragment) -> fmt::Result {
 
 fn write_control(line: &mut Line, control: &Control) -> fmt::Result {
     match control {
-        Control::EpochBegin(begin) => write!(
-            line,
-            " {} shard={} replid={} branch-offset={} server={}",
-            json::cause(begin.cause),
-            Quoted(begin.shard_name.as_bytes()),
-            Quoted(begin.replication_id.as_bytes()),
-            begin.branch_offset,
-            Quoted(begin.server.as_bytes())
-        ),
+        Control::EpochBegin(begin) => {
+            write!(
+                line,
+                " {} shard={} replid={} branch-offset={} server={}",
+                json::cause(begin.cause),
+                Quoted(begin.shard_name.as_bytes()),
+                Quoted(begin.replication_id.as_bytes()),
+                begin.branch_offset,
+                Quoted(begin.server.as_bytes())
+            )?;
+            write_slots(line, begin.slots.as_ref())
+        }
         Control::SnapshotBegin(begin) => write!(
             line,
             " id={} keys={} bytes={} rdb={}-{}",
@@ -216,6 +224,10 @@ fn write_control(line: &mut Line, control: &Control) -> fmt::Result {
             write_list(line, &barrier.partitions)
         }
         Control::Flush { all } => line.write_str(flush(*all)),
+        Control::FlushSlots { all, slots } => {
+            line.write_str(flush(*all))?;
+            write_slots(line, Some(slots))
+        }
         Control::SwapDb { first, second } => write!(line, " SWAPDB {first} {second}"),
         Control::Function(function) => {
             write_snapshot(line, function.snapshot_id)?;

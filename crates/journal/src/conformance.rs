@@ -25,6 +25,7 @@ pub use acceptance::{
     a_second_appender_never_interleaves, an_empty_batch_changes_nothing,
     receipts_count_records_and_durability_reaches_them,
     records_of_no_bytes_and_of_the_limit_are_kept, the_description_follows_the_stream,
+    writers_side_by_side_leave_one_another_alone,
 };
 pub use asking::{
     a_dropped_wait_for_requests_loses_none, a_request_that_is_too_large_is_refused,
@@ -74,6 +75,7 @@ macro_rules! conformance_tests {
             a_batch_with_a_record_too_large_is_refused_whole
             a_partition_that_does_not_exist_is_refused
             a_second_appender_never_interleaves
+            writers_side_by_side_leave_one_another_alone
             a_new_appender_counts_from_zero
             a_member_alone_has_all_partitions
             reading_starts_at_any_offset

@@ -24,6 +24,9 @@ pub enum OpenError {
         /// Which.
         stream: String,
     },
+    /// Several writers side by side are not what this backend has.
+    #[error("a journal of this kind has one writer, not several side by side")]
+    OneWriter,
     /// Another process writes the stream, and lives.
     #[error("stream {stream} is written by {holder}, which lives")]
     Led {
@@ -211,6 +214,7 @@ impl Classified for OpenError {
                 "stop the other process, or give this one a data directory of its own".into()
             }
             Self::HasWriter { .. } => "use the writer that exists".into(),
+            Self::OneWriter => "use a journal on Kafka (kafka://…)".into(),
             Self::Led { .. } => "this one stands by and takes over when the other ends".into(),
             Self::NoRight { .. } => GIVE_RIGHT.into(),
             Self::Unreachable { .. } => {

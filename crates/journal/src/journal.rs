@@ -5,7 +5,7 @@ use tokio::sync::watch;
 
 use crate::mailbox::Mailbox;
 use crate::member::{Membership, Sole};
-use crate::{Append, AppendError, Entry, Offset, OpenError, Partition, ReadError, Receipt};
+use crate::{Append, AppendError, Entry, Offset, OpenError, Partition, ReadError, Receipt, Writer};
 
 /// One stream of an ordered, durable, partitioned log.
 pub trait Journal: Send + Sync {
@@ -14,6 +14,16 @@ pub trait Journal: Send + Sync {
 
     /// Becomes the one writer. Refused while another appender of the stream lives.
     fn appender(&self) -> BoxFuture<'_, Result<Box<dyn Appender>, OpenError>>;
+
+    /// Becomes one of the writers that a stream may have side by side. They need not know of one another: each has one
+    /// holder at a time, whose records a successor of another writer leaves alone, and all write into the same
+    /// partitions. A backend within one process knows the first alone, which is that of [`Journal::appender`].
+    fn appender_of(&self, writer: Writer) -> BoxFuture<'_, Result<Box<dyn Appender>, OpenError>> {
+        match writer {
+            Writer::FIRST => self.appender(),
+            Writer(_) => Box::pin(async { Err(OpenError::OneWriter) }),
+        }
+    }
 
     /// Reads the named partitions, each from the given offset on. An offset before the partition's
     /// start is [`ReadError::OutOfRetention`]; one beyond its end waits there for the record with
@@ -63,7 +73,7 @@ pub trait Journal: Send + Sync {
     }
 }
 
-/// The single writer of a stream.
+/// A writer of a stream: the only one, or one of several side by side.
 pub trait Appender: Send {
     /// Accepts the records in their order and empties the vector. Waits while the backend has no
     /// room: an open batch that is not yet durable has a bound, and a full disk is waited for (see

@@ -3,7 +3,7 @@
 //! Guarantees: what the crate promises, with every accepted record durable once the brokers that have to
 //! (`min.insync.replicas`) have confirmed it. Not totally ordered: each partition for itself. The stream's writer is
 //! whoever holds the lease; a successor sets a fence in every partition, and what its predecessor sends later is void
-//! for every reader. Offsets have gaps where fences and void records are.
+//! for every reader. Writers side by side have a lease and fences each. Offsets have gaps where fences and void records are.
 //!
 //! ```text
 //!   appender ─► session thread ─► topic            ─► fetch thread ─► reader
@@ -41,6 +41,7 @@ mod topics;
 mod unleased;
 mod watermark;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -68,10 +69,10 @@ use self::session::Session;
 use self::topics::{ANSWER_LIMIT, Topics, administrator};
 use crate::{
     AppendError, Appender, Description, Journal, Mailbox, Membership, Offset, OpenError, Partition,
-    ReadError, Reader,
+    ReadError, Reader, Writer,
 };
 
-pub use self::administer::{DEAD_LETTERS, LeaseFacts, StreamFacts, StreamTopics};
+pub use self::administer::{DEAD_LETTERS, LeaseFacts, StreamFacts, StreamTopics, WriterFacts};
 pub use self::config::{Compression, HeldTo, KafkaConfig};
 pub use self::topics::TopicFacts;
 pub use self::unleased::SharedLog;
@@ -104,8 +105,8 @@ pub struct KafkaJournal {
     following: Arc<Following>,
     ranges: Arc<Ranges>,
     named: Arc<Named>,
-    /// The appender of this process, if one lives or is just ending.
-    session: tokio::sync::Mutex<Weak<Session>>,
+    /// By writer, the appender of this process, if one lives or is just ending.
+    sessions: tokio::sync::Mutex<BTreeMap<Writer, Weak<Session>>>,
     /// One commit at a time: should the brokers keep it waiting, those behind it hold no thread.
     commits: Arc<tokio::sync::Mutex<()>>,
 }
@@ -153,7 +154,7 @@ impl KafkaJournal {
             following,
             ranges,
             named,
-            session: tokio::sync::Mutex::default(),
+            sessions: tokio::sync::Mutex::default(),
             commits: Arc::default(),
         };
         journal.incarnation = journal.identify(noted, ensured.is_new).await?.incarnation;
@@ -205,9 +206,9 @@ impl KafkaJournal {
         }
     }
 
-    async fn become_writer(&self) -> Result<Box<dyn Appender>, OpenError> {
-        let mut session = self.session.lock().await;
-        if let Some(old) = session.upgrade() {
+    async fn become_writer(&self, writer: Writer) -> Result<Box<dyn Appender>, OpenError> {
+        let mut sessions = self.sessions.lock().await;
+        if let Some(old) = sessions.get(&writer).and_then(Weak::upgrade) {
             let has_writer = || OpenError::HasWriter { stream: self.config.stream.clone() };
             if !old.is_closing() {
                 return Err(has_writer());
@@ -222,9 +223,10 @@ impl KafkaJournal {
             clock: &self.clock,
             following: &self.following,
             ranges: &self.ranges,
+            writer,
         };
         let hold = candidate.take().await?;
-        *session = Arc::downgrade(&hold.0);
+        sessions.insert(writer, Arc::downgrade(&hold.0));
         Ok(Box::new(KafkaAppender::new(hold, Arc::clone(&self.clock))))
     }
 
@@ -234,10 +236,8 @@ impl KafkaJournal {
         }
         self.caught_up().await?;
         // A writer that is just beginning: behind its fence nobody could tell yet what counts.
-        let begun = self
-            .following
-            .follower()
-            .until(|known| known.state.beginning().is_none().then_some(()));
+        let begun =
+            self.following.follower().until(|known| (!known.state.is_beginning()).then_some(()));
         if let Ok(begun) = timeout(&*self.clock, LEASE_TIMEOUT, begun).await {
             begun?;
         }
@@ -328,7 +328,11 @@ impl Journal for KafkaJournal {
     }
 
     fn appender(&self) -> BoxFuture<'_, Result<Box<dyn Appender>, OpenError>> {
-        Box::pin(self.become_writer())
+        self.appender_of(Writer::FIRST)
+    }
+
+    fn appender_of(&self, writer: Writer) -> BoxFuture<'_, Result<Box<dyn Appender>, OpenError>> {
+        Box::pin(self.become_writer(writer))
     }
 
     fn reader(

@@ -10,7 +10,7 @@
 //! - **A crash takes a suffix.** What is lost is always the newest accepted part, never something
 //!   in the middle.
 //! - **One writer.** A second appender of the same stream is refused, or fences the first; two never
-//!   interleave.
+//!   interleave. A backend may let several write side by side ([`Journal::appender_of`]): then this holds of each.
 //! - **Nothing vanishes unasked.** Retention stays behind what every named reader has released.
 //!
 //! ```text
@@ -39,4 +39,4 @@ pub use journal::{
 pub use mailbox::{Listener, MAX_REQUEST_BYTES, Mailbox};
 pub use member::{Assignment, Membership};
 pub use memory::MemoryJournal;
-pub use record::{Append, Entry, Offset, Partition, Receipt};
+pub use record::{Append, Entry, Offset, Partition, Receipt, Writer};

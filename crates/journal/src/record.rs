@@ -6,6 +6,10 @@ use bytes::Bytes;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Partition(pub u16);
 
+/// Which of the writers that a stream may have side by side, counted from 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Writer(pub u16);
+
 /// The place of a record in its partition. Offsets grow; a backend may leave gaps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Offset(pub u64);
@@ -47,6 +51,13 @@ pub struct Entry {
 /// reached it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Receipt(pub u64);
+
+// === impl Writer ===
+
+impl Writer {
+    /// The only one of most streams.
+    pub const FIRST: Self = Self(0);
+}
 
 // === impl Offset ===
 

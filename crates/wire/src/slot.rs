@@ -6,11 +6,13 @@
 //! change.
 
 mod crc16;
+mod set;
 mod tag;
 
 use std::ops::Range;
 
 use self::crc16::crc16;
+pub use self::set::Slots;
 
 /// One of the 16384 hash slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

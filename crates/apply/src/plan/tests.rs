@@ -90,6 +90,7 @@ fn begin(epoch: u64, cause: EpochCause) -> Event {
         replication_id: String::new(),
         branch_offset: 0,
         server: String::new(),
+        slots: None,
     };
     let position = Position::new(Shard(0), epoch, 0);
     event(position, b"", Body::Control(Control::EpochBegin(begin)))

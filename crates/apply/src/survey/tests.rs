@@ -89,6 +89,7 @@ impl Log {
             bytes_expected: 0,
             rdb_version: 11,
             flavour: Flavour::Redis,
+            slots: None,
         };
         self.everywhere(Position::LAST_INDEX, at, Control::SnapshotBegin(begin)).await;
     }
@@ -130,6 +131,7 @@ impl Log {
             selected_db: 0,
             capture_time_ms: at.2,
             source_time_ms: at.2,
+            slots: None,
         };
         self.everywhere(Position::LAST_INDEX, at, Control::Heartbeat(beat)).await;
     }
@@ -142,6 +144,7 @@ fn epoch_begin(cause: EpochCause, branch_offset: u64) -> Control {
         replication_id: String::new(),
         branch_offset,
         server: String::new(),
+        slots: None,
     })
 }
 

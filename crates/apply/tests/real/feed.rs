@@ -71,6 +71,7 @@ impl Feed {
             bytes_expected: 0,
             rdb_version: 10,
             flavour: Flavour::Redis,
+            slots: None,
         };
         let position = self.next_in_snapshot();
         self.everywhere(position, Control::SnapshotBegin(begin)).await
@@ -103,6 +104,7 @@ impl Feed {
             replication_id: format!("{:040}", self.epoch),
             branch_offset,
             server: "redis 7.0.15".into(),
+            slots: None,
         };
         let position = self.next_in_snapshot();
         self.everywhere(position, Control::EpochBegin(begin)).await
@@ -129,6 +131,7 @@ impl Feed {
             bytes_expected: 0,
             rdb_version: 10,
             flavour: Flavour::Redis,
+            slots: None,
         };
         let position = self.position();
         let beside = position.at_index(Position::LAST_INDEX);
@@ -257,6 +260,7 @@ impl Feed {
             selected_db: self.db,
             source_time_ms: testkit::now_ms().try_into()?,
             capture_time_ms: testkit::now_ms().try_into()?,
+            slots: None,
         };
         let position = Position::new(Shard(0), self.epoch, self.offset);
         self.everywhere(position.at_index(Position::LAST_INDEX), Control::Heartbeat(beat)).await

@@ -6,8 +6,11 @@ use runtime::{ManualClock, StatusNode, Throttle};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use event::Shard;
+
 use super::*;
 use crate::orders::{SnapshotOrder, SnapshotsMade, snapshot_orders};
+use crate::owned::Owned;
 use crate::spool::{SpoolConfig, spool};
 
 const INFO: &str = "redis_version:7.0.0\r\nrole:master\r\ndb0:keys=3,expires=0,avg_ttl=0\r\n";
@@ -55,6 +58,7 @@ impl Stage {
         let (order, orders) = snapshot_orders();
         let (offers_in, offers) = mpsc::channel(1);
         let link = SecondLink {
+            owned: Owned::all(Shard(0)),
             connector,
             clock: Arc::clone(&shared),
             random: Random::from_seed(1),

@@ -8,6 +8,8 @@ use super::{
 use crate::spool::SpoolError;
 
 const DEFECT: &str = "this is a defect of keyferry: please report it";
+const NEW_STREAM: &str = "begin a stream of another name (--stream) with a capture of each primary: it is filled by new \
+                          snapshots, and destinations that follow it are made equal by them (destination.existing sweep)";
 const OTHER_SOURCE: &str = "choose another source, or change this one as said";
 
 // === impl BuildError ===
@@ -18,6 +20,8 @@ impl Classified for BuildError {
             Self::Settings(_)
             | Self::Unfit { .. }
             | Self::OtherSource { .. }
+            | Self::OtherSlots { .. }
+            | Self::SharedSlots { .. }
             | Self::SmallRecords { .. }
             | Self::Spool(_) => Class::Operator,
             Self::Source(error) => error.class(),
@@ -36,6 +40,12 @@ impl Classified for BuildError {
                 "name {before} again, or give this source a data directory or stream of its own; if {address} is to take \
                  its place, start once with --accept-new-source: everything is copied from it, and what it does not have \
                  goes at the destination"
+            ),
+            Self::OtherSlots { .. } => NEW_STREAM.to_owned(),
+            Self::SharedSlots { other, .. } => format!(
+                "give each primary of the cluster a number of its own, with the same one at every start; where shard {} was \
+                 recorded by mistake, or slots have moved, {NEW_STREAM}",
+                other.0
             ),
             Self::SmallRecords { .. } => {
                 "allow the journal larger records (max.message.bytes of a Kafka topic)".to_owned()
@@ -56,6 +66,7 @@ impl Classified for Error {
     fn class(&self) -> Class {
         match self {
             Self::Intake(error) => error.class(),
+            Self::Slots(_) => Class::Operator,
             Self::Session(error) => error.class(),
             Self::Task(_) => Class::Fatal,
         }
@@ -64,6 +75,7 @@ impl Classified for Error {
     fn advice(&self) -> String {
         match self {
             Self::Intake(error) => error.advice(),
+            Self::Slots(_) => NEW_STREAM.to_owned(),
             Self::Session(error) => error.advice(),
             Self::Task(_) => DEFECT.to_owned(),
         }
@@ -133,6 +145,7 @@ impl Classified for SessionError {
             Self::Outlet(error) | Self::Snapshot(SnapshotError::Outlet(error)) => error.class(),
             Self::Command { source, .. } => source.class(),
             Self::Snapshot(_) | Self::SnapshotCutShort | Self::Stream { .. } => Class::Operator,
+            Self::ForeignSlot(_) => Class::Operator,
             Self::Spool(_) => Class::Operator,
             Self::OutOfPlace { .. } => Class::Fatal,
         }
@@ -144,6 +157,9 @@ impl Classified for SessionError {
             Self::Command { source, .. } => source.advice(),
             Self::Snapshot(SnapshotError::NotCarried { .. }) => {
                 "start with --unsupported quarantine or drop to go without it, or remove it at the source".to_owned()
+            }
+            Self::ForeignSlot(_) | Self::Snapshot(SnapshotError::ForeignSlot(_)) => {
+                NEW_STREAM.to_owned()
             }
             Self::Snapshot(_) | Self::Stream { .. } => {
                 "the source sent what this version does not understand: \

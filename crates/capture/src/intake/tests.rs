@@ -7,9 +7,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use wire::resp::scan::{ScanLimits, StreamScanner};
 
+use event::Shard;
+
 use super::*;
 use crate::limits::{EAGER_ACK_INTERVAL, LINK_SILENCE};
 use crate::orders::{TransferOrder, transfer_orders};
+use crate::owned::Owned;
 use crate::spool::{SpoolConfig, SpoolReader, spool};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -58,6 +61,7 @@ impl Stage {
         let (order, orders) = transfer_orders();
         let ack_wanted = Arc::new(Notify::new());
         let intake = Intake {
+            owned: Owned::all(Shard(0)),
             connector,
             reading: Reading::new(Throttle::default().gate(Arc::clone(&shared))),
             clock: shared,

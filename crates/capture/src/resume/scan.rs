@@ -1,7 +1,10 @@
 //! Reads the last records of partitions.
 
-use event::codec;
+use std::collections::BTreeMap;
+
+use event::{Body, Shard, codec};
 use journal::{Entry, Journal, Offset, Partition, PartitionRange, ReadLimit};
+use wire::slot::Slots;
 
 use super::partition::PartitionTail;
 use crate::error::ResumeError;
@@ -14,7 +17,9 @@ pub(super) struct Scanner<'a> {
     pub(super) journal: &'a dyn Journal,
     /// By partition.
     pub(super) ranges: &'a [PartitionRange],
-    pub(super) shard: event::Shard,
+    pub(super) shard: Shard,
+    /// By shard, the slots that it says it has; none: all.
+    pub(super) told: BTreeMap<Shard, Option<Slots>>,
 }
 
 // === impl Scanner ===
@@ -22,7 +27,7 @@ pub(super) struct Scanner<'a> {
 impl Scanner<'_> {
     /// What the last `window` records of each wanted partition say; `wanted` is in order.
     pub(super) async fn scan(
-        &self,
+        &mut self,
         wanted: &[usize],
         window: u64,
     ) -> Result<Vec<(usize, PartitionTail)>, ResumeError> {
@@ -63,10 +68,15 @@ impl Scanner<'_> {
         Ok(tails)
     }
 
-    fn note(&self, tail: &mut PartitionTail, entry: Entry) -> Result<(), ResumeError> {
+    fn note(&mut self, tail: &mut PartitionTail, entry: Entry) -> Result<(), ResumeError> {
         let place = (entry.partition, entry.offset);
         let event = codec::decode(entry.payload)
             .map_err(|source| ResumeError::Unreadable { place, source })?;
+        if let Body::Control(control) = &event.body
+            && let Some(slots) = control.slots()
+        {
+            self.told.insert(event.position.shard, slots.cloned());
+        }
         if event.position.shard == self.shard {
             tail.note(event);
         }

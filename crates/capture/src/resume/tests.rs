@@ -64,6 +64,7 @@ impl Put {
                     selected_db,
                     source_time_ms: 0,
                     capture_time_ms: 0,
+                    slots: None,
                 };
                 (last_at(epoch, offset), Body::Control(Control::Heartbeat(heartbeat)))
             }
@@ -109,6 +110,7 @@ impl Record {
                 bytes_expected: 0,
                 rdb_version: 0,
                 flavour: Flavour::Redis,
+                slots: None,
             })),
             Self::Function => {
                 Body::Control(Control::Function(FunctionChange { args: vec![data], snapshot_id }))
@@ -141,6 +143,7 @@ fn begin(cause: EpochCause, id: &str) -> EpochBegin {
         replication_id: id.to_owned(),
         branch_offset: 0,
         server: String::new(),
+        slots: None,
     }
 }
 

@@ -102,6 +102,7 @@ impl Session {
             // Not known before the source answers: each image says its own.
             rdb_version: 0,
             flavour: Flavour::Redis,
+            slots: self.config.owned.slots.clone(),
         };
         // Before its images, also where the source stands where the stream does.
         let event = control_event(at.at_index(0), self.stamp_now(), Control::SnapshotBegin(begin));
@@ -152,6 +153,7 @@ impl Session {
                     keys_expected: under_way.keys_expected,
                     partitions: self.parts.outlet.partitions(),
                     unsupported: self.config.unsupported,
+                    slots: self.config.owned.slots.clone(),
                 };
                 let reader = SnapshotReader::new(start, self.config.snapshot_limits);
                 under_way.reader = Some(reader);

@@ -134,6 +134,7 @@ mod tests {
             replication_id: id.to_owned(),
             branch_offset,
             server: String::new(),
+            slots: None,
         }
     }
 

@@ -44,7 +44,7 @@ impl AsideChanges {
         !self.pieces.is_empty()
     }
 
-    fn take(&mut self) -> Result<Option<Vec<GroupedChange>>, SpoolError> {
+    pub(super) fn take(&mut self) -> Result<Option<Vec<GroupedChange>>, SpoolError> {
         let Some(Piece { bytes, keys }) = self.pieces.pop_front() else { return Ok(None) };
         let piece = self.file.take(bytes)?;
         let mut changes = match codec::decode(piece).map_err(|error| self.file.damaged(error))?.body

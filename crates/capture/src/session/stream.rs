@@ -17,6 +17,7 @@ use crate::describe::Described;
 use crate::error::SessionError;
 use crate::limits::BATCH_BYTES;
 use crate::orders::TransferCause;
+use crate::owned;
 use crate::translate::{Record, TranslateError, Translated, Translator};
 
 /// Where the stream stands.
@@ -222,6 +223,7 @@ impl Session {
                 let (offset, db) = (reader.offset, reader.selected_db());
                 let key = raw.get(1).unwrap_or_default();
                 let slot = Slot::of_key(key);
+                owned::require(self.config.owned.slots.as_ref(), slot, key)?;
                 let stamp = &self.stamps.next(arrived_ms);
                 let position = self.epochs.position(offset);
                 let head = Head { position, stamp, db, slot, key, seen: &[] };
@@ -267,11 +269,13 @@ impl Session {
     ) -> Result<u64, SessionError> {
         match record {
             Record::Everywhere { db, control } => {
+                let control = self.of_shard(control)?;
                 let event = Event { db, ..control_event(position, stamp, control) };
                 self.parts.outlet.push_everywhere(&event)?;
                 Ok(1)
             }
             Record::Change { db, slot, key, command } => {
+                owned::require(self.config.owned.slots.as_ref(), slot, &key)?;
                 let body = Body::Command(command);
                 let event = Event { position, stamp, db, slot, key, body, seen: Vec::new() };
                 self.parts.outlet.push(&event)?;
@@ -279,6 +283,9 @@ impl Session {
             }
             Record::Group { db, slot, key, group, is_key_out } => {
                 let head = Head { position, stamp: &stamp, db, slot, key: &[], seen: &[] };
+                if self.config.owned.is_shard() {
+                    return self.append_apart(&head, group).await;
+                }
                 self.append_group(&head, (!is_key_out).then_some(key), group).await
             }
         }

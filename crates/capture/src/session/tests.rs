@@ -14,6 +14,7 @@ mod world;
 use std::sync::Arc;
 use std::time::Duration;
 
+use event::Shard;
 use journal::{Journal, MemoryJournal};
 use redis_io::{Connector, Endpoint, connector};
 use runtime::{Backoff, ManualClock, Random, StatusNode, Throttle, backoff};
@@ -27,6 +28,7 @@ use crate::beside::Offer;
 use crate::heartbeat::SourceClock;
 use crate::orders::transfer_orders;
 use crate::outlet::Holdings;
+use crate::owned::Owned;
 use crate::resume::read_tail;
 use crate::spool::{SpoolConfig, SpoolWriter, spool};
 use crate::testing::records;
@@ -143,8 +145,7 @@ impl Simulation {
             ack_wanted: Arc::default(),
         };
         let config = SessionConfig {
-            shard: SHARD,
-            shard_name: "0".to_owned(),
+            owned: Owned::all(SHARD),
             heartbeat_key: BEAT.to_owned(),
             heartbeat_interval: Duration::from_secs(1),
             unsupported: Unsupported::Report,

@@ -41,6 +41,7 @@ impl Session {
             keys_expected,
             partitions: self.parts.outlet.partitions(),
             unsupported: self.config.unsupported,
+            slots: self.config.owned.slots.clone(),
         };
         let reader = SnapshotReader::new(start, self.config.snapshot_limits);
         self.phase = Phase::Snapshot(Box::new(SnapshotPhase { reader, offset: lineage.offset }));

@@ -32,6 +32,7 @@ fn start(partitions: u16) -> Start {
         keys_expected: 5,
         partitions,
         unsupported,
+        slots: None,
     }
 }
 

@@ -40,6 +40,14 @@ pub enum TranslateError {
         /// Its name.
         command: String,
     },
+    /// A shard of a cluster cannot have it.
+    #[error(
+        "the command {command} of one shard of a cluster is not carried: it would concern the others as well"
+    )]
+    OfShard {
+        /// Its name.
+        command: String,
+    },
     /// An argument is not what it should be.
     #[error("{command}: the {what} is not a number")]
     BadArgument {
@@ -99,6 +107,9 @@ impl Classified for TranslateError {
             }
             Self::Refused { command } if command == "RREPLAY" => {
                 "switch active-replica off at the source, or use one where it is off"
+            }
+            Self::OfShard { .. } => {
+                "begin a stream of another name (--stream) and do without this command at the source"
             }
             Self::Refused { .. } => "use a source that is not a cluster",
             Self::BadArgument { .. }

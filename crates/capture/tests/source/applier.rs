@@ -118,7 +118,7 @@ impl Applier {
             | Control::SnapshotEnd(_)
             | Control::Heartbeat(_)
             | Control::Barrier(_) => {}
-            Control::SlotHandover(_) => panic!("no cluster here"),
+            Control::FlushSlots { .. } | Control::SlotHandover(_) => panic!("no cluster here"),
         }
     }
 

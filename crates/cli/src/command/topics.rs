@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use clap::ArgMatches;
-use journal::kafka::{KafkaConfig, KafkaJournal, LeaseFacts, StreamTopics, TopicFacts};
-use journal::{Description, Journal, OpenError};
+use journal::kafka::{
+    KafkaConfig, KafkaJournal, LeaseFacts, StreamTopics, TopicFacts, WriterFacts,
+};
+use journal::{Description, Journal, OpenError, Writer};
 use runtime::{Clock, SystemClock, units};
 use serde_json::{Value, json};
 
@@ -151,15 +153,22 @@ impl Shown<'_> {
             });
             json!({ "destination": name, "partitions": of.collect::<Vec<_>>() })
         });
-        let fences = facts.fences.iter();
-        let fences = fences.map(|(lease, at)| json!({ "lease": lease, "at": at }));
+        let first = facts.writers.iter().find(|facts| facts.writer == Writer::FIRST);
+        let shards = facts.writers.iter().map(|facts| {
+            json!({
+                "shard": facts.writer.0,
+                "lease": facts.lease.as_ref().map(lease_json),
+                "fences": fences_json(facts),
+            })
+        });
         json!({
             "stream": self.description.stream,
             "format": facts.format,
             "incarnation": facts.incarnation.to_string(),
             "placement": facts.placement,
-            "lease": facts.lease.as_ref().map(lease_json),
-            "fences": fences.collect::<Vec<_>>(),
+            "lease": first.and_then(|facts| facts.lease.as_ref()).map(lease_json),
+            "fences": first.map_or_else(|| json!([]), fences_json),
+            "shards": shards.collect::<Vec<_>>(),
             "topics": topics.collect::<Vec<_>>(),
             "partitions": partitions.collect::<Vec<_>>(),
             "groups": groups.collect::<Vec<_>>(),
@@ -176,15 +185,10 @@ impl Shown<'_> {
             facts.placement,
             facts.incarnation
         )];
-        lines.push(match &facts.lease {
-            None => "writer: none so far".to_owned(),
-            Some(lease) => lease_line(lease),
-        });
-        lines.push(format!("fences: {}", facts.fences.len()));
-        for (lease, at) in &facts.fences {
-            let at: Vec<String> = at.iter().map(ToString::to_string).collect();
-            lines.push(format!("  writer {lease} begins at offsets {}", at.join(" ")));
+        if facts.writers.is_empty() {
+            lines.push("writer: none so far".to_owned());
         }
+        lines.extend(facts.writers.iter().flat_map(writer_lines));
         for topic in self.topics {
             lines.push(format!(
                 "topic {}: {} partition(s), {} copies",
@@ -218,6 +222,30 @@ impl Shown<'_> {
             (reader.name.as_str(), released.collect())
         })
     }
+}
+
+/// Of one writer, each of which is for one shard of the source.
+fn writer_lines(facts: &WriterFacts) -> Vec<String> {
+    let shard = match facts.writer {
+        Writer::FIRST => String::new(),
+        Writer(shard) => format!("shard {shard}: "),
+    };
+    let lease = facts.lease.as_ref();
+    let mut lines = vec![match lease {
+        None => format!("{shard}writer: none so far"),
+        Some(lease) => format!("{shard}{}", lease_line(lease)),
+    }];
+    lines.push(format!("{shard}fences: {}", facts.fences.len()));
+    for (lease, at) in &facts.fences {
+        let at: Vec<String> = at.iter().map(ToString::to_string).collect();
+        lines.push(format!("  writer {lease} begins at offsets {}", at.join(" ")));
+    }
+    lines
+}
+
+fn fences_json(facts: &WriterFacts) -> Value {
+    let fences = facts.fences.iter();
+    fences.map(|(lease, at)| json!({ "lease": lease, "at": at })).collect()
 }
 
 fn lease_line(lease: &LeaseFacts) -> String {

@@ -1,5 +1,7 @@
 //! The bodies that are rare: parts of images, groups, fragments and control events.
 
+use wire::slot::Slots;
+
 use super::encode::flavour;
 use super::sink::{Message, Sink};
 use crate::control::{
@@ -29,6 +31,7 @@ struct Items<'a>(&'a [bytes::Bytes]);
 struct Scores<'a>(&'a [(bytes::Bytes, f64)]);
 struct Fields<'a>(&'a [Field]);
 struct Flush(bool);
+struct FlushSlots<'a>(bool, &'a Slots);
 struct SwapDb(u32, u32);
 
 // === impl ImagePart ===
@@ -223,6 +226,7 @@ impl Message for Control {
             Self::SwapDb { first, second } => out.message(7, &SwapDb(*first, *second)),
             Self::Function(function) => out.message(8, function),
             Self::SlotHandover(handover) => out.message(9, handover),
+            Self::FlushSlots { all, slots } => out.message(10, &FlushSlots(*all, slots)),
         }
     }
 }
@@ -239,6 +243,7 @@ impl Message for EpochBegin {
         out.bytes(3, self.replication_id.as_bytes());
         out.uint(4, self.branch_offset);
         out.bytes(5, self.server.as_bytes());
+        slots(6, self.slots.as_ref(), out);
     }
 }
 
@@ -249,6 +254,7 @@ impl Message for SnapshotBegin {
         out.uint(3, self.bytes_expected);
         out.uint(4, self.rdb_version);
         out.uint(5, flavour(self.flavour));
+        slots(6, self.slots.as_ref(), out);
     }
 }
 
@@ -266,7 +272,24 @@ impl Message for Heartbeat {
         out.uint(2, self.selected_db);
         out.int(3, self.source_time_ms);
         out.int(4, self.capture_time_ms);
+        slots(5, self.slots.as_ref(), out);
     }
+}
+
+impl Message for FlushSlots<'_> {
+    fn write(&self, out: &mut impl Sink) {
+        out.uint(1, self.0);
+        slots(2, Some(self.1), out);
+    }
+}
+
+/// The slots of a shard: the first and the last of each range in turn; nothing where it has all.
+fn slots(number: u32, slots: Option<&Slots>, out: &mut impl Sink) {
+    let ranges = slots.into_iter().flat_map(Slots::ranges);
+    out.packed(
+        number,
+        ranges.flat_map(|(first, last)| [first, last]).map(|slot| slot.get().into()),
+    );
 }
 
 impl Message for Barrier {

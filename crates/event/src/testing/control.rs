@@ -1,7 +1,10 @@
 //! Control events.
 
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
+
+use wire::slot::Slots;
 
 use super::image::flavour;
 use super::{function, long, name, position, slot, uint, ulong};
@@ -18,6 +21,7 @@ pub fn control() -> impl Strategy<Value = Control> {
         heartbeat().prop_map(Control::Heartbeat),
         barrier().prop_map(Control::Barrier),
         any::<bool>().prop_map(|all| Control::Flush { all }),
+        (any::<bool>(), slots()).prop_map(|(all, slots)| Control::FlushSlots { all, slots }),
         (uint(), uint()).prop_map(|(first, second)| Control::SwapDb { first, second }),
         function().prop_map(Control::Function),
         handover().prop_map(Control::SlotHandover),
@@ -30,25 +34,27 @@ fn epoch_begin() -> impl Strategy<Value = EpochBegin> {
         Just(EpochCause::Continued),
         Just(EpochCause::SlotMoved)
     ];
-    (cause, name(), name(), ulong(), name()).prop_map(
-        |(cause, shard_name, replication_id, branch_offset, server)| EpochBegin {
+    (cause, name(), name(), ulong(), name(), option::of(slots())).prop_map(
+        |(cause, shard_name, replication_id, branch_offset, server, slots)| EpochBegin {
             cause,
             shard_name,
             replication_id,
             branch_offset,
             server,
+            slots,
         },
     )
 }
 
 fn snapshot_begin() -> impl Strategy<Value = SnapshotBegin> {
-    (ulong(), ulong(), ulong(), uint(), flavour()).prop_map(
-        |(snapshot_id, keys_expected, bytes_expected, rdb_version, flavour)| SnapshotBegin {
+    (ulong(), ulong(), ulong(), uint(), flavour(), option::of(slots())).prop_map(
+        |(snapshot_id, keys_expected, bytes_expected, rdb_version, flavour, slots)| SnapshotBegin {
             snapshot_id,
             keys_expected,
             bytes_expected,
             rdb_version,
             flavour,
+            slots,
         },
     )
 }
@@ -62,14 +68,21 @@ fn snapshot_end() -> impl Strategy<Value = SnapshotEnd> {
 }
 
 fn heartbeat() -> impl Strategy<Value = Heartbeat> {
-    (name(), uint(), long(), long()).prop_map(
-        |(replication_id, selected_db, source_time_ms, capture_time_ms)| Heartbeat {
+    (name(), uint(), long(), long(), option::of(slots())).prop_map(
+        |(replication_id, selected_db, source_time_ms, capture_time_ms, slots)| Heartbeat {
             replication_id,
             selected_db,
             source_time_ms,
             capture_time_ms,
+            slots,
         },
     )
+}
+
+fn slots() -> impl Strategy<Value = Slots> {
+    vec((slot(), slot()), 1..4).prop_map(|ranges| {
+        Slots::of(ranges.into_iter().map(|(one, other)| (one.min(other), one.max(other))))
+    })
 }
 
 fn barrier() -> impl Strategy<Value = Barrier> {

@@ -65,6 +65,7 @@ fn shows_each_kind_in_a_line() {
         replication_id: "c0ffee".to_owned(),
         branch_offset: 9,
         server: "valkey 9.1.2".to_owned(),
+        slots: None,
     };
     let part = |elements| ImagePart { head: head(4), number: 2, last: true, elements };
     let fragment = Fragment {
@@ -158,6 +159,7 @@ fn shows_a_heartbeat_whose_time_is_not_known() {
         selected_db: 3,
         source_time_ms: 0,
         capture_time_ms: 1_760_000_000_000,
+        slots: None,
     };
     let mut event = event(Body::Control(Control::Heartbeat(heartbeat)));
     event.position.index = Position::LAST_INDEX;

@@ -15,7 +15,7 @@ use event::{
     Body, Change, Command, Effect, Event, Group, GroupedChange, KeyArgs, Position, Seen, Shard,
     Stamp,
 };
-use wire::slot::Slot;
+use wire::slot::{Slot, Slots};
 
 /// Name of the file and the event in it.
 pub(crate) fn events() -> Vec<(&'static str, Event)> {
@@ -24,7 +24,7 @@ pub(crate) fn events() -> Vec<(&'static str, Event)> {
         let part = ImagePart { head: head(), number: 3, last: true, elements };
         (name, event(b"user:{42}", Body::ImagePart(part)))
     });
-    let controls = controls().into_iter().map(|(name, control)| {
+    let controls = controls().into_iter().chain(controls_of_a_shard()).map(|(name, control)| {
         (name, Event { seen: vec![], ..event(b"", Body::Control(control)) })
     });
     keyed.chain(parts).chain(controls).collect()
@@ -238,6 +238,7 @@ fn controls() -> Vec<(&'static str, Control)> {
                 replication_id: id.clone(),
                 branch_offset: 9_999_999_000,
                 server: "valkey 9.1.0".to_owned(),
+                slots: None,
             }),
         ),
         (
@@ -248,6 +249,7 @@ fn controls() -> Vec<(&'static str, Control)> {
                 bytes_expected: 200_000_000,
                 rdb_version: 80,
                 flavour: Flavour::Valkey,
+                slots: None,
             }),
         ),
         (
@@ -261,6 +263,7 @@ fn controls() -> Vec<(&'static str, Control)> {
                 selected_db: 5,
                 source_time_ms: 1_760_000_000_100,
                 capture_time_ms: 1_760_000_000_101,
+                slots: None,
             }),
         ),
         (
@@ -293,5 +296,46 @@ fn controls() -> Vec<(&'static str, Control)> {
                 until: position(),
             }),
         ),
+    ]
+}
+
+/// Those of a source that is one shard of several.
+fn controls_of_a_shard() -> Vec<(&'static str, Control)> {
+    let slot = |number| Slot::new(number).expect("there is such a slot");
+    let slots = || Slots::of([(slot(0), slot(5460)), (slot(16383), slot(16383))]);
+    vec![
+        (
+            "control-epoch-begin-of-shard",
+            Control::EpochBegin(EpochBegin {
+                cause: EpochCause::FullResync,
+                shard_name: "shop-2".to_owned(),
+                replication_id: "0123456789abcdef0123456789abcdef01234567".to_owned(),
+                branch_offset: 0,
+                server: "valkey 9.1.0".to_owned(),
+                slots: Some(slots()),
+            }),
+        ),
+        (
+            "control-snapshot-begin-of-shard",
+            Control::SnapshotBegin(SnapshotBegin {
+                snapshot_id: 77,
+                keys_expected: 1_000_000,
+                bytes_expected: 200_000_000,
+                rdb_version: 80,
+                flavour: Flavour::Valkey,
+                slots: Some(slots()),
+            }),
+        ),
+        (
+            "control-heartbeat-of-shard",
+            Control::Heartbeat(Heartbeat {
+                replication_id: "0123456789abcdef0123456789abcdef01234567".to_owned(),
+                selected_db: 5,
+                source_time_ms: 1_760_000_000_100,
+                capture_time_ms: 1_760_000_000_101,
+                slots: Some(slots()),
+            }),
+        ),
+        ("control-flush-slots", Control::FlushSlots { all: true, slots: slots() }),
     ]
 }

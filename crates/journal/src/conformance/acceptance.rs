@@ -5,7 +5,10 @@ use runtime::Random;
 
 use super::Backend;
 use super::stage::{ALL, Stage, noise, read, record, sized, texts, within};
-use crate::{AppendError, Assignment, Offset, OpenError, Partition, ReadError, Receipt};
+use crate::{
+    Append, AppendError, Appender, Assignment, Offset, OpenError, Partition, ReadError, Receipt,
+    Writer,
+};
 
 /// A receipt is the number of records so far; durability grows towards it and gets there.
 pub async fn receipts_count_records_and_durability_reaches_them(backend: &dyn Backend) {
@@ -136,6 +139,42 @@ pub async fn a_second_appender_never_interleaves(backend: &dyn Backend) {
     stage.append_durably(vec![record(0, 0, "third")]).await;
     let mut reader = stage.reader_of(&[0]).await;
     assert_eq!(texts(&read(&mut *reader, 3).await), ["first", "second", "third"]);
+}
+
+/// A backend that has several writers lets them write into the same partition; one that is replaced takes nothing with
+/// it of the others.
+pub async fn writers_side_by_side_leave_one_another_alone(backend: &dyn Backend) {
+    let mut stage = Stage::new(backend, 2).await;
+    let other = match within("another writer", stage.journal.appender_of(OTHER)).await {
+        Err(OpenError::OneWriter) => return,
+        other => other.expect("it is free"),
+    };
+    stage.append_durably(vec![record(0, 0, "a")]).await;
+    let other = write(other, vec![record(0, 0, "b"), record(1, 0, "c")]).await;
+    stage.append_durably(vec![record(0, 0, "d")]).await;
+    let again = within("ask for it twice", stage.journal.appender_of(OTHER)).await;
+    assert!(matches!(again, Err(OpenError::HasWriter { .. } | OpenError::Led { .. })));
+    drop(other);
+    let other = within("take it over", stage.journal.appender_of(OTHER)).await;
+    let other = write(other.expect("it is free"), vec![record(0, 0, "e")]).await;
+    stage.append_durably(vec![record(0, 0, "f")]).await;
+    drop(stage.appender);
+    stage.appender = within("the first again", stage.journal.appender()).await.expect("free");
+    write(other, vec![record(0, 0, "g")]).await;
+    let mut reader = stage.reader_of(&[0, 1]).await;
+    let mut entries = read(&mut *reader, 7).await;
+    entries.sort_by_key(|entry| (entry.partition, entry.offset));
+    assert_eq!(texts(&entries), ["a", "b", "d", "e", "f", "g", "c"]);
+}
+
+/// One of the writers but the first.
+const OTHER: Writer = Writer(7);
+
+/// Has a writer write until it is durable.
+async fn write(mut appender: Box<dyn Appender>, mut records: Vec<Append>) -> Box<dyn Appender> {
+    within("append", appender.append(&mut records)).await.expect("the records are accepted");
+    within("flush", appender.flush()).await.expect("the records become durable");
+    appender
 }
 
 /// Receipts are an appender's own; the stream goes on where the last one ended.

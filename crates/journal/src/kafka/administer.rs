@@ -6,11 +6,10 @@ use std::time::Duration;
 use runtime::Clock;
 
 use super::config::KafkaConfig;
-use super::notes::StreamNote;
-use super::notes::{FORMAT, Says};
+use super::notes::{FORMAT, Says, Seat, StreamNote};
 use super::topics::{TopicFacts, Topics};
 use super::{KafkaJournal, Purpose};
-use crate::OpenError;
+use crate::{OpenError, Writer};
 
 /// The ending of the topic of dead letters.
 pub const DEAD_LETTERS: &str = "dead";
@@ -26,16 +25,25 @@ pub struct StreamFacts {
     pub partitions: u16,
     /// How records are spread over them.
     pub placement: String,
-    /// Who writes it, if anybody ever did.
+    /// Its writers side by side, as many as there ever were.
+    pub writers: Vec<WriterFacts>,
+}
+
+/// What is noted about one writer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriterFacts {
+    /// Which.
+    pub writer: Writer,
+    /// Who holds it, if anybody ever did.
     pub lease: Option<LeaseFacts>,
-    /// Where its writers began: number, and the offset in each partition.
+    /// Where its holders began: number, and the offset in each partition.
     pub fences: Vec<(u64, Vec<u64>)>,
 }
 
-/// Who writes a stream.
+/// Who holds a writer of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseFacts {
-    /// Grows with every writer.
+    /// Grows with every holder.
     pub number: u64,
     /// What it calls itself.
     pub holder: String,
@@ -176,20 +184,23 @@ impl KafkaJournal {
                 placement: self.config.placement.clone(),
             };
             let note = state.stream.clone().unwrap_or(unknown);
-            let age_ms = now_ms.saturating_sub(known.heard_at_ms);
-            let lease = state.lease.as_ref().map(|lease| LeaseFacts {
-                number: lease.number,
-                holder: lease.holder.clone(),
-                is_released: lease.says == Says::Release,
-                age: Duration::from_millis(u64::try_from(age_ms).unwrap_or(0)),
-            });
+            let facts_of = |(writer, seat): (Writer, &Seat)| {
+                let age_ms = now_ms.saturating_sub(known.heard(writer).at_ms);
+                let lease = seat.lease.as_ref().map(|lease| LeaseFacts {
+                    number: lease.number,
+                    holder: lease.holder.clone(),
+                    is_released: lease.says == Says::Release,
+                    age: Duration::from_millis(u64::try_from(age_ms).unwrap_or(0)),
+                });
+                let fences = seat.fences.all().map(|fence| (fence.lease, fence.at.clone()));
+                WriterFacts { writer, lease, fences: fences.collect() }
+            };
             StreamFacts {
                 format: note.format,
                 incarnation: note.incarnation,
                 partitions: note.partitions,
                 placement: note.placement,
-                lease,
-                fences: state.fences.all().map(|fence| (fence.lease, fence.at.clone())).collect(),
+                writers: state.seats().map(facts_of).collect(),
             }
         })
     }

@@ -1,10 +1,18 @@
 //! Which writer's records count where: the table of fences.
 //!
-//! A stream's writers are numbered. Each begins by a fence in every partition, and notes where those are; behind a
-//! fence only records of its number, or of one with a later fence, count. So what a writer sends that was believed
+//! A stream may have several writers side by side; each has a table of its own, and none says anything about the
+//! records of another. The holders of a writer are numbered, and their numbers tell which writer's they are. Each begins
+//! by a fence in every partition, and notes where those are; behind a fence only records of its number, or of one with a
+//! later fence, count. So what a writer sends that was believed
 //! dead and wakes up is passed over by everybody in the same way. Pure; no I/O.
 
 use serde::{Deserialize, Serialize};
+
+use crate::Writer;
+
+/// A number has its writer in the bits from here on: so those of the first are small, and a build that knows of one
+/// writer only meets numbers that it has never heard of, and stops. 2^32 holders are enough for each writer.
+const WRITER_SHIFT: u32 = 32;
 
 /// Where one writer begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +37,16 @@ pub(super) enum Verdict {
     Void,
     /// The table does not know its writer yet: ask again when it has grown.
     Unknown,
+}
+
+/// The number before that of the first holder of a writer.
+pub(super) fn before_first_of(writer: Writer) -> u64 {
+    u64::from(writer.0) << WRITER_SHIFT
+}
+
+/// The writer that a number is of.
+pub(super) fn writer_of(lease: u64) -> Option<Writer> {
+    u16::try_from(lease >> WRITER_SHIFT).ok().map(Writer)
 }
 
 // === impl Fences ===
@@ -99,6 +117,15 @@ mod tests {
             let found = fences.verdict(partition, offset, lease);
             assert_eq!(found, verdict, "partition {partition}, offset {offset}, writer {lease}");
         }
+    }
+
+    #[test]
+    fn a_number_tells_its_writer() {
+        for writer in [0, 1, 7, u16::MAX].map(Writer) {
+            let first = before_first_of(writer) + 1;
+            assert_eq!([first, first + 1_000_000].map(writer_of), [Some(writer); 2]);
+        }
+        assert_eq!((before_first_of(Writer::FIRST), writer_of(u64::MAX)), (0, None));
     }
 
     #[test]

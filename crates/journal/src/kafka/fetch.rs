@@ -14,14 +14,14 @@ use rdkafka::{Offset as Place, TopicPartitionList};
 
 use super::client::{Quiet, assign, idle, passes};
 use super::config::KafkaConfig;
-use super::fences::Verdict;
+use super::fences::{Verdict, writer_of};
 use super::follow::{Follower, Following, Known};
 use super::ranges::Ranges;
 use super::reader::{LastWord, Queue};
 use super::record::{Copies, Origin, place_of};
 use super::rights::{Asked, of_opener, settings_error};
 use super::settings::{self, Role};
-use crate::{Entry, Offset, Partition, ReadError};
+use crate::{Entry, Offset, Partition, ReadError, Writer};
 
 /// How long one poll takes when nothing comes.
 const POLL: Duration = Duration::from_millis(100);
@@ -30,6 +30,9 @@ const TAKE_RECORDS: usize = 512;
 const TAKE_BYTES: usize = 1024 * 1024;
 /// How long the notes may take to tell about a writer whose records are here already.
 const NOTE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Holders that may have begun.
+type Doubts = BTreeMap<(u16, Option<Writer>), u64>;
 
 /// What the thread has.
 pub(super) struct Fetch {
@@ -40,8 +43,8 @@ pub(super) struct Fetch {
     queue: Arc<Queue>,
     /// By partition, the first offset that is wanted next.
     wanted: BTreeMap<u16, u64>,
-    /// By partition, the number of a writer whose fence was passed and that is not known to have begun.
-    doubt: BTreeMap<u16, u64>,
+    /// By partition and writer, the number of a holder whose fence was passed and that is not known to have begun.
+    doubt: Doubts,
     copies: Copies,
 }
 
@@ -85,7 +88,7 @@ impl Fetch {
             ranges,
             queue: Arc::default(),
             wanted,
-            doubt: BTreeMap::new(),
+            doubt: Doubts::new(),
             copies: Copies::default(),
         })
     }
@@ -173,7 +176,7 @@ struct Taken {
 struct Judge<'a> {
     follower: &'a Follower,
     queue: &'a Queue,
-    doubt: &'a mut BTreeMap<u16, u64>,
+    doubt: &'a mut Doubts,
     copies: &'a mut Copies,
     place: &'a KafkaConfig,
 }
@@ -203,9 +206,9 @@ impl Judge<'_> {
         let origin = Origin::of(message);
         let (partition, offset) = place_of(message);
         if origin.is_fence {
-            let newest = self.follower.look(|known| known.state.fences.newest());
-            if origin.lease > newest {
-                let doubt = self.doubt.entry(partition.0).or_default();
+            if !self.follower.look(|known| known.state.has_begun(origin.lease)) {
+                let of = (partition.0, writer_of(origin.lease));
+                let doubt = self.doubt.entry(of).or_default();
                 *doubt = origin.lease.max(*doubt);
             }
             return Ok(());
@@ -235,14 +238,15 @@ impl Judge<'_> {
         lease: u64,
         taken: &mut Taken,
     ) -> Result<bool, ReadError> {
-        let doubt = self.doubt.get(&partition.0).copied().filter(|doubt| *doubt > lease);
+        let doubt = self.doubt.get(&(partition.0, writer_of(lease))).copied();
+        let doubt = doubt.filter(|doubt| *doubt > lease);
         let number = usize::from(partition.0);
         let decide = |known: &Known| {
-            let fences = &known.state.fences;
-            // A fence was passed: whether it stands is known when its writer has begun, or was overtaken before.
-            let is_open = doubt
-                .is_some_and(|doubt| fences.newest() < doubt && !known.state.is_overtaken(doubt));
-            match fences.verdict(number, offset, lease) {
+            let state = &known.state;
+            // A fence was passed: whether it stands is known when its holder has begun, or was overtaken before.
+            let is_open =
+                doubt.is_some_and(|doubt| !state.has_begun(doubt) && !state.is_overtaken(doubt));
+            match state.verdict(number, offset, lease) {
                 Verdict::Void => Some(false),
                 Verdict::Counts if !is_open => Some(true),
                 Verdict::Counts | Verdict::Unknown => None,

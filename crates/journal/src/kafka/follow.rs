@@ -3,6 +3,7 @@
 //! Guarantees: [`State`] is always that of a place in the notes, and gets to every later one; whoever waits for
 //! something in it is woken. The thread ends with the last handle, at the latest after one poll.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use super::config::KafkaConfig;
 use super::notes::State;
 use super::rights::Asked;
 use super::settings::{self, Role};
-use crate::{OpenError, ReadError};
+use crate::{OpenError, ReadError, Writer};
 
 /// How long one poll takes when nothing comes: also the longest that the end of the thread is put off.
 const POLL: Duration = Duration::from_millis(100);
@@ -48,11 +49,18 @@ pub(super) struct Known {
     pub(super) state: State,
     /// The offset of the next note.
     pub(super) next: u64,
-    /// When the writer was last heard of, by the clock's monotonic time; the reading of old notes counts as well.
-    pub(super) heard: Duration,
-    /// What the brokers noted as its time, Unix milliseconds.
-    pub(super) heard_at_ms: i64,
+    /// When each writer was last heard of.
+    heard: BTreeMap<Writer, Heard>,
     failed: Option<ReadError>,
+}
+
+/// When a writer was last heard of.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Heard {
+    /// By the clock's monotonic time; the reading of old notes counts as well.
+    pub(super) at: Duration,
+    /// What the brokers noted as its time, Unix milliseconds.
+    pub(super) at_ms: i64,
 }
 
 /// Keeps the thread running, for as long as a journal, a writer or a reader needs it; dropped, it ends.
@@ -99,6 +107,15 @@ impl Following {
 impl Drop for Following {
     fn drop(&mut self) {
         self.0.ended.store(true, Ordering::Relaxed);
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    /// When a writer was last heard of; never: long ago.
+    pub(super) fn heard(&self, writer: Writer) -> Heard {
+        self.heard.get(&writer).copied().unwrap_or_default()
     }
 }
 
@@ -182,15 +199,13 @@ impl Follower {
         }
     }
 
-    fn take(&self, next: u64, at_ms: i64, note: impl FnOnce(&mut State)) {
+    fn take(&self, next: u64, at_ms: i64, note: impl FnOnce(&mut State) -> Option<Writer>) {
         let mut known = self.known.lock();
-        let signs = known.state.signs;
-        note(&mut known.state);
+        let lives = note(&mut known.state);
         known.next = next;
         known.failed = None;
-        if known.state.signs > signs {
-            known.heard = self.clock.monotonic();
-            known.heard_at_ms = at_ms;
+        if let Some(writer) = lives {
+            known.heard.insert(writer, Heard { at: self.clock.monotonic(), at_ms });
         }
         drop(known);
         self.announce();

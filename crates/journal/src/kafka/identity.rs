@@ -128,11 +128,16 @@ impl KafkaJournal {
 
     /// The fences that are noted are records of the topic: one that the topic does not reach was in another topic.
     pub(super) async fn refuse_lost_records(&self) -> Result<(), OpenError> {
-        let fence = |of: &super::follow::Known| of.state.fences.all().last().map(|f| f.at.clone());
-        let Some(fence) = self.following.follower().look(fence) else { return Ok(()) };
+        let fences: Vec<Vec<u64>> = self.following.follower().look(|known| {
+            let newest = known.state.seats().filter_map(|(_, seat)| seat.fences.all().last());
+            newest.map(|fence| fence.at.clone()).collect()
+        });
+        let is_within = |raw: &[(u64, u64)], fence: &Vec<u64>| {
+            raw.iter().zip(fence).all(|((_, end), fence)| fence < end)
+        };
         for _ in 0..LOST_LOOKS {
             let raw = self.raw_ranges().await?;
-            if raw.iter().zip(&fence).all(|((_, end), fence)| fence < end) {
+            if fences.iter().all(|fence| is_within(&raw, fence)) {
                 return Ok(());
             }
             self.clock.sleep(ASK_AGAIN).await;

@@ -1,6 +1,6 @@
-//! How a process becomes the one writer of a stream.
+//! How a process becomes the holder of a writer: of the only one of a stream, or of one of those side by side.
 //!
-//! Writers are numbered. Whoever wants to be the next waits until the present one has released the stream or has not
+//! Holders are numbered, those of each writer for themselves. Whoever wants to be the next waits until the present one has released the stream or has not
 //! been heard of for [`LEASE_TIMEOUT`], claims the next number, and is it when its claim is the first of that number
 //! in the notes. It then sets a fence in every partition and notes where: records of its predecessors behind their
 //! fence are void, for every reader, so that nobody has to be sure that the predecessor is dead.
@@ -12,14 +12,14 @@ use runtime::clock::timeout;
 use runtime::{Clock, Random};
 
 use super::config::KafkaConfig;
-use super::fences::Fence;
+use super::fences::{Fence, before_first_of};
 use super::follow::{Follower, Following};
 use super::notary::Written;
-use super::notes::{FENCE_KEY, FenceNote, LEASE_KEY, LeaseNote, Says};
+use super::notes::{FenceNote, LeaseNote, Says, Seat, fence_key, lease_key};
 use super::ranges::Ranges;
 use super::rights::{of_reader, of_writer};
 use super::session::{Hold, Session};
-use crate::OpenError;
+use crate::{OpenError, Writer};
 
 /// A writer of which nothing has been heard for so long, while the brokers could be asked, is taken for dead.
 pub(super) const LEASE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -34,6 +34,8 @@ pub(super) struct Candidate<'a> {
     pub(super) clock: &'a Arc<dyn Clock>,
     pub(super) following: &'a Arc<Following>,
     pub(super) ranges: &'a Arc<Ranges>,
+    /// Which of the writers side by side.
+    pub(super) writer: Writer,
 }
 
 // === impl Candidate ===
@@ -49,7 +51,7 @@ impl Candidate<'_> {
             says: Says::Claim,
         };
         let (clock, following) = (Arc::clone(self.clock), Arc::clone(self.following));
-        let hold = Session::start(self.config, clock, following, lease)?;
+        let hold = Session::start(self.config, clock, following, (self.writer, lease))?;
         let steps = timeout(&**self.clock, STEPS_LIMIT, self.begin(&hold.0)).await;
         let late = |_| self.unreachable("becoming the writer took too long".to_owned());
         steps.map_err(late)??;
@@ -68,9 +70,11 @@ impl Candidate<'_> {
                     return Err(of_reader(error, &self.config.place()));
                 }
             }
-            let (lease, heard) =
-                self.follower().look(|known| (known.state.lease.clone(), known.heard));
-            let Some(lease) = lease else { return Ok(1) };
+            let (lease, heard) = self.follower().look(|known| {
+                let lease = known.state.seat(self.writer).and_then(|seat| seat.lease.clone());
+                (lease, known.heard(self.writer).at)
+            });
+            let Some(lease) = lease else { return Ok(before_first_of(self.writer) + 1) };
             let now = self.clock.monotonic();
             let is_silent = now.saturating_sub(heard.max(cut_off)) >= LEASE_TIMEOUT;
             if lease.says == Says::Release || is_silent {
@@ -86,12 +90,14 @@ impl Candidate<'_> {
     /// From the claim to the first record.
     async fn begin(&self, session: &Session) -> Result<(), OpenError> {
         let lease = session.lease();
-        let claim = self.written(session, session.notary.write(LEASE_KEY, lease)?).await?;
+        let claim =
+            self.written(session, session.notary.write(&lease_key(self.writer), lease)?).await?;
         self.read_notes_to(claim).await?;
         let (won, holder, before) = self.follower().look(|known| {
-            let holder = known.state.lease.as_ref().map(|lease| lease.holder.clone());
+            let Seat { lease: held, fences } =
+                known.state.seat(self.writer).cloned().unwrap_or_default();
             let won = known.state.is_held_by(lease.number, lease.token);
-            (won, holder, known.state.fences.clone())
+            (won, held.map(|held| held.holder), fences)
         });
         if !won {
             return Err(self.led_by(holder.unwrap_or_default()));
@@ -99,13 +105,14 @@ impl Candidate<'_> {
         session.hold();
         let at = self.fence(session).await?;
         let fence = Fence { lease: lease.number, at };
-        let key = format!("{FENCE_KEY}{}", lease.number);
+        let key = fence_key(lease.number);
         let note = FenceNote { fence, before };
         let noted = self.written(session, session.notary.write(&key, &note)?).await?;
         self.read_notes_to(noted).await?;
-        match self.follower().look(|known| known.state.fences.newest()) == lease.number {
-            true => Ok(()),
-            false => Err(self.led_by("a newer one".to_owned())),
+        let newest = |seat: &Seat| seat.fences.newest();
+        match self.follower().look(|known| known.state.seat(self.writer).map(newest)) {
+            Some(newest) if newest == lease.number => Ok(()),
+            _ => Err(self.led_by("a newer one".to_owned())),
         }
     }
 

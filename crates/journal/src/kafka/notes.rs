@@ -2,21 +2,27 @@
 //!
 //! Notes are JSON records of a compacted topic of one partition, so their order is the same for everybody. The newest
 //! note of a key replaces the older ones, but for `stream`, where the first counts: two that make a stream at the
-//! same moment agree on it that way. [`State`] is what follows from reading them in order. Pure; no I/O.
+//! same moment agree on it that way. Each of the writers side by side has a lease and fences of its own. [`State`] is what
+//! follows from reading them in order. Pure; no I/O.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::fences::{Fence, Fences};
+use super::fences::{Fence, Fences, Verdict, writer_of};
+use crate::Writer;
 
 /// The form of the notes and of the records' headers. Raised when older builds would misread them.
 pub(super) const FORMAT: u32 = 1;
 
 /// The key of [`StreamNote`].
 pub(super) const STREAM_KEY: &str = "stream";
-/// The key of [`LeaseNote`].
-pub(super) const LEASE_KEY: &str = "lease";
-/// What keys of a [`FenceNote`] begin with; its writer's number follows.
-pub(super) const FENCE_KEY: &str = "fence/";
+/// The key of a [`LeaseNote`] of the first writer.
+const LEASE_KEY: &str = "lease";
+/// What keys of a [`LeaseNote`] of another one begin with; which one follows.
+const LEASES_KEY: &str = "lease/";
+/// What keys of a [`FenceNote`] begin with; its holder's number follows.
+const FENCE_KEY: &str = "fence/";
 
 /// What the stream is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,33 +74,121 @@ pub(super) struct FenceNote {
 #[derive(Clone, Debug, Default)]
 pub(super) struct State {
     pub(super) stream: Option<StreamNote>,
-    pub(super) lease: Option<LeaseNote>,
-    pub(super) fences: Fences,
-    /// Notes about the lease that count, so far: a new one means that somebody lives.
-    pub(super) signs: u64,
+    writers: BTreeMap<Writer, Seat>,
     /// Notes that could not be understood.
     pub(super) strange: u64,
+}
+
+/// What follows for one of the writers side by side.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seat {
+    pub(super) lease: Option<LeaseNote>,
+    pub(super) fences: Fences,
+}
+
+/// The key of the note about the lease of a writer.
+pub(super) fn lease_key(writer: Writer) -> String {
+    match writer {
+        Writer::FIRST => LEASE_KEY.to_owned(),
+        Writer(other) => format!("{LEASES_KEY}{other}"),
+    }
+}
+
+/// The key of the note about the fence of a holder.
+pub(super) fn fence_key(lease: u64) -> String {
+    format!("{FENCE_KEY}{lease}")
 }
 
 // === impl State ===
 
 impl State {
-    /// Takes in the next note.
-    pub(super) fn note(&mut self, key: &[u8], value: &[u8]) {
-        let understood = match std::str::from_utf8(key) {
-            Ok(STREAM_KEY) => parse(value).map(|note| {
+    /// Takes in the next note. Gives the writer of which it tells that its holder lives.
+    pub(super) fn note(&mut self, key: &[u8], value: &[u8]) -> Option<Writer> {
+        let key = std::str::from_utf8(key).unwrap_or_default();
+        let noted = if key == STREAM_KEY {
+            parse(value).map(|note| {
                 self.stream.get_or_insert(note);
-            }),
-            Ok(LEASE_KEY) => parse(value).map(|note| self.lease_note(note)),
-            Ok(key) if key.starts_with(FENCE_KEY) => parse(value).map(|note| self.fence_note(note)),
-            _ => None,
+                None
+            })
+        } else if key == LEASE_KEY || key.starts_with(LEASES_KEY) {
+            parse(value).and_then(|note: LeaseNote| {
+                let writer = writer_of(note.number)?;
+                Some(self.seat_of(writer).lease_note(note).then_some(writer))
+            })
+        } else if key.starts_with(FENCE_KEY) {
+            parse(value).and_then(|note: FenceNote| {
+                self.seat_of(writer_of(note.fence.lease)?).fence_note(note);
+                Some(None)
+            })
+        } else {
+            None
         };
-        if understood.is_none() {
+        if noted.is_none() {
             self.strange += 1;
+        }
+        noted.flatten()
+    }
+
+    fn seat_of(&mut self, writer: Writer) -> &mut Seat {
+        self.writers.entry(writer).or_default()
+    }
+
+    /// One of the writers, if anybody ever was.
+    pub(super) fn seat(&self, writer: Writer) -> Option<&Seat> {
+        self.writers.get(&writer)
+    }
+
+    /// All of them that ever were.
+    pub(super) fn seats(&self) -> impl Iterator<Item = (Writer, &Seat)> {
+        self.writers.iter().map(|(writer, seat)| (*writer, seat))
+    }
+
+    /// The seat that a number is of.
+    fn seat_with(&self, lease: u64) -> Option<&Seat> {
+        writer_of(lease).and_then(|writer| self.seat(writer))
+    }
+
+    /// What becomes of a record of a holder at a place.
+    pub(super) fn verdict(&self, partition: usize, offset: u64, lease: u64) -> Verdict {
+        match self.seat_with(lease) {
+            Some(seat) => seat.fences.verdict(partition, offset, lease),
+            None => Fences::default().verdict(partition, offset, lease),
         }
     }
 
-    fn lease_note(&mut self, note: LeaseNote) {
+    /// Whether anybody's fence stands at this place.
+    pub(super) fn fence_stands_at(&self, partition: usize, offset: u64) -> bool {
+        self.writers.values().any(|seat| seat.fences.stands_at(partition, offset))
+    }
+
+    /// Whether a holder with this number, or a later one of the same writer, has begun.
+    pub(super) fn has_begun(&self, lease: u64) -> bool {
+        self.seat_with(lease).is_some_and(|seat| seat.fences.newest() >= lease)
+    }
+
+    /// Whether the lease is that of the given claim.
+    pub(super) fn is_held_by(&self, number: u64, token: u64) -> bool {
+        let lease = self.seat_with(number).and_then(|seat| seat.lease.as_ref());
+        lease.is_some_and(|lease| (lease.number, lease.token) == (number, token))
+    }
+
+    /// Whether somebody with a higher number has claimed the same writer.
+    pub(super) fn is_overtaken(&self, number: u64) -> bool {
+        let lease = self.seat_with(number).and_then(|seat| seat.lease.as_ref());
+        lease.is_some_and(|lease| lease.number > number)
+    }
+
+    /// Whether anybody has claimed a writer and not begun yet.
+    pub(super) fn is_beginning(&self) -> bool {
+        self.writers.values().any(|seat| seat.beginning().is_some())
+    }
+}
+
+// === impl Seat ===
+
+impl Seat {
+    /// Takes in a note about the lease. Says whether it counts.
+    fn lease_note(&mut self, note: LeaseNote) -> bool {
         let counts = match &self.lease {
             None => true,
             Some(lease) if note.number != lease.number => note.number > lease.number,
@@ -102,9 +196,9 @@ impl State {
             Some(lease) => note.token == lease.token || note.says != Says::Claim,
         };
         if counts {
-            self.signs += 1;
             self.lease = Some(note);
         }
+        counts
     }
 
     fn fence_note(&mut self, note: FenceNote) {
@@ -117,19 +211,8 @@ impl State {
         }
     }
 
-    /// Whether the lease is that of the given claim.
-    pub(super) fn is_held_by(&self, number: u64, token: u64) -> bool {
-        let held = self.lease.as_ref().map(|lease| (lease.number, lease.token));
-        held == Some((number, token))
-    }
-
-    /// Whether somebody with a higher number has claimed the stream.
-    pub(super) fn is_overtaken(&self, number: u64) -> bool {
-        self.lease.as_ref().is_some_and(|lease| lease.number > number)
-    }
-
-    /// The number of a writer that has claimed the stream and not begun yet.
-    pub(super) fn beginning(&self) -> Option<u64> {
+    /// The number of a holder that has claimed the writer and not begun yet.
+    fn beginning(&self) -> Option<u64> {
         let lease = self.lease.as_ref().filter(|lease| lease.says != Says::Release)?;
         (lease.number > self.fences.newest()).then_some(lease.number)
     }
@@ -141,6 +224,7 @@ fn parse<T: serde::de::DeserializeOwned>(value: &[u8]) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fences::before_first_of;
     use super::*;
 
     fn lease(number: u64, token: u64, says: Says) -> Vec<u8> {
@@ -149,6 +233,10 @@ mod tests {
 
     fn fence(lease: u64, at: u64, before: Fences) -> Vec<u8> {
         serde_json::to_vec(&FenceNote { fence: Fence { lease, at: vec![at] }, before }).unwrap()
+    }
+
+    fn first_seat(state: &State) -> Seat {
+        state.seat(Writer::FIRST).cloned().unwrap()
     }
 
     fn after(notes: &[(&str, Vec<u8>)]) -> State {
@@ -187,14 +275,63 @@ mod tests {
             ("fence/1", fence(1, 0, Fences::default())),
             ("lease", lease(2, 2, Says::Claim)),
         ];
-        assert_eq!(after(&notes).beginning(), Some(2));
+        assert_eq!(first_seat(&after(&notes)).beginning(), Some(2));
         notes.push(("lease", lease(3, 3, Says::Claim)));
         notes.push(("fence/2", fence(2, 5, first.clone())));
-        let state = after(&notes);
-        assert_eq!((state.fences.clone(), state.beginning()), (first.clone(), Some(3)));
+        let seat = first_seat(&after(&notes));
+        assert_eq!((seat.fences.clone(), seat.beginning()), (first.clone(), Some(3)));
         notes.push(("fence/3", fence(3, 7, first)));
+        let seat = first_seat(&after(&notes));
+        assert_eq!((seat.fences.newest(), seat.beginning()), (3, None));
+    }
+
+    #[test]
+    fn writers_side_by_side_have_leases_and_fences_of_their_own() {
+        let other = Writer(3);
+        let number = |n: u64| before_first_of(other) + n;
+        let (mine, next) = (fence_key(number(1)), fence_key(number(2)));
+        let mut before = Fences::default();
+        before.add(Fence { lease: number(1), at: vec![4] });
+        let mut notes = vec![
+            ("lease", lease(1, 1, Says::Claim)),
+            ("fence/1", fence(1, 2, Fences::default())),
+            ("lease/3", lease(number(1), 8, Says::Claim)),
+        ];
         let state = after(&notes);
-        assert_eq!((state.fences.newest(), state.beginning()), (3, None));
+        assert!(state.is_held_by(1, 1) && state.is_held_by(number(1), 8) && state.is_beginning());
+        assert_eq!(state.verdict(0, 9, number(1)), Verdict::Unknown);
+        notes.push((&mine, fence(number(1), 4, Fences::default())));
+        notes.push(("lease/3", lease(number(2), 9, Says::Claim)));
+        notes.push((&next, fence(number(2), 7, before)));
+        let state = after(&notes);
+        assert!(!state.is_overtaken(1) && state.is_overtaken(number(1)) && !state.is_beginning());
+        for (offset, lease, verdict) in [
+            (3, 1, Verdict::Counts),
+            (9, 1, Verdict::Counts),
+            (5, number(1), Verdict::Counts),
+            (9, number(1), Verdict::Void),
+            (9, number(2), Verdict::Counts),
+            (9, number(3), Verdict::Unknown),
+            (9, before_first_of(Writer(4)) + 1, Verdict::Unknown),
+            (9, 2, Verdict::Unknown),
+        ] {
+            assert_eq!(state.verdict(0, offset, lease), verdict, "{offset} of {lease}");
+        }
+        let stands = [2, 4, 7, 8].map(|offset| state.fence_stands_at(0, offset));
+        assert_eq!(stands, [true, true, true, false]);
+    }
+
+    #[test]
+    fn a_sign_of_life_is_of_one_writer() {
+        let mut state = State::default();
+        let number = before_first_of(Writer(3)) + 1;
+        let claim = lease(number, 8, Says::Claim);
+        assert_eq!(state.note(b"lease/3", &claim), Some(Writer(3)));
+        assert_eq!(state.note(b"lease", &lease(1, 1, Says::Claim)), Some(Writer::FIRST));
+        assert_eq!(state.note(b"lease/3", &lease(number, 9, Says::Claim)), None, "it came later");
+        let key = fence_key(number);
+        assert_eq!(state.note(key.as_bytes(), &fence(number, 0, Fences::default())), None);
+        assert_eq!(state.strange, 0);
     }
 
     #[test]

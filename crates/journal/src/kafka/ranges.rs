@@ -96,10 +96,11 @@ impl Ranges {
     fn seen(&self, starts: &[u64], mut ends: Vec<u64>) -> Result<Vec<u64>, ReadError> {
         let mut doubtful = Vec::new();
         for (partition, (start, end)) in starts.iter().zip(&mut ends).enumerate() {
-            let fences = self.follower.look(|known| known.state.fences.clone());
-            while *end > *start && fences.stands_at(partition, *end - 1) {
-                *end -= 1;
-            }
+            self.follower.look(|known| {
+                while *end > *start && known.state.fence_stands_at(partition, *end - 1) {
+                    *end -= 1;
+                }
+            });
             let is_sound = self.sound.lock().get(&partition) == Some(end);
             if *end > *start && !is_sound {
                 doubtful.push(partition);
@@ -165,7 +166,7 @@ impl Ranges {
                     let origin = Origin::of(&message);
                     let verdict = self
                         .follower
-                        .look(|known| known.state.fences.verdict(partition, offset, origin.lease));
+                        .look(|known| known.state.verdict(partition, offset, origin.lease));
                     if verdict != Verdict::Void && !origin.is_fence && offset < end {
                         found.insert(partition, offset + 1);
                     }

@@ -18,11 +18,11 @@ use super::deliveries::Deliveries;
 use super::follow::Following;
 use super::lifeline::Lifeline;
 use super::notary::Notary;
-use super::notes::{LEASE_KEY, LeaseNote, Says};
+use super::notes::{LeaseNote, Says, lease_key};
 use super::record::Envelope;
 use super::rights::{Asked, as_append, settings_error};
 use super::settings::{self, Role};
-use crate::{Append, AppendError, Health, OpenError, Receipt};
+use crate::{Append, AppendError, Health, OpenError, Receipt, Writer};
 
 /// How often the thread looks at everything.
 const TICK: Duration = Duration::from_millis(20);
@@ -43,6 +43,8 @@ pub(super) struct Session {
     clock: Arc<dyn Clock>,
     config: KafkaConfig,
     lease: LeaseNote,
+    /// The key of what is noted about the lease.
+    lease_key: String,
     pub(super) health: watch::Sender<Health>,
     holds: AtomicBool,
     closing: AtomicBool,
@@ -76,7 +78,7 @@ impl Session {
         config: &KafkaConfig,
         clock: Arc<dyn Clock>,
         following: Arc<Following>,
-        lease: LeaseNote,
+        (writer, lease): (Writer, LeaseNote),
     ) -> Result<Hold, OpenError> {
         let deliveries = Deliveries::new(&config.topic, &config.place(), config.partitions);
         let made = settings::of(Role::Events, config).create_with_context(deliveries);
@@ -86,6 +88,7 @@ impl Session {
             following,
             clock,
             config: config.clone(),
+            lease_key: lease_key(writer),
             lease,
             health: watch::Sender::new(Health::Accepting),
             holds: AtomicBool::new(false),
@@ -221,7 +224,7 @@ impl Session {
 
     fn say(&self, says: Says) {
         let note = LeaseNote { says, ..self.lease.clone() };
-        if let Err(refused) = self.notary.write(LEASE_KEY, &note) {
+        if let Err(refused) = self.notary.write(&self.lease_key, &note) {
             tracing::debug!(%refused, ?says, "a note about the writer was not taken");
         }
     }

@@ -138,6 +138,7 @@ fn heartbeat(offset: u64) -> Bytes {
         selected_db: 0,
         source_time_ms: 0,
         capture_time_ms: 0,
+        slots: None,
     };
     encoded(offset, Control::Heartbeat(beat))
 }

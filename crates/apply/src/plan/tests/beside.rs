@@ -39,6 +39,7 @@ fn records() -> Vec<Event> {
         bytes_expected: 0,
         rdb_version: 0,
         flavour: Flavour::Redis,
+        slots: None,
     };
     let end = SnapshotEnd { snapshot_id: ID, keys: 1, keys_total: 1 };
     let bodies = [

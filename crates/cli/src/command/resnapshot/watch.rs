@@ -167,8 +167,14 @@ mod tests {
     fn begin(snapshot_id: u64, epoch: u64) -> Event {
         let flavour = Flavour::Redis;
         let (keys_expected, bytes_expected, rdb_version) = (9, 0, 0);
-        let begin =
-            SnapshotBegin { snapshot_id, keys_expected, bytes_expected, rdb_version, flavour };
+        let begin = SnapshotBegin {
+            snapshot_id,
+            keys_expected,
+            bytes_expected,
+            rdb_version,
+            flavour,
+            slots: None,
+        };
         event(epoch, Body::Control(Control::SnapshotBegin(begin)))
     }
 
@@ -197,6 +203,7 @@ mod tests {
             replication_id: String::new(),
             branch_offset: 0,
             server: String::new(),
+            slots: None,
         };
         event(epoch, Body::Control(Control::EpochBegin(begin)))
     }

@@ -1,8 +1,10 @@
 //! Control events.
 
+use wire::slot::{Slot, Slots};
+
 use super::{Convert, fitting, partitions, required};
 use crate::codec::check;
-use crate::codec::error::DecodeError;
+use crate::codec::error::{DecodeError, Invalid};
 use crate::codec::scan::nothing_known;
 use crate::control::{
     Barrier, Control, EpochBegin, EpochCause, FunctionChange, Heartbeat, SlotHandover,
@@ -17,8 +19,9 @@ pub(in crate::codec) fn control(
     bytes: &[u8],
 ) -> Result<Control, DecodeError> {
     use schema::control::Kind;
-    let kind =
-        proto.kind.ok_or_else(|| nothing_known("Control", bytes, &[1, 2, 3, 4, 5, 6, 7, 8, 9]))?;
+    let kind = proto
+        .kind
+        .ok_or_else(|| nothing_known("Control", bytes, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]))?;
     Ok(match kind {
         Kind::EpochBegin(begin) => Control::EpochBegin(EpochBegin::convert(begin)?),
         Kind::SnapshotBegin(begin) => Control::SnapshotBegin(SnapshotBegin::convert(begin)?),
@@ -29,7 +32,30 @@ pub(in crate::codec) fn control(
         Kind::SwapDb(swap) => Control::SwapDb { first: swap.first, second: swap.second },
         Kind::Function(function) => Control::Function(FunctionChange::convert(function)?),
         Kind::SlotHandover(moved) => Control::SlotHandover(SlotHandover::convert(moved)?),
+        Kind::FlushSlots(flush) => {
+            Control::FlushSlots { all: flush.all, slots: slots(&flush.slots)?.unwrap_or_default() }
+        }
     })
+}
+
+/// The slots of a shard: the first and the last of each range in turn; nothing where it has all.
+fn slots(numbers: &[u32]) -> Result<Option<Slots>, DecodeError> {
+    let slot = |number: u32| {
+        let slot = u16::try_from(number).ok().and_then(Slot::new);
+        slot.ok_or(Invalid::Slot { slot: number })
+    };
+    let (ranges, rest) = numbers.as_chunks::<2>();
+    if let [first] = rest {
+        return Err(Invalid::Range { name: "slots", first: *first, last: 0 }.into());
+    }
+    let mut found = Vec::with_capacity(ranges.len());
+    for [first, last] in ranges {
+        if first > last {
+            return Err(Invalid::Range { name: "slots", first: *first, last: *last }.into());
+        }
+        found.push((slot(*first)?, slot(*last)?));
+    }
+    Ok((!found.is_empty()).then(|| Slots::of(found)))
 }
 
 // === impl EpochBegin ===
@@ -42,6 +68,7 @@ impl Convert<schema::EpochBegin> for EpochBegin {
             replication_id: proto.replication_id,
             branch_offset: proto.branch_offset,
             server: proto.server,
+            slots: slots(&proto.slots)?,
         })
     }
 }
@@ -70,6 +97,7 @@ impl Convert<schema::SnapshotBegin> for SnapshotBegin {
             bytes_expected: proto.bytes_expected,
             rdb_version: proto.rdb_version,
             flavour: Flavour::convert(proto.flavour)?,
+            slots: slots(&proto.slots)?,
         })
     }
 }
@@ -90,6 +118,7 @@ impl Convert<schema::Heartbeat> for Heartbeat {
             selected_db: proto.selected_db,
             source_time_ms: proto.source_time_ms,
             capture_time_ms: proto.capture_time_ms,
+            slots: slots(&proto.slots)?,
         })
     }
 }

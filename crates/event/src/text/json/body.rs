@@ -106,6 +106,7 @@ impl Serialize for Json<'_, Control> {
                 "replication_id": begin.replication_id,
                 "branch_offset": begin.branch_offset,
                 "server": begin.server,
+                "slots": begin.slots.as_ref().map(ToString::to_string),
             }),
             Control::SnapshotBegin(begin) => object!(serializer, {
                 "snapshot_id": begin.snapshot_id,
@@ -113,6 +114,7 @@ impl Serialize for Json<'_, Control> {
                 "bytes_expected": begin.bytes_expected,
                 "rdb_version": begin.rdb_version,
                 "flavour": begin.flavour.to_string(),
+                "slots": begin.slots.as_ref().map(ToString::to_string),
             }),
             Control::SnapshotEnd(end) => object!(serializer, {
                 "snapshot_id": end.snapshot_id,
@@ -124,12 +126,16 @@ impl Serialize for Json<'_, Control> {
                 "selected_db": heartbeat.selected_db,
                 "source_time_ms": heartbeat.source_time_ms,
                 "capture_time_ms": heartbeat.capture_time_ms,
+                "slots": heartbeat.slots.as_ref().map(ToString::to_string),
             }),
             Control::Barrier(barrier) => object!(serializer, {
                 "home_partition": barrier.home_partition,
                 "partitions": barrier.partitions,
             }),
             Control::Flush { all } => object!(serializer, { "flush_all": all }),
+            Control::FlushSlots { all, slots } => {
+                object!(serializer, { "flush_all": all, "slots": slots.to_string() })
+            }
             Control::SwapDb { first, second } => {
                 object!(serializer, { "swapdb": [first, second] })
             }
