@@ -26,6 +26,7 @@ mod requests;
 mod resnapshot;
 mod rivals;
 mod secure;
+mod shards;
 mod sharing;
 mod stage;
 mod steered;

@@ -79,7 +79,7 @@ fn of_track(
         read_from: said.read_from.to_vec(),
         owner_epoch: written.owner,
         written_ms: written.now_ms,
-        resync: said.resync,
+        resyncs: said.resyncs,
         waits_at: said.waits_at,
         begun_at: said.begun_at,
         marker: None,
@@ -92,7 +92,7 @@ struct Said<'a> {
     judged: &'a [Point],
     read_from: &'a [u64],
     owner: u64,
-    resync: Option<Resync>,
+    resyncs: Vec<Resync>,
     waits_at: Option<Position>,
     begun_at: Option<Position>,
 }
@@ -142,7 +142,7 @@ impl<'a> Said<'a> {
             judged: written.judged,
             read_from: written.read_from.get(scope.lane_indexes(track)).unwrap_or_default(),
             owner: written.owner,
-            resync: progress.resyncs.get(&track).copied(),
+            resyncs: progress.resyncs_of(track).copied().collect(),
             waits_at: None,
             begun_at: progress.begun.get(&track).copied(),
         };
@@ -174,7 +174,7 @@ impl<'a> Said<'a> {
             applied,
             read_from,
             owner_epoch,
-            resync,
+            resyncs,
             waits_at,
             begun_at,
             marker,
@@ -184,7 +184,7 @@ impl<'a> Said<'a> {
         let waits = self.waits_at.is_some() && self.waits_at == *waits_at;
         let is_further_on = || self.read_from.iter().zip(read_from).all(|(now, then)| now >= then);
         (self.read_from == read_from || (waits && is_further_on()))
-            && (self.owner, self.resync) == (*owner_epoch, *resync)
+            && (self.owner, &self.resyncs) == (*owner_epoch, resyncs)
             && (self.waits_at, self.begun_at) == (*waits_at, *begun_at)
             && marker.is_none()
             && self.applied().eq(applied.iter().copied())
@@ -215,18 +215,14 @@ impl Checkpoints {
         let mut progress = Progress::from(begin.to_vec());
         progress.needed.resize(scope.numbers.len(), 0);
         for (track, checkpoint) in self.iter() {
-            let read_again = checkpoint.resync.is_some_and(|resync| resync.is_read_again());
             for (index, from) in scope.lane_indexes(track).zip(&checkpoint.read_from) {
                 if let Some(needed) = progress.needed.get_mut(index) {
                     *needed = *from;
                 }
-                if read_again {
-                    progress.snapshot_from.insert(index, *from);
-                }
             }
+            progress.begin(scope, track, &checkpoint.resyncs);
             let applied = checkpoint.applied.iter();
             progress.applied.extend(applied.map(|of| Point { track, position: of.position }));
-            progress.resyncs.extend(checkpoint.resync.map(|resync| (track, resync)));
             progress.waits.extend(checkpoint.waits_at.map(|at| (track, at)));
             progress.begun.extend(checkpoint.begun_at.map(|at| (track, at)));
         }
@@ -245,7 +241,7 @@ impl Checkpoints {
             let said = Said::of((scope, *track), progress, written);
             let known = self.0.get(*track).and_then(Option::as_ref);
             // What has not begun has nothing to say, except with which snapshot it will: the same in all tracks.
-            let begins = !said.points.is_empty() || said.resync.is_some();
+            let begins = !said.points.is_empty() || !said.resyncs.is_empty();
             begins && (all || known.is_none_or(|known| !said.is_in(known)))
         };
         let mut news: Vec<_> = (0..scope.tracks()).filter(is_new).map(of_track).collect();

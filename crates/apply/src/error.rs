@@ -159,6 +159,31 @@ pub enum Error {
         /// Which stream.
         stream: String,
     },
+    /// Slots of the source are in no shard that was captured.
+    #[error(
+        "stream {stream} holds nothing of the slots {slots}: waiting for the capture of the shards of the source that \
+         have them"
+    )]
+    AwaitsShards {
+        /// Which stream.
+        stream: String,
+        /// The slots, as ranges.
+        slots: String,
+    },
+    /// Two shards have the same slots.
+    #[error(
+        "shards {} and {} of stream {stream} both have the slots {slots}: nothing tells in which order changes of one key \
+         come from two sources",
+        shards.0.0, shards.1.0
+    )]
+    SharedSlots {
+        /// Which stream.
+        stream: String,
+        /// Which shards.
+        shards: (Shard, Shard),
+        /// The slots, as ranges.
+        slots: String,
+    },
     /// The journal has no snapshot that a replay could begin with, or does not know the place where it should end.
     #[error("stream {stream} cannot be replayed so: {what}; {possible}")]
     NoReplay {

@@ -208,7 +208,8 @@ impl Lane {
             let begun = self.begun();
             let windows = &self.tools.config.windows;
             let wait = policy::wait((&error, begun), windows, &mut backoff, &mut self.random);
-            let wait = match *self.tools.needs.borrow() {
+            let awaits = matches!(error, Error::AwaitsShards { .. });
+            let wait = match awaits || *self.tools.needs.borrow() {
                 true => wait.map(|wait| wait.min(SNAPSHOT_LOOK)),
                 false => wait,
             };
@@ -218,8 +219,9 @@ impl Lane {
             };
             self.status.waits(&error);
             match error {
-                Error::AwaitsSnapshot { .. } if std::mem::replace(&mut told, true) => {}
-                Error::AwaitsSnapshot { .. } => {
+                Error::AwaitsSnapshot { .. } | Error::AwaitsShards { .. }
+                    if std::mem::replace(&mut told, true) => {}
+                Error::AwaitsSnapshot { .. } | Error::AwaitsShards { .. } => {
                     tracing::info!(advice = error.advice(), "{error}");
                 }
                 error => tracing::warn!(

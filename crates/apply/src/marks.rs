@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use event::Shard;
 use event::checkpoint::Resync;
 use tempfile::TempDir;
+use wire::slot::Slots;
 
 use crate::limits;
 
@@ -27,6 +28,8 @@ pub(crate) struct Marks {
     /// Tracks whose records that were applied before are being read again for them: until that is done, they are not
     /// all.
     pub(crate) rebuilding: BTreeSet<usize>,
+    /// The slots that the shard has, once they are known; none: all.
+    pub(crate) slots: Option<Option<Slots>>,
     memory: HashSet<Mark>,
     files: Option<Buckets>,
     dir: PathBuf,
@@ -86,7 +89,7 @@ impl Marks {
     /// No marks; those beyond `most` go to a directory of their own in `dir`.
     pub(crate) fn new(of: Snapshot, dir: &Path, most: usize) -> Self {
         let (memory, dir) = (HashSet::new(), dir.to_owned());
-        Self { of, rebuilding: BTreeSet::new(), memory, files: None, dir, most }
+        Self { of, rebuilding: BTreeSet::new(), slots: None, memory, files: None, dir, most }
     }
 
     /// Where they spill to.

@@ -18,12 +18,14 @@ mod keys;
 mod lower;
 mod meet;
 mod on_demand;
+mod order;
 mod part;
 mod quick;
 mod rebuild;
 mod refused;
 mod rules;
 mod script;
+mod shards;
 mod sizes;
 #[cfg(test)]
 mod tests;
@@ -32,9 +34,10 @@ mod unfit;
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use event::control::{Control, EpochCause};
-use event::{Body, Change, Event, Position};
+use event::control::Control;
+use event::{Body, Change, Event, Position, Shard};
 use journal::{Entry, Offset, Partition};
+use wire::slot::Slots;
 
 use self::assemble::{Assembly, Gathered, Origin};
 pub(crate) use self::barrier::{Barrier, Need};
@@ -87,6 +90,8 @@ pub(crate) struct Planner {
     scope: Scope,
     /// The track of the record at hand.
     track: usize,
+    /// The slots of each shard, as far as it was met; none: it has all.
+    pub(crate) slots: BTreeMap<Shard, Option<Slots>>,
     /// The next offset per partition.
     next: Vec<u64>,
     /// Whether that is before what has been read.
@@ -186,6 +191,7 @@ impl Planner {
             guests: Vec::new(),
             scope: scope.clone(),
             track: 0,
+            slots: BTreeMap::new(),
         };
         planner.require_marks();
         planner
@@ -237,6 +243,7 @@ impl Planner {
         }
         let decode = |payload: &Bytes| decoded((partition, offset), payload);
         let event = decode(&payload)?;
+        self.note_slots(&event);
         if self.is_beside(&event) {
             return Ok(Planned::Done);
         }
@@ -286,8 +293,11 @@ impl Planner {
         let mut progress = self.progress.clone();
         progress.needed.clone_from(&self.next);
         let parked = self.parked.iter().map(|parked| (parked.lane_index, parked.offset));
-        let on_demand = self.progress.snapshot_from.iter().map(|(index, from)| (*index, *from));
-        let on_demand = on_demand.filter(|(index, _)| self.reads_on_demand(*index));
+        let on_demand = self.progress.snapshot_from.iter().filter(|((index, shard), _)| {
+            let line = Line { track: self.scope.track(*index), shard: *shard };
+            self.progress.on_demand(line).is_some()
+        });
+        let on_demand = on_demand.map(|((index, _), from)| (*index, *from));
         for (lane_index, offset) in self.assembly.open().chain(parked).chain(on_demand) {
             if let Some(needed) = progress.needed.get_mut(lane_index) {
                 *needed = offset.min(*needed);
@@ -406,13 +416,17 @@ impl Planner {
                 self.swap(&place, (*first, *second), batch)?;
             }
             (Body::Control(Control::SnapshotEnd(_)), _) => {
-                if self.is_on_demand() {
+                if self.is_on_demand(event.position) {
                     self.progress.begun.insert(self.track, self.behind_end(event));
                 }
-                self.go_back_to_stream(self.track);
-                self.end_resync(self.track);
+                let line = self.line(event.position);
+                self.go_back_to_stream(line);
+                self.end_resync(line);
             }
-            (_, Need::Alone | Need::Script | Need::Together | Need::Sweep) => {}
+            (Body::Control(Control::FlushSlots { all, slots }), _) if exact => {
+                self.flushed(&place, *all, slots);
+            }
+            (_, Need::Alone | Need::Slots | Need::Script | Need::Together | Need::Sweep) => {}
         }
         if !guests.is_empty() {
             self.forget_deadlines_elsewhere();
@@ -427,35 +441,6 @@ impl Planner {
     pub(crate) fn done(&mut self, position: Position, batch: &mut Batch) {
         self.progress.advance(self.track, position);
         batch.events += 1;
-    }
-
-    /// Whether an event needs nothing any more: it has been applied, or only concerns others.
-    fn settled(&self, event: &Event) -> bool {
-        if matches!(event.body, Body::Control(Control::Barrier(_))) && self.scope.one_order {
-            return true;
-        }
-        let position = &event.position;
-        let line = self.line(*position);
-        match self.progress.of(line) {
-            Some(applied) => !position.is_after(applied),
-            None => self.floor.get(&line).is_some_and(|first| first.is_after(position)),
-        }
-    }
-
-    /// Whether an event may come next in its shard.
-    fn check_order(&self, event: &Event) -> Result<(), Error> {
-        let shard = event.position.shard;
-        let begins = match &event.body {
-            Body::Control(Control::EpochBegin(begin)) => Some(begin.cause),
-            _ => None,
-        };
-        match (self.progress.of(self.line(event.position)), begins) {
-            _ if self.is_on_demand() => Ok(()),
-            (None, Some(EpochCause::FullResync)) | (Some(_), Some(_)) => Ok(()),
-            (None, _) => Err(self.no_snapshot(shard)),
-            (Some(applied), None) if applied.epoch == event.position.epoch => Ok(()),
-            (Some(_), None) => Err(Self::contradiction(event, "its epoch has not begun")),
-        }
     }
 
     /// The line of a place in the track at hand.

@@ -54,8 +54,14 @@ fn window(error: &Error, windows: &Windows) -> Option<Duration> {
         return Some(windows.refused);
     }
     // Brokers come back, and whoever reads a journal has nothing else to do; what does not pass by itself is of
-    // another kind.
-    if matches!(error, Error::AwaitsSnapshot { .. } | Error::Journal(ReadError::Failed(_))) {
+    // another kind. Captures are started one by one.
+    let is_waited_for = matches!(
+        error,
+        Error::AwaitsSnapshot { .. }
+            | Error::AwaitsShards { .. }
+            | Error::Journal(ReadError::Failed(_))
+    );
+    if is_waited_for {
         return None;
     }
     let code = match error {

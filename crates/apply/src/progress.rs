@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use event::Position;
 use event::checkpoint::Resync;
+use event::{Position, Shard};
 
 use crate::scope::{Line, Point, Scope};
 
@@ -15,11 +15,11 @@ pub(crate) struct Progress {
     /// Per partition of the lane, the first record that is still needed: the next one, or the first of an event
     /// that has not come completely.
     pub(crate) needed: Vec<u64>,
-    /// Per track, the snapshot that is being applied.
-    pub(crate) resyncs: BTreeMap<usize, Resync>,
+    /// Per line, the snapshot that is being applied.
+    pub(crate) resyncs: BTreeMap<Line, Resync>,
     /// Where a snapshot is read again from its beginning, for its marks or for the stream beside it: per partition, by
-    /// its index in the lane, where it begins.
-    pub(crate) snapshot_from: BTreeMap<usize, u64>,
+    /// its index in the lane, and shard, where it begins.
+    pub(crate) snapshot_from: BTreeMap<(usize, Shard), u64>,
     /// Per track that waits for a change whose home another lane has: the place of that change.
     pub(crate) waits: BTreeMap<usize, Position>,
     /// Per track, where its history began here: at a snapshot that is part of the stream, or behind one made on demand.
@@ -51,20 +51,47 @@ impl Progress {
         self.applied.get(first..behind).unwrap_or_default()
     }
 
-    /// A track begins with a snapshot, at the records that it needs.
-    pub(crate) fn begin(&mut self, scope: &Scope, track: usize, resync: Option<Resync>) {
-        let Some(resync) = resync else { return };
-        self.resyncs.insert(track, resync);
-        if resync.is_read_again() {
-            let mine = scope.lane_indexes(track);
-            let from = self.needed.iter().copied().enumerate();
-            self.snapshot_from.extend(from.filter(|(index, _)| mine.contains(index)));
+    /// A track begins with snapshots, at the records that it needs.
+    pub(crate) fn begin(&mut self, scope: &Scope, track: usize, resyncs: &[Resync]) {
+        for resync in resyncs {
+            let line = Line { track, shard: resync.shard };
+            self.resyncs.insert(line, *resync);
+            if resync.is_read_again() {
+                let needed = self.needed.clone();
+                self.read_again_from(scope, line, &needed);
+            }
         }
     }
 
-    /// The id of the snapshot made on demand that a track applies; none: it follows the stream.
-    pub(crate) fn on_demand(&self, track: usize) -> Option<u64> {
-        self.resyncs.get(&track).map(|resync| resync.snapshot_id).filter(|id| *id != 0)
+    /// The snapshot of a line is read again from there once it was interrupted.
+    pub(crate) fn read_again_from(&mut self, scope: &Scope, line: Line, from: &[u64]) {
+        let from = from.iter().copied().enumerate();
+        let mine = scope.lane_indexes(line.track);
+        let mine = from.filter(|(index, _)| mine.contains(index));
+        self.snapshot_from.extend(mine.map(|(index, from)| ((index, line.shard), from)));
+    }
+
+    /// Where a partition is read from on once it was interrupted, if a snapshot is read again.
+    pub(crate) fn snapshot_from(&self, lane_index: usize) -> Option<u64> {
+        let shards = (lane_index, Shard(0))..=(lane_index, Shard(u32::MAX));
+        self.snapshot_from.range(shards).map(|(_, from)| *from).min()
+    }
+
+    /// The snapshots that a track applies.
+    pub(crate) fn resyncs_of(&self, track: usize) -> impl Iterator<Item = &Resync> {
+        let line = |shard| Line { track, shard: Shard(shard) };
+        let lines = line(0)..=line(u32::MAX);
+        self.resyncs.range(lines).map(|(_, resync)| resync)
+    }
+
+    /// The id of the snapshot made on demand that a line applies; none: it follows the stream.
+    pub(crate) fn on_demand(&self, line: Line) -> Option<u64> {
+        self.resyncs.get(&line).map(|resync| resync.snapshot_id).filter(|id| *id != 0)
+    }
+
+    /// Whether any line of a track applies a snapshot made on demand.
+    pub(crate) fn any_on_demand(&self, track: usize) -> bool {
+        self.resyncs_of(track).any(|resync| resync.snapshot_id != 0)
     }
 
     /// Any place that it has reached, for messages.
@@ -94,8 +121,6 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
-    use event::Shard;
-
     use super::*;
 
     #[test]

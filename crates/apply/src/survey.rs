@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use event::control::{Control, EpochCause};
 use event::{Body, Position, Shard, codec};
 use journal::{Description, Entry, Journal, Offset, Partition, PartitionRange, ReadLimit};
+use wire::slot::Slots;
 
 use crate::error::Error;
 use crate::limits;
@@ -22,6 +23,8 @@ pub(crate) struct Survey {
     branches: Vec<Branch>,
     /// The epochs, and the last place of each that was met.
     epochs: BTreeMap<(Shard, u64), Reach>,
+    /// The slots that each shard says it has; none: all.
+    slots: BTreeMap<Shard, Option<Slots>>,
 }
 
 /// A snapshot, or what there is of it.
@@ -137,6 +140,33 @@ impl Survey {
         shards
     }
 
+    /// The slots that the shards have together.
+    pub(crate) fn slots(&self) -> Slots {
+        let all = self.slots.values().map(|slots| slots.clone().unwrap_or_else(Slots::all));
+        all.fold(Slots::default(), |known, more| known.or(&more))
+    }
+
+    /// Two shards that have slots in common, and which.
+    pub(crate) fn shared_slots(&self) -> Option<(Shard, Shard, Slots)> {
+        let all = |slots: &Option<Slots>| slots.clone().unwrap_or_else(Slots::all);
+        let mut others = self.slots.iter();
+        while let Some((shard, slots)) = others.next() {
+            let mine = all(slots);
+            for (other, theirs) in others.clone() {
+                let common = mine.and(&all(theirs));
+                if !common.is_empty() {
+                    return Some((*shard, *other, common));
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether the source is a cluster.
+    pub(crate) fn is_of_cluster(&self) -> bool {
+        self.slots.values().any(Option::is_some)
+    }
+
     /// Forgets what has left the journal, and what is read again.
     fn forget(&mut self, ranges: &[PartitionRange]) {
         self.read.resize(ranges.len(), Offset(0));
@@ -173,6 +203,11 @@ impl Survey {
             decoded.map_err(|source| Error::Record { partition, offset: offset.0, source })?;
         let id = event.snapshot_id();
         let position = event.position;
+        if let Body::Control(control) = &event.body
+            && let Some(slots) = control.slots()
+        {
+            self.slots.insert(position.shard, slots.cloned());
+        }
         if let Body::Control(Control::EpochBegin(begin)) = &event.body
             && begin.cause == EpochCause::Continued
         {

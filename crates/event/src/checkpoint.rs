@@ -22,8 +22,8 @@ pub struct Checkpoint {
     pub owner_epoch: u64,
     /// Clock of the writer, Unix milliseconds.
     pub written_ms: i64,
-    /// While a snapshot is being applied.
-    pub resync: Option<Resync>,
+    /// The snapshots that are being applied, of each shard one at most.
+    pub resyncs: Vec<Resync>,
     /// The change that this waits for: one of partitions that other workers have. All before it has been executed and
     /// judged.
     pub waits_at: Option<Position>,

@@ -85,7 +85,7 @@ pub fn checkpoint() -> impl Strategy<Value = Checkpoint> {
     });
     let who = (name(), ulong(), ulong(), long());
     let places = (option::of(position()), option::of(position()));
-    let extra = (option::of(resync()), places, option::of(marker()));
+    let extra = (vec(resync(), 0..3), places, option::of(marker()));
     (who, covers, vec(applied(), 0..4), extra).prop_map(
         |(who, ((first_partition, last_partition), read_from), applied, extra)| Checkpoint {
             stream: who.0,
@@ -96,7 +96,7 @@ pub fn checkpoint() -> impl Strategy<Value = Checkpoint> {
             read_from,
             owner_epoch: who.2,
             written_ms: who.3,
-            resync: extra.0,
+            resyncs: extra.0,
             waits_at: extra.1.0,
             begun_at: extra.1.1,
             marker: extra.2,

@@ -5,6 +5,7 @@
 //! Everything here may block, and everything it starts ends with the test.
 
 mod client;
+mod cluster;
 pub mod dataset;
 mod deadline;
 pub mod examples;
@@ -24,6 +25,7 @@ mod words;
 pub mod workload;
 
 pub use client::{Client, Command, abridged, command};
+pub use cluster::Cluster;
 pub use dataset::{Dataset, Difference, Tolerance, assert_same, compare};
 pub use deadline::{Deadline, eventually, now_ms};
 pub use kind::Kind;

@@ -38,6 +38,7 @@ impl Classified for Error {
             Self::Unfit { .. }
             | Self::KeyDenied { .. }
             | Self::AwaitsSnapshot { .. }
+            | Self::AwaitsShards { .. }
             | Self::ResyncNeeded { .. }
             | Self::LeftBehind { .. }
             | Self::Crossed { .. }
@@ -58,6 +59,7 @@ impl Classified for Error {
             | Self::Foreign { .. }
             | Self::CheckpointGone { .. }
             | Self::NoSnapshot { .. }
+            | Self::SharedSlots { .. }
             | Self::NoReplay { .. }
             | Self::HasBegun { .. }
             | Self::ReplayShared { .. }
@@ -155,6 +157,8 @@ impl Error {
             | Self::ReplayShared { .. }
             | Self::PlaceGone { .. }
             | Self::AwaitsSnapshot { .. }
+            | Self::AwaitsShards { .. }
+            | Self::SharedSlots { .. }
             | Self::ResyncNeeded { .. }
             | Self::LeftBehind { .. } => self.advice_about_the_beginning(),
             Self::Unsupported { .. }
@@ -201,6 +205,13 @@ impl Error {
             Self::AwaitsSnapshot { .. } => {
                 "Nothing, where the capture of this stream runs: it is asked for a snapshot, every ten seconds. \
                  Otherwise start it."
+            }
+            Self::AwaitsShards { .. } => {
+                "Start a capture for each of the cluster's primaries, each with a number of its own (--shard)."
+            }
+            Self::SharedSlots { .. } => {
+                "Slots have moved between shards, or one primary was captured under two numbers: begin a stream of \
+                 another name (--stream) with a capture of each primary."
             }
             Self::NoReplay { .. } => {
                 "Name one of these places, or one between them (offset:EPOCH:OFFSET, or time:2026-01-31T12:00:00Z); or have \

@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use event::names;
+use event::control::Control;
+use event::{Body, names};
+use wire::slot::{Slot, Slots};
 
 use super::pump::Pump;
 use super::status::Phase;
@@ -14,6 +16,23 @@ use crate::limits;
 use crate::marks::{Mark, Marks, mark};
 use crate::plan::{Barrier, Need};
 use crate::quarantine::set::Spot;
+
+/// The keys that one shard has in a track.
+struct Part {
+    track: usize,
+    /// The shard's.
+    epoch: u64,
+    /// None: all of the track.
+    slots: Option<Slots>,
+}
+
+// === impl Part ===
+
+impl Part {
+    fn has(&self, key: &[u8]) -> bool {
+        self.slots.as_ref().is_none_or(|slots| slots.contains(Slot::of_key(key)))
+    }
+}
 
 // === impl Pump ===
 
@@ -42,13 +61,22 @@ impl Pump<'_> {
             }
             Need::Together => {}
             Need::Sweep => {
-                if self.planner.begin_sweep(barrier.track) {
+                if self.planner.begin_sweep(barrier.line()) {
                     // Said at the destination before anything goes.
                     self.open.urgent = true;
                     self.barrier = Some(barrier);
                     return Ok(());
                 }
                 if !self.sweep(&barrier).await? {
+                    return Ok(());
+                }
+            }
+            Need::Slots => {
+                exact = match self.require_alone(&barrier).await {
+                    Ok(()) => true,
+                    Err(error) => self.leave_out(error)?,
+                };
+                if exact && !self.empty_slots(&barrier).await? {
                     return Ok(());
                 }
             }
@@ -80,13 +108,18 @@ impl Pump<'_> {
     async fn sweep(&mut self, barrier: &Barrier) -> Result<bool, Error> {
         self.status.phase(Phase::Sweep);
         let position = barrier.event.position;
-        let Some(marks) = self.planner.take_marks(barrier.track) else {
+        let Some(marks) = self.planner.take_marks(barrier.line()) else {
             let what = "a snapshot ends whose keys nobody has counted".to_owned();
             return Err(Error::Contradiction { position, what });
         };
+        let Some(slots) = marks.slots.clone() else {
+            let what = "a snapshot ends of which nobody knows whose slots it is".to_owned();
+            return Err(Error::Contradiction { position, what });
+        };
+        let part = Part { track: barrier.track, epoch: position.epoch, slots };
         let swept = match marks.in_memory() {
-            true => self.sweep_by_memory((barrier.track, position.epoch), &marks).await,
-            false => self.sweep_by_file((barrier.track, position.epoch), &marks).await,
+            true => self.sweep_by_memory(&part, &marks).await,
+            false => self.sweep_by_file(&part, &marks).await,
         };
         self.planner.marks.push(marks);
         let removed = swept?;
@@ -100,21 +133,30 @@ impl Pump<'_> {
     }
 
     /// Removes what has none of the marks. Says how many keys that were.
-    async fn sweep_by_memory(
-        &mut self,
-        (track, epoch): (usize, u64),
-        marks: &Marks,
-    ) -> Result<u64, Error> {
-        self.release_held(track, |mark| !marks.has(mark));
-        self.remove((track, epoch), |mark| !marks.has(mark)).await
+    async fn sweep_by_memory(&mut self, part: &Part, marks: &Marks) -> Result<u64, Error> {
+        self.release_held(part, |mark| !marks.has(mark));
+        self.remove(part, None, |mark| !marks.has(mark)).await
+    }
+
+    /// Removes the keys of a shard that was emptied, in its track. Says whether it came to the end.
+    async fn empty_slots(&mut self, barrier: &Barrier) -> Result<bool, Error> {
+        let Body::Control(Control::FlushSlots { all, slots }) = &barrier.event.body else {
+            return Ok(true);
+        };
+        let (track, slots) = (barrier.track, Some(slots.clone()));
+        let part = Part { track, epoch: barrier.event.position.epoch, slots };
+        let rules = &self.planner.rules;
+        let only = (!all).then(|| rules.mapping.target(barrier.event.db));
+        if !all && !rules.filters.db(barrier.event.db) {
+            return Ok(true);
+        }
+        let removed = self.remove(&part, only, |_| true).await?;
+        self.status.removed(removed);
+        Ok(!self.stop.is_cancelled())
     }
 
     /// The same with more marks than memory holds: first find out which keys have to go, then remove them.
-    async fn sweep_by_file(
-        &mut self,
-        (track, epoch): (usize, u64),
-        marks: &Marks,
-    ) -> Result<u64, Error> {
+    async fn sweep_by_file(&mut self, part: &Part, marks: &Marks) -> Result<u64, Error> {
         let failed = |source| Error::Marks { dir: marks.dir().to_owned(), source };
         let Some(mut census) = marks.census().map_err(failed)? else { return Ok(0) };
         for db in 0..self.planner.rules.databases {
@@ -140,32 +182,35 @@ impl Pump<'_> {
             if self.stop.is_cancelled() {
                 break;
             }
-            self.release_held(track, |mark| strangers.contains(&mark));
-            removed += self.remove((track, epoch), |mark| strangers.contains(&mark)).await?;
+            self.release_held(part, |mark| strangers.contains(&mark));
+            removed += self.remove(part, None, |mark| strangers.contains(&mark)).await?;
         }
         Ok(removed)
     }
 
-    /// Keys of a track that are set aside and whose marks `goes` names are gone.
-    fn release_held(&mut self, track: usize, goes: impl Fn(Mark) -> bool) {
+    /// Keys of a part that are set aside and whose marks `goes` names are gone.
+    fn release_held(&mut self, part: &Part, goes: impl Fn(Mark) -> bool) {
         let names = self.names;
         let is_gone = |spot: &Spot| {
             !spot.is_library()
-                && names.track_of(spot) == Some(track)
+                && names.track_of(spot) == Some(part.track)
+                && part.has(&spot.key)
                 && goes(mark(spot.db, &spot.key))
         };
         self.planner.held.release_where(is_gone);
     }
 
-    /// Removes the keys of a track whose marks `goes` names, and temporary keys of earlier epochs.
+    /// Removes the keys of a part whose marks `goes` names, and temporary keys of earlier epochs; in all databases, or
+    /// one.
     async fn remove(
         &mut self,
-        (track, epoch): (usize, u64),
+        part: &Part,
+        only: Option<u32>,
         goes: impl Fn(Mark) -> bool,
     ) -> Result<u64, Error> {
         let mut removed = 0;
         for db in 0..self.planner.rules.databases {
-            if !self.planner.is_target(db) {
+            if !self.planner.is_target(db) || only.is_some_and(|only| only != db) {
                 continue;
             }
             select(&mut self.connection, db).await?;
@@ -173,11 +218,11 @@ impl Pump<'_> {
             while let Some(keys) = self.scanned(&mut scan).await? {
                 let mut gone: HashSet<Bytes> = HashSet::new();
                 for key in keys {
-                    if !self.names.is_of(track, &key) {
+                    if !self.names.is_of(part.track, &key) || !part.has(&key) {
                         continue;
                     }
                     let staged = self.names.stage_epoch(&key);
-                    let leftover = staged.is_some_and(|of| of < epoch);
+                    let leftover = staged.is_some_and(|of| of < part.epoch);
                     let stranger =
                         !names::is_ours(&key) && self.covers(db, &key) && goes(mark(db, &key));
                     if leftover || stranger {

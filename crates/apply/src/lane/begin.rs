@@ -34,10 +34,10 @@ impl Begin {
     ) -> Result<Self, Error> {
         survey.read(journal, description).await?;
         let shards = survey.shards();
-        // Those made on demand are told apart in a track, and of several shards not.
+        refuse_shared(&scope.stream, survey)?;
         let may_begin = |snapshot: &&Snapshot| match snapshot.id {
             0 => snapshot.has_begun(),
-            _ => snapshot.is_complete() && shards.len() == 1,
+            _ => snapshot.is_complete(),
         };
         let newest = |shard: &Shard| {
             let snapshots = survey.snapshots().filter(|of| of.shard == *shard);
@@ -48,8 +48,17 @@ impl Begin {
         let snapshots: Vec<_> = found.map(|found| Beginning::of(found, &starts)).collect();
         // What has held something begins in the middle of a history.
         let is_new = description.partitions.iter().all(|range| range.end == Offset(0));
+        let has_snapshot = |shard: &&Shard| snapshots.iter().any(|of| of.position.shard == **shard);
+        if let Some(shard) = shards.iter().find(|shard| !has_snapshot(shard)) {
+            return Err(Error::NoSnapshot { stream: scope.stream.clone(), shard: *shard });
+        }
         if snapshots.is_empty() && !is_new {
             return Err(Error::NoSnapshot { stream: scope.stream.clone(), shard: Shard(0) });
+        }
+        let missing = survey.slots().others();
+        if !snapshots.is_empty() && !missing.is_empty() {
+            let (stream, slots) = (scope.stream.clone(), missing.to_string());
+            return Err(Error::AwaitsShards { stream, slots });
         }
         let begin = Self::at(snapshots, scope);
         Ok(if begin.snapshots.is_empty() {
@@ -69,11 +78,13 @@ impl Begin {
         Self { offsets: scope.numbers.iter().map(first).collect(), snapshots }
     }
 
-    /// What a track applies that begins so; none where there is no snapshot, or one of each of several shards.
-    pub(crate) fn resync(&self, sweep: bool) -> Option<Resync> {
-        let [only] = self.snapshots.as_slice() else { return None };
-        let Position { shard, epoch, .. } = only.position;
-        Some(Resync { shard, epoch, sweep, sweeping: false, snapshot_id: only.snapshot_id })
+    /// What a track applies that begins so.
+    pub(crate) fn resyncs(&self, sweep: bool) -> Vec<Resync> {
+        let resync = |of: &Beginning| {
+            let Position { shard, epoch, .. } = of.position;
+            Resync { shard, epoch, sweep, sweeping: false, snapshot_id: of.snapshot_id }
+        };
+        self.snapshots.iter().map(resync).collect()
     }
 
     /// The snapshot of a line's shard.
@@ -87,6 +98,17 @@ impl Begin {
         self.of(line).is_some_and(|of| {
             of.position.is_after(&applied) && (!is_beyond || of.position.epoch > applied.epoch)
         })
+    }
+}
+
+/// Two shards that have the same slot: nothing tells which of two changes of a key comes first.
+fn refuse_shared(stream: &str, survey: &Survey) -> Result<(), Error> {
+    match survey.shared_slots() {
+        None => Ok(()),
+        Some((one, other, slots)) => {
+            let (stream, slots) = (stream.to_owned(), slots.to_string());
+            Err(Error::SharedSlots { stream, shards: (one, other), slots })
+        }
     }
 }
 

@@ -120,10 +120,10 @@ impl Pump<'_> {
         Ok(())
     }
 
-    /// The tracks whose snapshot has been applied whole with what was executed now.
-    fn ended_resyncs(&self, after: &Progress) -> Vec<usize> {
+    /// The lines whose snapshot has been applied whole with what was executed now.
+    fn ended_resyncs(&self, after: &Progress) -> Vec<Line> {
         let before = self.executed.resyncs.keys().copied();
-        before.filter(|track| !after.resyncs.contains_key(track)).collect()
+        before.filter(|line| !after.resyncs.contains_key(line)).collect()
     }
 
     /// The error about a batch that was refused; where keys are the reason, it names the change that has them.

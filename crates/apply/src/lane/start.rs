@@ -52,7 +52,8 @@ pub(super) async fn start(
     };
     let mut stored = known.progress(scope, &begin.offsets);
     for track in &fresh {
-        stored.begin(scope, *track, begin.resync(tools.config.existing == Existing::Sweep));
+        let resyncs = begin.resyncs(tools.config.existing == Existing::Sweep);
+        stored.begin(scope, *track, &resyncs);
     }
     let mut start = match known.written_ms() {
         Some(written_ms) => {
@@ -69,7 +70,7 @@ pub(super) async fn start(
             Start::at(stored, Vec::new())
         }
     };
-    let begun = start.progress.resyncs.iter().map(|(track, of)| (*track, of.shard, of.epoch));
+    let begun = start.progress.resyncs.iter().map(|(line, of)| (line.track, of.shard, of.epoch));
     let snapshots = begin.snapshots.iter().map(|of| of.position);
     let found = fresh.iter().flat_map(|track| {
         snapshots.clone().map(|position| (*track, position.shard, position.epoch))
@@ -140,7 +141,7 @@ impl Start {
         let (journal, clock) = (&*tools.journal, &*tools.clock);
         // Who applies a snapshot made on demand needs nothing of the stream before it.
         let mut judged = self.judged.clone();
-        judged.retain(|point| self.progress.on_demand(point.track).is_none());
+        judged.retain(|point| self.progress.on_demand(point.line()).is_none());
         let places = Places { journal, judged: &judged, scope, clock };
         let found = places.find(description, &self.progress.needed).await?;
         let Some(found) = found else { return Ok(self) };
@@ -151,7 +152,7 @@ impl Start {
              before that, by the source's positions"
         );
         let mut snapshot_from = self.progress.snapshot_from.clone();
-        for (index, from) in &mut snapshot_from {
+        for ((index, _), from) in &mut snapshot_from {
             *from = found.get(*index).map_or(*from, |found| *found.min(from));
         }
         let progress = Progress { needed: found, snapshot_from, ..self.progress };

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use event::{Body, codec};
+use event::{Body, Shard, codec};
 use journal::{Entry, ReadLimit};
 use runtime::throttle::HoldSign;
 use runtime::{Clock, Flow, Gate, Hold, Rate};
@@ -13,6 +13,7 @@ use runtime::{Clock, Flow, Gate, Hold, Rate};
 use super::pump::Pump;
 use super::{LaneStatus, Tools};
 use crate::limits;
+use crate::scope::Line;
 
 /// What the lane lets in.
 pub(super) struct Inflow {
@@ -93,20 +94,22 @@ impl Pump<'_> {
         }
         let flow = self.flow();
         if self.inflow.gate.rate(flow) != Rate::default() {
-            let on_demand = self.planner.progress.on_demand(self.scope.track(index));
-            self.inflow.gate.took(flow, weight(entry, on_demand.unwrap_or_default()));
+            let (progress, track) = (&self.planner.progress, self.scope.track(index));
+            let of = |shard| progress.on_demand(Line { track, shard }).unwrap_or_default();
+            let weight = weight(entry, of);
+            self.inflow.gate.took(flow, weight);
         }
     }
 }
 
 /// Nothing for what changes no key: such notes come in every partition, however idle the source is; and what is passed
-/// over, since it is not of the snapshot that is applied (0: of the stream).
-fn weight(entry: &Entry, snapshot_id: u64) -> Rate {
-    let is_of_stream = codec::Glance::at(&entry.payload).is_some();
-    let counts = match is_of_stream {
-        true => snapshot_id == 0,
-        false => codec::decode(entry.payload.clone()).map_or(true, |event| {
-            !matches!(event.body, Body::Control(_)) && event.snapshot_id() == snapshot_id
+/// over, since it is not of the snapshot of its shard that is applied (0: of the stream).
+fn weight(entry: &Entry, snapshot_id: impl Fn(Shard) -> u64) -> Rate {
+    let counts = match codec::Glance::at(&entry.payload) {
+        Some(of_stream) => snapshot_id(of_stream.position.shard) == 0,
+        None => codec::decode(entry.payload.clone()).map_or(true, |event| {
+            let wanted = snapshot_id(event.position.shard);
+            !matches!(event.body, Body::Control(_)) && event.snapshot_id() == wanted
         }),
     };
     match counts {

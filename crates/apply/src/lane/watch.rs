@@ -9,6 +9,7 @@ use event::Position;
 use futures::future::BoxFuture;
 use journal::{Description, ReadError};
 use wire::resp::encode::Decimal;
+use wire::slot::Slot;
 
 use super::parts::Standing;
 use super::pump::Pump;
@@ -22,7 +23,7 @@ use crate::progress::Progress;
 use crate::quarantine::left_out;
 use crate::quarantine::set::{Change, Spot};
 use crate::quarantine::shelf::Word;
-use crate::scope::Scope;
+use crate::scope::{Line, Scope};
 
 /// A look at how far the journal reaches.
 pub(super) type Look = BoxFuture<'static, Result<Description, ReadError>>;
@@ -206,17 +207,34 @@ impl Pump<'_> {
         );
     }
 
-    /// Every key of these tracks has been written anew.
-    pub(super) fn clear_suspects(&mut self, tracks: &[usize]) {
-        if tracks.is_empty() || self.suspects.is_empty() {
+    /// Every key of these lines has been written anew.
+    pub(super) fn clear_suspects(&mut self, lines: &[Line]) {
+        if lines.is_empty() || self.suspects.is_empty() {
             return;
         }
-        let names = self.names;
-        let is_anew = |spot: &Spot| names.track_of(spot).is_some_and(|of| tracks.contains(&of));
+        let (names, slots) = (self.names, &self.planner.slots);
+        let has = |line: &Line, key: &[u8]| {
+            let slots = slots.get(&line.shard).and_then(Option::as_ref);
+            slots.is_none_or(|slots| slots.contains(Slot::of_key(key)))
+        };
+        let is_anew = |spot: &Spot| {
+            let of = names.track_of(spot);
+            lines.iter().any(|line| of == Some(line.track) && has(line, &spot.key))
+        };
+        let anew: Vec<Spot> =
+            self.suspects.iter().map(|(spot, _)| spot.clone()).filter(is_anew).collect();
         self.suspects.retain(|spot| !is_anew(spot));
         self.status.suspects(&self.suspects);
-        for names in tracks.iter().filter_map(|track| self.names.track(*track)) {
+        let is_whole = |line: &&Line| !slots.get(&line.shard).is_some_and(Option::is_some);
+        let whole = lines.iter().filter(is_whole);
+        for names in whole.filter_map(|line| names.track(line.track)) {
             self.open.own([b"DEL".as_slice(), &names.suspects]);
+        }
+        // Those of other shards stay.
+        for spot in anew {
+            if let Some(TrackNames { suspects, .. }) = names.of(&spot) {
+                self.open.own([b"HDEL".as_slice(), suspects, &spot.field()]);
+            }
         }
         self.open.urgent = true;
     }
@@ -237,9 +255,9 @@ impl Pump<'_> {
     pub(super) fn read_from(&self, after: &Progress) -> Vec<u64> {
         let sources = [Some(&self.executed.needed), self.doubt_from.as_ref(), Some(&self.durable)];
         let least = |index: usize| {
-            let snapshot = after.snapshot_from.get(&index);
+            let snapshot = after.snapshot_from(index);
             let places = sources.iter().flatten().filter_map(|offsets| offsets.get(index));
-            places.chain(snapshot).copied().min()
+            places.copied().chain(snapshot).min()
         };
         (0..self.executed.needed.len()).map(|index| least(index).unwrap_or_default()).collect()
     }

@@ -165,6 +165,13 @@ impl Assembly {
         origins.map(|origin| (origin.lane_index, origin.offset))
     }
 
+    /// Forgets what is open of a partition: it is read again.
+    pub(super) fn forget(&mut self, lane_index: usize) {
+        self.fragments.retain(|open| open.origin.lane_index != lane_index);
+        self.groups.retain(|open| open.origin.lane_index != lane_index);
+        self.values.retain(|open| open.origin.lane_index != lane_index);
+    }
+
     fn fragment(&mut self, event: Event, origin: Origin) -> Result<Gathered, Error> {
         let position = event.position;
         let Body::Fragment(fragment) = event.body else { return Ok(Gathered::Event(event)) };

@@ -5,6 +5,7 @@ use event::control::Control;
 use event::{Body, Change, Event};
 
 use super::script;
+use crate::scope::Line;
 
 /// An event that needs a look at the destination.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(crate) enum Need {
     Sweep,
     /// Databases are emptied or exchanged, so nothing else may live there.
     Alone,
+    /// Keys of some slots go.
+    Slots,
     /// A script, in whose way something is.
     Script,
     /// Nothing but that it is executed by itself: it is of several tracks.
@@ -37,12 +40,21 @@ pub(crate) enum Need {
 // === impl Barrier ===
 
 impl Barrier {
+    /// The line that it stands in.
+    pub(crate) fn line(&self) -> Line {
+        Line { track: self.track, shard: self.event.position.shard }
+    }
+
     /// What it does, for messages.
     pub(crate) fn command(&self) -> &'static str {
         match &self.event.body {
             _ if self.need == Need::Script => script::EVAL,
-            Body::Control(Control::Flush { all: true }) => "FLUSHALL",
-            Body::Control(Control::Flush { all: false }) => "FLUSHDB",
+            Body::Control(Control::Flush { all: true } | Control::FlushSlots { all: true, .. }) => {
+                "FLUSHALL"
+            }
+            Body::Control(
+                Control::Flush { all: false } | Control::FlushSlots { all: false, .. },
+            ) => "FLUSHDB",
             Body::Control(Control::SwapDb { .. }) => "SWAPDB",
             Body::Group(_) => "a transaction with a flush or an exchange of databases",
             _ => self.event.kind(),
@@ -57,7 +69,12 @@ impl Barrier {
     /// Whether it names databases one by one.
     pub(crate) fn names_single_databases(&self) -> bool {
         self.any(|control| {
-            matches!(control, Control::SwapDb { .. } | Control::Flush { all: false })
+            matches!(
+                control,
+                Control::SwapDb { .. }
+                    | Control::Flush { all: false }
+                    | Control::FlushSlots { all: false, .. }
+            )
         })
     }
 

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::lane::begin::Begin;
 use crate::marks::{Marks, Snapshot};
 use crate::quarantine;
-use crate::scope::{Line, Point};
+use crate::scope::Line;
 use crate::swap::Swap;
 
 // === impl Planner ===
@@ -32,7 +32,8 @@ impl Planner {
             Control::Flush { .. } | Control::SwapDb { .. } if self.scope.tracks() == 1 => {
                 return Ok(Some(Need::Alone));
             }
-            Control::Function(change) if self.has_functions() => {
+            Control::FlushSlots { .. } => return Ok(Some(Need::Slots)),
+            Control::Function(change) if self.has_functions(place.position.shard) => {
                 self.function(place, change, batch)?;
             }
             Control::SlotHandover(_) => {
@@ -138,13 +139,6 @@ impl Planner {
                          nothing tells it from what was there before (existing = overwrite)"
                     );
                 }
-                let other_shard = |point: &Point| {
-                    point.track == self.track && point.position.shard != position.shard
-                };
-                if sweep && self.progress.applied.iter().any(other_shard) {
-                    let what = "a new snapshot of one of several shards";
-                    return Err(Error::Unsupported { what, position });
-                }
                 self.begin_resync(place, sweep);
                 Ok(())
             }
@@ -163,17 +157,14 @@ impl Planner {
 
     fn begin_resync(&mut self, place: &Place<'_>, sweep: bool) {
         let Position { shard, epoch, .. } = place.position;
-        // Every key of the source comes again; others are not its.
-        self.deadlines.clear();
-        let (track, here) = (self.track, self.here());
-        self.end_resync(track);
-        self.progress.begun.insert(track, place.position);
+        self.forget_deadlines_of(shard);
+        let (line, here) = (self.line(place.position), self.here());
+        self.end_resync(line);
+        self.progress.begun.insert(line.track, place.position);
         let resync = Resync { shard, epoch, sweep, sweeping: false, snapshot_id: 0 };
-        self.progress.resyncs.insert(track, resync);
+        self.progress.resyncs.insert(line, resync);
         if sweep {
-            let begins = here.into_iter().enumerate();
-            let mine = self.scope.lane_indexes(track);
-            self.progress.snapshot_from.extend(begins.filter(|(index, _)| mine.contains(index)));
+            self.progress.read_again_from(&self.scope, line, &here);
             self.marks_of(Snapshot { shard, epoch });
         }
     }
@@ -192,28 +183,31 @@ impl Planner {
     fn marks_of(&mut self, of: Snapshot) -> &mut Marks {
         let known = self.marks.iter().position(|marks| marks.of == of);
         let index = known.unwrap_or_else(|| {
-            self.marks.push(self.rules.marks(of));
+            let slots = self.slots.get(&of.shard).cloned();
+            let mut marks = self.rules.marks(of);
+            marks.slots = slots;
+            self.marks.push(marks);
             self.marks.len() - 1
         });
         self.marks.get_mut(index).expect("it was found or put there")
     }
 
-    /// The marks of the snapshot that the track at hand applies.
-    pub(super) fn marks_at_hand(&mut self) -> Option<&mut Marks> {
-        let of = self.progress.resyncs.get(&self.track).map(Snapshot::of)?;
+    /// The marks of the snapshot that a line applies.
+    pub(super) fn marks_of_line(&mut self, line: Line) -> Option<&mut Marks> {
+        let of = self.progress.resyncs.get(&line).map(Snapshot::of)?;
         self.marks.iter_mut().find(|marks| marks.of == of)
     }
 
-    /// Takes out the marks that the sweep of a track goes by.
-    pub(crate) fn take_marks(&mut self, track: usize) -> Option<Marks> {
-        let of = self.progress.resyncs.get(&track).map(Snapshot::of)?;
+    /// Takes out the marks that the sweep of a line goes by.
+    pub(crate) fn take_marks(&mut self, line: Line) -> Option<Marks> {
+        let of = self.progress.resyncs.get(&line).map(Snapshot::of)?;
         let index = self.marks.iter().position(|marks| marks.of == of)?;
         Some(self.marks.swap_remove(index))
     }
 
     /// Notes that a line has come to what was not applied before: its marks are all there are up to here.
     pub(super) fn note_new(&mut self, line: Line) {
-        for marks in &mut self.marks {
+        for marks in self.marks.iter_mut().filter(|marks| marks.of.shard == line.shard) {
             marks.rebuilding.remove(&line.track);
         }
     }
@@ -221,10 +215,10 @@ impl Planner {
     /// Sees to it that the marks of snapshots under way are all there, or that reading begins where they do.
     pub(super) fn require_marks(&mut self) {
         let sweeping = self.progress.resyncs.iter().filter(|(_, resync)| resync.sweep);
-        let sweeping: Vec<(usize, Snapshot)> =
-            sweeping.map(|(track, resync)| (*track, Snapshot::of(resync))).collect();
+        let sweeping: Vec<(Line, Snapshot)> =
+            sweeping.map(|(line, resync)| (*line, Snapshot::of(resync))).collect();
         self.marks.retain(|marks| sweeping.iter().any(|(_, of)| *of == marks.of));
-        for (track, of) in sweeping {
+        for (line, of) in sweeping {
             let tracks = self.scope.tracks();
             let is_new = !self.marks.iter().any(|marks| marks.of == of);
             let marks = self.marks_of(of);
@@ -232,14 +226,15 @@ impl Planner {
                 // Those of other tracks are not there either.
                 marks.rebuilding = (0..tracks).collect();
             }
-            if !self.marks_of(of).rebuilding.contains(&track) {
+            if !self.marks_of(of).rebuilding.contains(&line.track) {
                 continue;
             }
-            for index in self.scope.lane_indexes(track) {
-                let from = self.progress.snapshot_from.get(&index).copied();
+            for index in self.scope.lane_indexes(line.track) {
+                let from = self.progress.snapshot_from.get(&(index, line.shard)).copied();
                 let places = [self.progress.needed.get_mut(index), self.next.get_mut(index)];
                 for (place, from) in places.into_iter().flatten().zip(from.into_iter().cycle()) {
-                    *place = from;
+                    // That of another shard may begin earlier.
+                    *place = from.min(*place);
                 }
             }
         }
@@ -251,24 +246,25 @@ impl Planner {
     }
 
     fn snapshot_end(&mut self, place: &Place<'_>) -> Option<Need> {
-        let resync = *self.progress.resyncs.get(&self.track)?;
         let position = place.position;
-        if (resync.shard, resync.epoch) != (position.shard, position.epoch) {
+        let line = self.line(position);
+        let resync = *self.progress.resyncs.get(&line)?;
+        if resync.epoch != position.epoch {
             return None;
         }
         if resync.sweep {
             return Some(Need::Sweep);
         }
-        if let Some(need) = self.end_on_demand() {
+        if let Some(need) = self.end_on_demand(position) {
             return Some(need);
         }
-        self.end_resync(self.track);
+        self.end_resync(line);
         None
     }
 
     /// Goes on at a later snapshot, since what is before it cannot be read any more.
     pub(crate) fn skip_to(&mut self, begin: Begin) {
-        let resync = begin.resync(self.sweeps_first || !self.spares_others);
+        let resyncs = begin.resyncs(self.sweeps_first || !self.spares_others);
         let offsets = begin.offsets;
         self.progress.resyncs.clear();
         self.progress.snapshot_from.clear();
@@ -279,21 +275,23 @@ impl Planner {
         self.next.clone_from(&offsets);
         self.progress.needed = offsets;
         let scope = self.scope.clone();
-        (0..scope.tracks()).for_each(|track| self.progress.begin(&scope, track, resync));
+        (0..scope.tracks()).for_each(|track| self.progress.begin(&scope, track, &resyncs));
         self.require_marks();
     }
 
-    /// Notes that the snapshot of a track has ended and what it did not name is about to go. Says whether that is news.
-    pub(crate) fn begin_sweep(&mut self, track: usize) -> bool {
-        let resync = self.progress.resyncs.get_mut(&track).filter(|resync| !resync.sweeping);
+    /// Notes that the snapshot of a line has ended and what it did not name is about to go. Says whether that is news.
+    pub(crate) fn begin_sweep(&mut self, line: Line) -> bool {
+        let resync = self.progress.resyncs.get_mut(&line).filter(|resync| !resync.sweeping);
         resync.map(|resync| resync.sweeping = true).is_some()
     }
 
-    /// The snapshot of a track is whole, and what it did not name is gone.
-    pub(crate) fn end_resync(&mut self, track: usize) {
-        self.progress.resyncs.remove(&track);
-        let mine = self.scope.lane_indexes(track);
-        self.progress.snapshot_from.retain(|index, _| !mine.contains(index));
+    /// The snapshot of a line is whole, and what it did not name is gone.
+    pub(crate) fn end_resync(&mut self, line: Line) {
+        self.progress.resyncs.remove(&line);
+        let mine = self.scope.lane_indexes(line.track);
+        let is_mine =
+            |(index, shard): &(usize, Shard)| *shard == line.shard && mine.contains(index);
+        self.progress.snapshot_from.retain(|of, _| !is_mine(of));
         let needed: Vec<Snapshot> = self.progress.resyncs.values().map(Snapshot::of).collect();
         self.marks.retain(|marks| needed.contains(&marks.of));
     }

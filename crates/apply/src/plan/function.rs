@@ -7,7 +7,8 @@
 use bytes::Bytes;
 use event::control::{Control, FunctionChange};
 use event::text::Shortened;
-use event::{Body, Change, Event};
+use event::{Body, Change, Event, Shard};
+use wire::slot::Slot;
 
 use super::fault::{AFTER_A_FAILURE, Failure, States, taint};
 use super::lower::Unfit;
@@ -206,9 +207,12 @@ impl Planner {
         }
     }
 
-    /// Whether the track at hand is the one that applies changes of functions.
-    pub(super) fn has_functions(&self) -> bool {
-        self.scope.span(self.track).0 == 0
+    /// Whether the track at hand is the one that applies changes of functions, and the shard the one whose functions
+    /// count: of several, which all have the same, that of the first slot.
+    pub(super) fn has_functions(&self, shard: Shard) -> bool {
+        let first = Slot::new(0).expect("there is a slot 0");
+        let slots = self.slots.get(&shard).and_then(Option::as_ref);
+        self.scope.span(self.track).0 == 0 && slots.is_none_or(|slots| slots.contains(first))
     }
 
     /// A snapshot that leaves nothing else behind leaves no other library either: its own follow.
@@ -217,8 +221,9 @@ impl Planner {
         place: &Place<'_>,
         batch: &mut Batch,
     ) -> Result<(), Error> {
-        let sweeps = self.progress.resyncs.get(&self.track).is_some_and(|resync| resync.sweep);
-        if !sweeps || !self.has_functions() {
+        let sweeps = self.progress.resyncs.get(&self.line(place.position));
+        let sweeps = sweeps.is_some_and(|resync| resync.sweep);
+        if !sweeps || !self.has_functions(place.position.shard) {
             return Ok(());
         }
         if self.rules.target.can(target::SEVEN) {

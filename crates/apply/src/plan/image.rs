@@ -16,6 +16,7 @@ use crate::batch::{Batch, Sent};
 use crate::error::Error;
 use crate::filter::ValueKind;
 use crate::marks::mark;
+use crate::scope::Line;
 use crate::target::{self, Target};
 
 /// What RESTORE is told of a key besides its value.
@@ -85,14 +86,14 @@ impl Planner {
             self.counts.filtered += 1;
             return Ok(false);
         }
-        self.mark_key(place.db, place.key)?;
+        self.mark_key(self.line(place.position), (place.db, place.key))?;
         Ok(true)
     }
 
     /// Notes that the snapshot under way has named a key of the source.
-    pub(super) fn mark_key(&mut self, db: u32, key: &[u8]) -> Result<(), Error> {
+    pub(super) fn mark_key(&mut self, line: Line, (db, key): (u32, &[u8])) -> Result<(), Error> {
         let mark = mark(self.rules.mapping.target(db), key);
-        let Some(marks) = self.marks_at_hand() else { return Ok(()) };
+        let Some(marks) = self.marks_of_line(line) else { return Ok(()) };
         let added = marks.add(mark);
         added.map_err(|source| Error::Marks { dir: marks.dir().to_owned(), source })
     }

@@ -46,12 +46,12 @@ impl Planner {
             );
         }
         if let (Some(resync), Body::Image(_) | Body::ImagePart(_)) =
-            (self.progress.resyncs.get(&self.track), &event.body)
+            (self.progress.resyncs.get(&self.line(event.position)), &event.body)
             && (event.position.shard, event.position.epoch) == (resync.shard, resync.epoch)
         {
             let takes = self.rules.takes(event.db, &event.key);
             if takes {
-                self.mark_key(event.db, &event.key)?;
+                self.mark_key(self.line(event.position), (event.db, &event.key))?;
             }
         }
         Ok(())

@@ -182,7 +182,7 @@ impl Planner {
     /// too, that is as new.
     fn require_no_jump(&self, track: usize, change: Position) -> Result<(), Error> {
         let begun = self.progress.begun.get(&track);
-        let jumps = self.progress.on_demand(track).is_some()
+        let jumps = self.progress.on_demand(Line { track, shard: change.shard }).is_some()
             || begun.is_some_and(|begun| is_jump(*begun, change));
         if jumps { Err(Error::LeftBehind { position: change }) } else { Ok(()) }
     }

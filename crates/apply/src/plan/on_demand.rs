@@ -10,24 +10,26 @@ use event::{Body, Event, Position};
 use super::{Need, Place, Planner};
 use crate::batch::Batch;
 use crate::error::Error;
+use crate::scope::Line;
 
 // === impl Planner ===
 
 impl Planner {
-    /// Whether the track at hand applies a snapshot made on demand.
-    pub(super) fn is_on_demand(&self) -> bool {
-        self.progress.on_demand(self.track).is_some()
+    /// Whether the line of a place in the track at hand applies a snapshot made on demand.
+    pub(super) fn is_on_demand(&self, position: Position) -> bool {
+        self.progress.on_demand(self.line(position)).is_some()
     }
 
-    /// Whether an event is not for the track at hand: of a snapshot that it does not apply, or of the stream beside the one
+    /// Whether an event is not for its line in the track at hand: of a snapshot that it does not apply, or of the stream beside the one
     /// that it does.
     pub(super) fn is_beside(&self, event: &Event) -> bool {
         let of = event.snapshot_id();
-        let Some(mine) = self.progress.on_demand(self.track) else { return of != 0 };
+        let line = self.line(event.position);
+        let Some(mine) = self.progress.on_demand(line) else { return of != 0 };
         // The stream begins anew: the end of the snapshot does not come any more.
         let supersedes = matches!(&event.body, Body::Control(Control::EpochBegin(begin))
             if begin.cause == EpochCause::FullResync)
-            && self.progress.resyncs.get(&self.track).is_some_and(|resync| {
+            && self.progress.resyncs.get(&line).is_some_and(|resync| {
                 (resync.shard, resync.epoch) < (event.position.shard, event.position.epoch)
             });
         // Its beginning stands where the stream was, not where the snapshot is.
@@ -44,15 +46,15 @@ impl Planner {
         let Position { epoch, offset, .. } = place.position;
         let applied = self.progress.of(self.line(place.position));
         let is_first = applied.is_none_or(|at| (at.epoch, at.offset) != (epoch, offset));
-        match self.is_on_demand() && is_first {
+        match self.is_on_demand(place.position) && is_first {
             true => self.forget_functions(place, batch),
             false => Ok(()),
         }
     }
 
     /// What the end of a snapshot made on demand needs: that everything before it has been judged.
-    pub(super) fn end_on_demand(&self) -> Option<Need> {
-        self.is_on_demand().then_some(Need::Together)
+    pub(super) fn end_on_demand(&self, position: Position) -> Option<Need> {
+        self.is_on_demand(position).then_some(Need::Together)
     }
 
     /// The place behind the end of a snapshot.
@@ -63,16 +65,18 @@ impl Planner {
         }
     }
 
-    /// A track that has applied a snapshot made on demand goes back to where that begins.
-    pub(super) fn go_back_to_stream(&mut self, track: usize) {
-        if self.progress.on_demand(track).is_none() {
+    /// A line that has applied a snapshot made on demand goes back to where that begins. What the track has of other
+    /// shards from there on has been dealt with, and is known by its positions; what was gathered comes again.
+    pub(super) fn go_back_to_stream(&mut self, line: Line) {
+        if self.progress.on_demand(line).is_none() {
             return;
         }
-        for index in self.scope.lane_indexes(track) {
-            let from = self.progress.snapshot_from.get(&index);
+        for index in self.scope.lane_indexes(line.track) {
+            let from = self.progress.snapshot_from.get(&(index, line.shard));
             if let (Some(next), Some(from)) = (self.next.get_mut(index), from) {
                 *next = *from;
             }
+            self.assembly.forget(index);
         }
         self.goes_back = true;
     }
@@ -84,6 +88,6 @@ impl Planner {
 
     /// Whether the partition with that index in the lane is of a track that applies a snapshot made on demand.
     pub(crate) fn reads_on_demand(&self, lane_index: usize) -> bool {
-        self.progress.on_demand(self.scope.track(lane_index)).is_some()
+        self.progress.any_on_demand(self.scope.track(lane_index))
     }
 }

@@ -17,7 +17,10 @@ use crate::scope::Line;
 impl Planner {
     /// Plans a record if it may go the short way; says whether it did.
     pub(super) fn quick(&mut self, record: &Bytes, batch: &mut Batch) -> bool {
-        if !self.is_plain() || self.is_on_demand() || record.len() >= SHARED_BYTES {
+        if !self.is_plain()
+            || self.progress.any_on_demand(self.track)
+            || record.len() >= SHARED_BYTES
+        {
             return false;
         }
         let Some(event) = Glance::at(record) else { return false };
@@ -73,7 +76,7 @@ impl Planner {
             GlanceBody::Text(_) => {
                 self.rules.filters.kind(ValueKind::String)
                     && takes(self)
-                    && self.mark_key(event.db, event.key).is_ok()
+                    && self.mark_key(self.line(event.position), (event.db, event.key)).is_ok()
             }
         }
     }

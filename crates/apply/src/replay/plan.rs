@@ -97,6 +97,13 @@ impl Replay {
         (origin, until): (Origin, Option<Place>),
     ) -> Result<Self, Error> {
         let chooser = Chooser { survey, stream: &description.stream };
+        if survey.is_of_cluster() {
+            return Err(chooser.refused(
+                "its source is a cluster, and the shards have no place in common to begin with or to end at: this \
+                 version replays streams of one shard"
+                    .to_owned(),
+            ));
+        }
         let until = match until {
             None => Until::End,
             Some(place) => chooser.resolve(place)?,

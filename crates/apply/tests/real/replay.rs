@@ -178,7 +178,7 @@ async fn is_killed_within_one_made_on_demand(unordered: bool) -> Result<()> {
         eventually(LIMIT, "it goes on", || Ok((position(&mut world)? > before).then_some(())))?;
         service.kill().await?;
         let checkpoint = crate::harness::checkpoint(&mut world.bench.client)?;
-        let resync = checkpoint.and_then(|checkpoint| checkpoint.resync);
+        let resync = checkpoint.and_then(|checkpoint| checkpoint.resyncs.first().copied());
         within += usize::from(resync.is_some_and(|resync| resync.snapshot_id == 7));
     }
     assert!(within > 1, "killed {within} times within the snapshot");

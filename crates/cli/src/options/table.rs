@@ -2,6 +2,7 @@
 
 mod destination;
 mod kafka;
+mod source;
 
 use super::{Kind, OptionSpec};
 
@@ -115,15 +116,8 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         Some("10m"),
         "How long to try again when the source does not let us in any more, as while a password is being changed.",
     ),
-    short(
-        option(
-            "source.accept_new",
-            Kind::Flag,
-            Some("false"),
-            "Copy everything from a source at another address that does not go on with the history in the journal, in place of the one before, and remove at the destination what it does not have. Without it such a source is refused. For one start: left on, it guards against nothing.",
-        ),
-        "accept-new-source",
-    ),
+    source::ACCEPT_NEW,
+    source::SHARD,
     option(
         "destination.uri",
         Kind::Uri,

@@ -286,6 +286,7 @@ impl<'a> Reader<'a> {
         config.reconnect_window = self.duration("source.reconnect_window");
         config.refused_window = self.duration("source.refused_window");
         config.accept_new = self.flag("source.accept_new");
+        config.shard = self.shard(role);
         if self.word("destination.unsupported") == Some("fail") {
             config.unsupported = capture::Unsupported::Fail;
         }

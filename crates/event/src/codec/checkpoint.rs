@@ -43,7 +43,7 @@ impl Message for Checkpoint {
         out.packed(7, self.read_from.iter().copied());
         out.uint(8, self.owner_epoch);
         out.int(9, self.written_ms);
-        out.messages(10, &self.resync);
+        out.messages(10, &self.resyncs);
         out.messages(11, &self.waits_at);
         out.messages(12, &self.begun_at);
         out.messages(15, &self.marker);
@@ -61,7 +61,7 @@ impl Convert<schema::Checkpoint> for Checkpoint {
             read_from: proto.read_from,
             owner_epoch: proto.owner_epoch,
             written_ms: proto.written_ms,
-            resync: proto.resync.map(Resync::convert).transpose()?,
+            resyncs: all(proto.resync)?,
             waits_at: proto.waits_at.map(Position::convert).transpose()?,
             begun_at: proto.begun_at.map(Position::convert).transpose()?,
             marker: proto.marker.map(Marker::convert).transpose()?,

@@ -41,13 +41,13 @@ pub(crate) fn checkpoints() -> Vec<(&'static str, Checkpoint)> {
         read_from: vec![0, 127, 128],
         owner_epoch: 5,
         written_ms: 1_760_000_000_000,
-        resync: None,
+        resyncs: vec![],
         waits_at: None,
         begun_at: None,
         marker: None,
     };
     let full = Checkpoint {
-        resync: Some(resync()),
+        resyncs: vec![resync()],
         marker: Some(Marker {
             origin: "vienna".to_owned(),
             position: position(),
@@ -58,7 +58,7 @@ pub(crate) fn checkpoints() -> Vec<(&'static str, Checkpoint)> {
     };
     let on_demand = Resync { sweep: false, snapshot_id: 77, ..resync() };
     // Nothing of it has been applied.
-    let announced = Checkpoint { applied: vec![], resync: Some(on_demand), ..plain.clone() };
+    let announced = Checkpoint { applied: vec![], resyncs: vec![on_demand], ..plain.clone() };
     let waiting = Checkpoint { waits_at: Some(position().at_index(2)), ..plain.clone() };
     let begun = Checkpoint { begun_at: Some(position().at_index(3)), ..plain.clone() };
     vec![

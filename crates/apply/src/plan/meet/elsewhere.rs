@@ -70,7 +70,8 @@ impl Others {
 
 /// Whether a history has left out a change by a snapshot made on demand, which it applies or has applied.
 fn jumped(known: &Checkpoint, change: Position) -> bool {
-    known.resync.is_some_and(|resync| resync.snapshot_id != 0)
+    let mut of_shard = known.resyncs.iter().filter(|resync| resync.shard == change.shard);
+    of_shard.any(|resync| resync.snapshot_id != 0)
         || known.begun_at.is_some_and(|begun| is_jump(begun, change))
 }
 

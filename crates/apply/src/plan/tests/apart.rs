@@ -386,7 +386,7 @@ fn a_change_that_a_snapshot_made_on_demand_has_left_out_takes_one_as_new() {
                     sweeping: false,
                     snapshot_id: 7,
                 };
-                ahead.resync = Some(resync);
+                ahead.resyncs = vec![resync];
             }
             false => ahead.begun_at = Some(behind),
         }

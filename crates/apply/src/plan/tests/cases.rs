@@ -97,7 +97,9 @@ fn reading_begins_at_the_snapshot_again_while_its_marks_are_needed() {
     let mut batch = Batch::new(0);
     let again = begin(2, EpochCause::FullResync);
     planner.plan(entry(&again, 1, 70), &mut batch).unwrap();
-    assert_eq!(planner.now().snapshot_from, [1, 70, 0, 0].into_iter().enumerate().collect());
+    let from = [1, 70, 0, 0].into_iter().enumerate();
+    let from = from.map(|(index, from)| ((index, Shard(0)), from));
+    assert_eq!(planner.now().snapshot_from, from.collect());
     // Another process has none of the marks: it reads what it has applied once more.
     let scope = scope(true);
     let other = Planner::new(planner.rules.clone(), &scope, planner.now(), Vec::new());

@@ -103,6 +103,29 @@ impl Reader<'_> {
         }
     }
 
+    /// Which shard of the stream the source is; none: it is no node of a cluster.
+    pub(super) fn shard(&mut self, role: Role) -> Option<u16> {
+        let path = "source.shard";
+        let text = self.values.get(path).filter(|text| !text.is_empty())?.to_owned();
+        let number = text.parse().ok().filter(|number| *number <= capture::SHARD_MAX);
+        if number.is_none() {
+            let most = capture::SHARD_MAX;
+            self.problem(
+                path,
+                &format!("is {text:?}, it has to be a whole number from 0 to {most}"),
+            );
+        } else if self.is_local() {
+            let what = "needs a journal on Kafka (--journal kafka://host:port): the embedded journal has one writer, and \
+                        the shards of a cluster have one each";
+            self.problem(path, what);
+        } else if role != Role::Capture {
+            let what = "is for `keyferry capture`, one process for each primary of the cluster, with `keyferry apply` \
+                        beside them";
+            self.problem(path, what);
+        }
+        number
+    }
+
     /// What the destination is called in the journal; none: what the embedded one has always called it.
     pub(super) fn destination_name(&mut self, destination: &Endpoint) -> Option<String> {
         let path = "destination.name";

@@ -1,0 +1,51 @@
+//! What a shard says that has a part of the slots: it concerns keys of these slots, and no others. Pure.
+
+use event::{Body, Event, Shard};
+use wire::slot::{Slot, Slots};
+
+use super::{Place, Planner};
+use crate::quarantine::set::Spot;
+
+// === impl Planner ===
+
+impl Planner {
+    /// Takes note of the slots of a shard, where an event tells them.
+    pub(super) fn note_slots(&mut self, event: &Event) {
+        let Body::Control(control) = &event.body else { return };
+        let Some(slots) = control.slots() else { return };
+        let shard = event.position.shard;
+        if self.slots.get(&shard).is_some_and(|known| known.as_ref() == slots) {
+            return;
+        }
+        for marks in self.marks.iter_mut().filter(|marks| marks.of.shard == shard) {
+            marks.slots = Some(slots.cloned());
+        }
+        self.slots.insert(shard, slots.cloned());
+    }
+
+    /// Forgets the deadlines of a shard's keys: every key of the source comes again, and others are not its.
+    pub(super) fn forget_deadlines_of(&mut self, shard: Shard) {
+        match self.slots.get(&shard).and_then(Option::as_ref) {
+            None => self.deadlines.clear(),
+            Some(slots) => {
+                self.deadlines.forget_where(|key| slots.contains(Slot::of_key(key)));
+            }
+        }
+    }
+
+    /// The keys of these slots in the track are gone: those of all databases that the source's go to, or of that of the
+    /// place.
+    pub(super) fn flushed(&mut self, place: &Place<'_>, all: bool, slots: &Slots) {
+        let only = self.rules.mapping.target(place.db);
+        let (scope, mine) = (&self.scope, self.scope.lane_indexes(self.track));
+        let is_gone = |key: &[u8]| {
+            let index = scope.index_of(scope.partition_of(key));
+            slots.contains(Slot::of_key(key)) && index.is_some_and(|index| mine.contains(&index))
+        };
+        self.held.release_where(|spot: &Spot| {
+            !spot.is_library() && (all || spot.db == only) && is_gone(&spot.key)
+        });
+        // Of a key in another database its true deadline is set by the source's own delete.
+        self.deadlines.forget_where(is_gone);
+    }
+}

@@ -1,0 +1,199 @@
+//! The primaries of a cluster, each captured by a process of its own into one stream, applied to a standalone server.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use testkit::{Cluster, Dataset, Kind, Process, Server, Signal, Tolerance, compare, eventually};
+
+use crate::apart::{PATIENCE, Stage, status_of, stop};
+
+const KIND: Kind = Kind::Redis7_0;
+const PRIMARIES: usize = 3;
+/// Keys with these tags of one primary lie in several partitions.
+const TAGS: usize = 6;
+
+/// A cluster, a destination, and a stream between them.
+struct Shards {
+    cluster: Cluster,
+    /// The destination, the stream and the broker; its source is not used.
+    stage: Stage,
+    tags: Vec<Vec<String>>,
+}
+
+/// Somebody who counts at one primary without a pause.
+struct Load {
+    stop: Arc<AtomicBool>,
+    rounds: Arc<AtomicU64>,
+    thread: JoinHandle<Result<()>>,
+}
+
+// === impl Shards ===
+
+impl Shards {
+    fn start() -> Result<Self> {
+        let cluster = Cluster::start(KIND, PRIMARIES)?;
+        let tags = (0..PRIMARIES).map(|node| cluster.tags(node, TAGS)).collect::<Result<_>>()?;
+        Ok(Self { cluster, stage: Stage::start(KIND)?, tags })
+    }
+
+    fn node(&self, number: usize) -> Result<&Server> {
+        self.cluster.nodes().get(number).context("a node")
+    }
+
+    fn tags(&self, number: usize) -> Result<&[String]> {
+        Ok(self.tags.get(number).context("a node")?)
+    }
+
+    /// Captures a primary as the shard of its number.
+    fn capture(&self, number: usize, dir: &str) -> Result<Process> {
+        let (uri, shard) = (self.node(number)?.uri(), number.to_string());
+        self.stage.process(&["capture", &uri], dir, &["--shard", &shard])
+    }
+
+    fn captures(&self) -> Result<Vec<Process>> {
+        (0..PRIMARIES).map(|number| self.capture(number, &format!("capture-{number}"))).collect()
+    }
+
+    fn apply(&self, dir: &str, more: &[&str]) -> Result<Process> {
+        self.stage.process(&["apply", &self.stage.destination.uri()], dir, more)
+    }
+
+    /// Some keys of every type, that nobody writes later.
+    fn fill(&self) -> Result<()> {
+        for number in 0..PRIMARIES {
+            let mut client = self.node(number)?.client()?;
+            for (at, tag) in self.tags(number)?.iter().enumerate() {
+                let name = |kind: &str| format!("{kind}:{tag}");
+                for member in 0..200 {
+                    let member = format!("{number}:{at}:{member}");
+                    client.cmd(&["SET", &format!("string:{member}:{tag}"), &member])?;
+                    client.cmd(&["RPUSH", &name("list"), &member])?;
+                    client.cmd(&["SADD", &name("set"), &member])?;
+                    client.cmd(&["HSET", &name("hash"), &member, "v"])?;
+                    client.cmd(&["ZADD", &name("zset"), "1.5", &member])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn load(&self, number: usize) -> Result<Load> {
+        let mut client = self.node(number)?.client()?;
+        let tags = self.tags(number)?.to_vec();
+        let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (seen, count) = (Arc::clone(&stop), Arc::clone(&rounds));
+        let thread = std::thread::spawn(move || {
+            let absent = format!("absent:{}", tags.first().context("a tag")?);
+            while !seen.load(Ordering::Relaxed) {
+                // The source keeps the pace: some hundred rounds a second, on whatever machine.
+                client.cmd(&["BLPOP", &absent, "0.002"])?;
+                let round = count.fetch_add(1, Ordering::Relaxed);
+                for tag in &tags {
+                    client.cmd(&["INCR", &format!("counter:{tag}")])?;
+                }
+                let tag = tags.get(usize::try_from(round)? % tags.len()).context("a tag")?;
+                client.cmd(&["MULTI"])?;
+                client.cmd(&["RPUSH", &format!("log:{tag}"), &round.to_string()])?;
+                client.cmd(&["HINCRBY", &format!("sums:{tag}"), "all", &round.to_string()])?;
+                client.cmd(&["EXEC"])?;
+            }
+            Ok(())
+        });
+        Ok(Load { stop, rounds, thread })
+    }
+
+    /// Waits until the destination holds what the cluster does; nobody writes meanwhile.
+    fn equal(&self, server: &Server, processes: &mut [&mut Process]) -> Result<()> {
+        let tolerance = Tolerance::native(KIND, KIND).with_lag(KIND, 500);
+        let mut shown = String::new();
+        let waited = eventually(PATIENCE, "the destination holds what the cluster does", || {
+            for process in processes.iter_mut() {
+                ensure!(process.is_running()?, "one has ended:\n{}", process.stderr());
+            }
+            let found = Dataset::read(&mut server.client()?)?;
+            let differences = compare(&self.cluster.dataset()?, &found, &tolerance);
+            shown = differences.iter().take(10).map(|of| format!("{of}\n")).collect();
+            Ok(differences.is_empty().then_some(()))
+        });
+        waited.map_err(|error| {
+            let said: Vec<_> = processes.iter().map(|process| process.stderr()).collect();
+            error.context(format!("{shown}{}", said.join("\n---\n")))
+        })
+    }
+
+    /// Waits until the process with that data directory captures its shard.
+    fn leads(&self, dir: &str, process: &Process) -> Result<()> {
+        eventually(PATIENCE, format!("{dir} leads"), || {
+            let shown = status_of(&self.stage, dir)?;
+            let pid = shown.pointer("/process/pid").and_then(Value::as_u64);
+            let phase = shown.pointer("/capture/phase").and_then(Value::as_str);
+            let is_it = pid == Some(process.pid().into()) && phase == Some("stream");
+            Ok(is_it.then_some(()))
+        })
+    }
+}
+
+// === impl Load ===
+
+impl Load {
+    fn goes_on(&self, rounds: u64) -> Result<()> {
+        let counted = || self.rounds.load(Ordering::Relaxed);
+        let goal = counted() + rounds;
+        eventually(PATIENCE, "the load goes on", || Ok((counted() >= goal).then_some(())))
+    }
+
+    fn stop(self) -> Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().expect("the load does not panic")
+    }
+}
+
+fn all<'a>(one: &'a mut [Process], other: &'a mut [Process]) -> Vec<&'a mut Process> {
+    one.iter_mut().chain(other).collect()
+}
+
+#[test]
+fn shards_captured_by_a_process_each_arrive_whole_whoever_is_killed() -> Result<()> {
+    let shards = Shards::start()?;
+    shards.fill()?;
+    let mut captures = shards.captures()?;
+    let mut applies = vec![shards.apply("apply-0", &[])?, shards.apply("apply-1", &[])?];
+    shards.equal(&shards.stage.destination, &mut all(&mut captures, &mut applies))?;
+    let loads: Vec<Load> = (0..PRIMARIES).map(|node| shards.load(node)).collect::<Result<_>>()?;
+    // One of shard 1 stands by, and takes over.
+    let standby = shards.capture(1, "standby")?;
+    loads[1].goes_on(100)?;
+    captures[1].kill()?;
+    shards.leads("standby", &standby)?;
+    captures[1] = standby;
+    loads[1].goes_on(100)?;
+    // One of shard 2 is believed dead, and wakes up.
+    captures[2].signal(Signal::STOP)?;
+    let successor = shards.capture(2, "successor")?;
+    shards.leads("successor", &successor)?;
+    captures[2].signal(Signal::CONT)?;
+    let mut sleeper = std::mem::replace(&mut captures[2], successor);
+    for load in &loads {
+        load.goes_on(100)?;
+    }
+    applies[0].kill()?;
+    for load in &loads {
+        load.goes_on(100)?;
+    }
+    applies[0] = shards.apply("apply-0", &[])?;
+    // Only the keys of one primary go.
+    shards.node(0)?.client()?.cmd(&["FLUSHALL"])?;
+    for load in &loads {
+        load.goes_on(200)?;
+    }
+    loads.into_iter().try_for_each(Load::stop)?;
+    shards.equal(&shards.stage.destination, &mut all(&mut captures, &mut applies))?;
+    let others = shards.tags(1)?.first().context("a tag")?;
+    let kept = shards.stage.destination.client()?.cmd(&["EXISTS", &format!("list:{others}")])?;
+    ensure!(kept.int()? == 1, "the keys of the others have gone with those of one");
+    stop(&mut sleeper)?;
+    captures.iter_mut().chain(&mut applies).try_for_each(stop)
+}
