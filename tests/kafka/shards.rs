@@ -197,3 +197,129 @@ fn shards_captured_by_a_process_each_arrive_whole_whoever_is_killed() -> Result<
     stop(&mut sleeper)?;
     captures.iter_mut().chain(&mut applies).try_for_each(stop)
 }
+
+#[test]
+fn a_destination_begins_when_every_slot_was_captured_and_says_which_are_missing() -> Result<()> {
+    let shards = Shards::start()?;
+    shards.fill()?;
+    let mut captures = vec![shards.capture(0, "capture-0")?, shards.capture(1, "capture-1")?];
+    // What is there and is not the source's goes, whichever shard has its slot.
+    let mut destination = shards.stage.destination.client()?;
+    for number in 0..100 {
+        destination.cmd(&["SET", &format!("stranger:{number}"), "?"])?;
+    }
+    let mut applies = vec![shards.apply("apply", &["--existing", "sweep"])?];
+    let [apply] = &mut applies[..] else { unreachable!("there is one") };
+    apply.until(PATIENCE, "it says what is missing", |_, said| {
+        said.contains("nothing of the slots 10922-16383").then_some(())
+    })?;
+    captures.push(shards.capture(2, "capture-2")?);
+    shards.equal(&shards.stage.destination, &mut all(&mut captures, &mut applies))?;
+    // Another destination begins with snapshots that are made now, one of each shard.
+    let mut asked = shards.stage.process(&["resnapshot"], "asking", &[])?;
+    let status = asked.wait(PATIENCE)?;
+    ensure!(status.success(), "{}", asked.stderr());
+    let second = Server::start(KIND, &[])?;
+    applies.push(shards.stage.process(&["apply", &second.uri()], "second", &[])?);
+    for number in 0..PRIMARIES {
+        let load = shards.load(number)?;
+        load.goes_on(20)?;
+        load.stop()?;
+    }
+    shards.equal(&second, &mut all(&mut captures, &mut applies))?;
+    // A new snapshot of one shard, over all that is there.
+    captures[1].kill()?;
+    overflow_the_backlog(&shards, 1)?;
+    captures[1] = shards.capture(1, "capture-1")?;
+    for server in [&shards.stage.destination, &second] {
+        shards.equal(server, &mut all(&mut captures, &mut applies))?;
+    }
+    captures.iter_mut().chain(&mut applies).try_for_each(stop)
+}
+
+/// Writes more at a primary than it keeps for those who were away, and removes what was there before.
+fn overflow_the_backlog(shards: &Shards, number: usize) -> Result<()> {
+    let mut client = shards.node(number)?.client()?;
+    client.cmd(&["CONFIG", "SET", "repl-backlog-size", "16kb"])?;
+    let tags = shards.tags(number)?;
+    for tag in tags {
+        client.cmd(&["DEL", &format!("list:{tag}"), &format!("hash:{tag}")])?;
+    }
+    let tag = tags.first().context("a tag")?;
+    for round in 0..40 {
+        client.cmd(&["SET", &format!("large:{tag}"), &"x".repeat(4_096 + round)])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn slots_that_move_end_the_captures_of_both_shards_by_name() -> Result<()> {
+    let shards = Shards::start()?;
+    shards.fill()?;
+    let mut captures = shards.captures()?;
+    for (number, capture) in captures.iter().enumerate() {
+        shards.leads(&format!("capture-{number}"), capture)?;
+    }
+    let tag = shards.tags(0)?.first().context("a tag")?;
+    let slot = shards.cluster.slot_of(tag)?.to_string();
+    let (mut from, mut to) = (shards.node(0)?.client()?, shards.node(1)?.client()?);
+    let (from_id, to_id) =
+        (from.cmd(&["CLUSTER", "MYID"])?.text()?, to.cmd(&["CLUSTER", "MYID"])?.text()?);
+    to.cmd(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id])?;
+    from.cmd(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id])?;
+    for number in [0, 1] {
+        let capture = &mut captures[number];
+        let status = capture.wait(PATIENCE)?;
+        let said = capture.stderr();
+        ensure!(!status.success() && said.contains(&format!("[{slot}-")), "{number}: {said}");
+        ensure!(said.contains("slots are being moved") && said.contains("--stream"), "{said}");
+        // Nor does it begin again.
+        let mut again = shards.capture(number, &format!("again-{number}"))?;
+        let status = again.wait(PATIENCE)?;
+        ensure!(!status.success() && again.stderr().contains("being moved"), "{}", again.stderr());
+    }
+    // Once it has moved, the slots are others than those of the stream.
+    let port = shards.node(1)?.port().to_string();
+    let keys = from.cmd(&["CLUSTER", "GETKEYSINSLOT", &slot, "10000"])?;
+    for key in keys.array()? {
+        let key = key.text()?;
+        from.cmd(&["MIGRATE", "127.0.0.1", &port, &key, "0", "5000"])?;
+    }
+    to.cmd(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id])?;
+    from.cmd(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id])?;
+    let mut again = shards.capture(1, "moved")?;
+    ensure!(!again.wait(PATIENCE)?.success(), "it goes on");
+    let said = again.stderr();
+    ensure!(said.contains("shard 1 had the slots 5461-10921") && said.contains(&slot), "{said}");
+    // The third has nothing to do with it.
+    ensure!(captures[2].is_running()?, "{}", captures[2].stderr());
+    stop(&mut captures[2])
+}
+
+#[test]
+fn a_primary_is_captured_as_one_shard_and_nothing_else_is() -> Result<()> {
+    let shards = Shards::start()?;
+    let refused = |mut process: Process, words: &[&str]| -> Result<()> {
+        let status = process.wait(PATIENCE)?;
+        let said = process.stderr();
+        let named = words.iter().all(|word| said.contains(word));
+        ensure!(!status.success() && named, "{words:?} are not in {status}:\n{said}");
+        Ok(())
+    };
+    let node = shards.node(0)?.uri();
+    let of = |uri: &str, more: &[&str]| shards.stage.process(&["capture", uri], "refused", more);
+    refused(of(&node, &[])?, &["is a node of a cluster", "--shard"])?;
+    refused(of(&shards.stage.source.uri(), &["--shard", "1"])?, &["is no node of a cluster"])?;
+    refused(of(&node, &["--shard", "16384"])?, &["shard", "0 to 16383"])?;
+    let local = ["--journal", "local", "--shard", "1"];
+    let dir = shards.stage.data_dir("local");
+    let destination = shards.stage.destination.uri();
+    let mut args = vec!["run", &node, &destination, "--data-dir", &dir];
+    args.extend(local);
+    refused(Process::start(&args)?, &["shard", "needs a journal on Kafka"])?;
+    let mut first = shards.capture(0, "capture-0")?;
+    shards.leads("capture-0", &first)?;
+    // One primary under two numbers would bring each key twice.
+    refused(of(&node, &["--shard", "5"])?, &["shard 5 and shard 0", "0-5460"])?;
+    stop(&mut first)
+}

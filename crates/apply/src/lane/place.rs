@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use event::Shard;
 use journal::{Description, Entry, Journal, Offset, Partition, ReadLimit};
 use runtime::Clock;
 use runtime::clock::{Elapsed, timeout};
@@ -56,6 +57,18 @@ impl Places<'_> {
                 }
             }
         }
+        // Of several shards each has an order of its own.
+        let (mixed, last): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            last.into_iter().partition(|(partition, _)| self.shards(*partition) > 1);
+        for (partition, last) in mixed {
+            let begin = begin_of(description, partition);
+            if self.is_any_new(partition, begin, last).await? {
+                let index = self.scope.index_of(partition.0);
+                if let Some(place) = index.and_then(|index| found.get_mut(index)) {
+                    *place = begin;
+                }
+            }
+        }
         let Looked { new, beside } = self.look(last).await?;
         // Nearly always none.
         let mut searched = new;
@@ -72,6 +85,43 @@ impl Places<'_> {
             }
         }
         Ok((found != needed).then_some(found))
+    }
+
+    /// How many shards have been applied of the track of a partition.
+    fn shards(&self, partition: Partition) -> usize {
+        let track = self.scope.index_of(partition.0).map(|index| self.scope.track(index));
+        self.judged.iter().filter(|judged| Some(judged.track) == track).count()
+    }
+
+    /// Whether the last record of any shard up to `last` comes after what has been judged of it. Each heartbeat is one, so
+    /// they are near.
+    async fn is_any_new(
+        &self,
+        partition: Partition,
+        begin: u64,
+        last: Offset,
+    ) -> Result<bool, Error> {
+        let mut window = FIRST_WINDOW;
+        loop {
+            let from = last.after(1).0.saturating_sub(window).max(begin);
+            let mut reader = self.journal.reader(vec![(partition, Offset(from))]).await?;
+            let (mut verdicts, mut read) = (BTreeMap::new(), false);
+            while !read {
+                for entry in reader.next(PROBE).await? {
+                    if entry.offset <= last
+                        && let Some((shard, is_new)) = self.judge(&entry)?
+                    {
+                        verdicts.insert(shard, is_new);
+                    }
+                    read |= entry.offset >= last;
+                }
+            }
+            let is_new = verdicts.values().any(|is_new| *is_new);
+            if is_new || from == begin || verdicts.len() >= self.shards(partition) {
+                return Ok(is_new);
+            }
+            window = window.saturating_mul(WINDOW_GROWTH);
+        }
     }
 
     /// Looks at these records. One reader reads them all, as far as they lie close to one another; where they do not,
@@ -165,6 +215,11 @@ impl Places<'_> {
     /// Whether a record comes after what has been judged; none: it is of a snapshot made on demand, whose position says
     /// nothing about the stream.
     fn is_new(&self, entry: &Entry) -> Result<Option<bool>, Error> {
+        Ok(self.judge(entry)?.map(|(_, is_new)| is_new))
+    }
+
+    /// The same, and the shard that it is of.
+    fn judge(&self, entry: &Entry) -> Result<Option<(Shard, bool)>, Error> {
         let event = event::codec::decode(entry.payload.clone());
         let (Partition(partition), Offset(offset)) = (entry.partition, entry.offset);
         let event = event.map_err(|source| Error::Record { partition, offset, source })?;
@@ -174,7 +229,8 @@ impl Places<'_> {
         let index = self.scope.index_of(partition).unwrap_or_default();
         let line = Line { track: self.scope.track(index), shard: event.position.shard };
         let judged = self.judged.iter().find(|judged| judged.line() == line);
-        Ok(Some(judged.is_some_and(|judged| event.position.is_after(&judged.position))))
+        let is_new = judged.is_some_and(|judged| event.position.is_after(&judged.position));
+        Ok(Some((line.shard, is_new)))
     }
 }
 

@@ -13,6 +13,7 @@ mod once;
 mod quick;
 mod refused;
 mod scripts;
+mod shards;
 
 use bytes::{Bytes, BytesMut};
 use event::control::{Control, EpochBegin, EpochCause, SnapshotEnd};

@@ -3,6 +3,7 @@
 //! It speaks to nobody but the journal: a request is posted there, and what becomes of it is read there. It repeats the
 //! request for as long as it waits: a capture that is just taking over has not heard it before.
 
+mod shards;
 mod watch;
 
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use journal::{Entry, Journal, ReadLimit, Reader as JournalReader};
 use runtime::{Clock, Random, SystemClock, units};
 use serde_json::json;
 
-use self::watch::{News, Watch};
+use self::shards::Shards;
+use self::watch::News;
 use crate::exit::{Exit, Failure};
 use crate::options::layers::Values;
 use crate::options::typed::Reader;
@@ -33,7 +35,7 @@ struct Wish {
 
 /// Where a wait stands.
 struct Wait {
-    watch: Watch,
+    watch: Shards,
     /// When something came last that shows that somebody captures: before a snapshot has begun, nothing does.
     heard: Duration,
     told: Duration,
@@ -104,7 +106,7 @@ impl Wish {
         // Before the request: what begins after it is seen.
         let (mut reader, partitions) = self.reader().await?;
         let now = self.clock.monotonic();
-        let mut wait = Wait { watch: Watch::new(partitions), heard: now, told: now };
+        let mut wait = Wait { watch: Shards::new(partitions), heard: now, told: now };
         let (mut tick, mut repeat) =
             (self.clock.sleep(LOOK_EVERY), self.clock.sleep(Duration::ZERO));
         loop {

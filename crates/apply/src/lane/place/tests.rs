@@ -221,3 +221,42 @@ async fn records_of_a_snapshot_made_on_demand_say_nothing_of_what_is_new() {
         }
     }
 }
+
+#[tokio::test]
+async fn of_several_shards_each_is_looked_at_by_itself() {
+    // Of shard 0 at 0, 2, 4 and so on, of shard 1 between them, both at 1 to 10 in their histories.
+    let journal = Counted::new(1);
+    let of = |shard, offset| {
+        let mut event = event::codec::decode(heartbeat(offset)).unwrap();
+        event.position.shard = Shard(shard);
+        let mut payload = BytesMut::new();
+        event::codec::encode(&event, &mut payload).unwrap();
+        Append {
+            partition: Partition(0),
+            key: Bytes::new(),
+            timestamp_ms: 0,
+            kind: "heartbeat",
+            db: 0,
+            payload: payload.freeze(),
+        }
+    };
+    let mut appender = journal.journal.appender().await.unwrap();
+    let mut records = (1..=10).flat_map(|round| [of(0, round), of(1, round)]).collect();
+    appender.append(&mut records).await.unwrap();
+    let clock = SystemClock::new();
+    let description = journal.journal.describe().await.unwrap();
+    let scope = Scope::all(&description);
+    for (judged, needed, expected) in [
+        ((10, 10), 20, None),
+        ((10, 9), 19, None),
+        // Nothing of shard 1 behind 5 has been judged, although what is right before is of shard 0.
+        ((10, 5), 19, Some(vec![0])),
+        ((5, 10), 20, Some(vec![0])),
+        ((0, 0), 0, None),
+    ] {
+        let judged = [(0, judged.0), (1, judged.1)]
+            .map(|(shard, at)| Point::from(Position::new(Shard(shard), 1, at)));
+        let places = Places { journal: &journal, judged: &judged, scope: &scope, clock: &clock };
+        assert_eq!(places.find(&description, &[needed]).await.unwrap(), expected, "{judged:?}");
+    }
+}

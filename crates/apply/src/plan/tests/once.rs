@@ -20,7 +20,7 @@ use crate::quarantine::set::Spot;
 
 /// What happens to a lane next.
 #[derive(Clone, Copy, Debug)]
-enum Fate {
+pub(super) enum Fate {
     /// The batch is executed.
     Executed,
     /// It is lost, and planned again by the same process.
@@ -66,8 +66,8 @@ fn fill(
 
 /// What a destination has: the commands in the order of their execution, letters likewise, and the keys set aside.
 #[derive(Default)]
-struct Done {
-    executed: Vec<String>,
+pub(super) struct Done {
+    pub(super) executed: Vec<String>,
     letters: Vec<String>,
     held: Vec<(Spot, Bytes)>,
 }
@@ -145,8 +145,17 @@ fn go_back(planner: &mut Planner, to: Progress) {
 fn run(
     stream: &Stream,
     (limits, group_bytes): (BatchLimits, usize),
-    mut fates: impl Iterator<Item = Fate>,
+    fates: impl Iterator<Item = Fate>,
 ) -> Vec<String> {
+    run_all(stream, (limits, group_bytes), fates).all(&stream.expected)
+}
+
+/// The same; gives what the destination has then.
+pub(super) fn run_all(
+    stream: &Stream,
+    (limits, group_bytes): (BatchLimits, usize),
+    mut fates: impl Iterator<Item = Fate>,
+) -> Done {
     let (mut planner, mut done) = (planner_for(stream.filtered, group_bytes), Done::default());
     let mut executed = planner.now();
     let mut waiting: Option<Box<Barrier>> = None;
@@ -165,7 +174,7 @@ fn run(
             planner.rewind(planner.now());
         }
         if all_read && !batch.has_work() {
-            return done.all(&stream.expected);
+            return done;
         }
         let fate = fates.next().unwrap_or(Fate::Executed);
         if !matches!(fate, Fate::Lost | Fate::Restarted) {

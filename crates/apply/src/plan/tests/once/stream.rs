@@ -32,11 +32,12 @@ pub(in crate::plan::tests) enum Step {
 pub(in crate::plan::tests) struct Stream {
     entries: Vec<Entry>,
     /// The commands, in the order of their execution.
-    pub(super) expected: Vec<String>,
+    pub(in crate::plan::tests) expected: Vec<String>,
     next: Vec<u64>,
     offset: u64,
     /// Whether keys are filtered: then databases are not emptied.
     pub(super) filtered: bool,
+    shard: u32,
 }
 
 /// The keys that a filter leaves out.
@@ -48,12 +49,18 @@ pub(in crate::plan::tests) const LARGE: usize = 1_200_000;
 
 impl Stream {
     pub(in crate::plan::tests) fn of(steps: &[Step], filtered: bool) -> Self {
+        Self::of_shard(0, steps, filtered)
+    }
+
+    /// Of one of several shards, whose keys are its own.
+    pub(in crate::plan::tests) fn of_shard(shard: u32, steps: &[Step], filtered: bool) -> Self {
         let mut stream = Self {
             entries: Vec::new(),
             expected: Vec::new(),
             next: vec![0; 4],
             offset: 0,
             filtered,
+            shard,
         };
         for partition in 0..4 {
             stream.append(&begin(1, EpochCause::FullResync), partition);
@@ -76,7 +83,10 @@ impl Stream {
 
     fn words(&mut self, number: usize, bytes: usize) -> String {
         let value = format!("{}:{number}:{}", self.offset, "x".repeat(bytes));
-        let key = format!("key:{}", self.offset / 10 % 7);
+        let key = match self.shard {
+            0 => format!("key:{}", self.offset / 10 % 7),
+            shard => format!("{shard}:{}", self.offset / 10 % 7),
+        };
         let words = format!("APPEND {key} {value}");
         if !(self.filtered && key == LEFT_OUT) {
             self.expected.push(words.clone());
@@ -167,6 +177,8 @@ impl Stream {
     }
 
     pub(in crate::plan::tests) fn append(&mut self, event: &Event, partition: u16) {
+        let position = Position { shard: Shard(self.shard), ..event.position };
+        let event = &Event { position, ..event.clone() };
         let mut encoded = BytesMut::new();
         event::codec::encode(event, &mut encoded).unwrap();
         let encoded = encoded.freeze();
@@ -182,6 +194,23 @@ impl Stream {
         let next = &mut self.next[usize::from(partition)];
         self.entries.push(entry(event, partition, *next));
         *next += 1;
+    }
+
+    /// Its records among those of another stream: the next one is of this stream where `turns` say so.
+    pub(in crate::plan::tests) fn among(self, other: Self, turns: &[bool]) -> Self {
+        let mut merged = Self { entries: Vec::new(), next: vec![0; 4], ..self };
+        let (mut mine, mut theirs) = (self.entries.into_iter(), other.entries.into_iter());
+        let mut turns = turns.iter().copied().cycle();
+        loop {
+            let turn = turns.next().unwrap_or(true);
+            let next = if turn { mine.next() } else { theirs.next() };
+            let Some(entry) = next.or_else(|| mine.next()).or_else(|| theirs.next()) else {
+                return merged;
+            };
+            let next = &mut merged.next[usize::from(entry.partition.0)];
+            merged.entries.push(Entry { offset: Offset(*next), ..entry });
+            *next += 1;
+        }
     }
 
     /// What a reader that begins at these offsets sees.

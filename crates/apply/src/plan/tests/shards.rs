@@ -1,0 +1,246 @@
+//! Several shards in one track: each in its own order, with snapshots, marks and flushes that concern its slots alone.
+
+use event::control::SnapshotBegin;
+use event::image::{Flavour as Format, Image, ImageHead, ImageValue};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use wire::slot::Slots;
+
+use super::once::stream::{Step, Stream};
+use super::once::{Fate, run_all};
+use super::*;
+use crate::config::{BatchLimits, Existing};
+use crate::marks::{Marks, mark};
+use crate::plan::{Barrier, Need, Planned};
+use crate::scope::Line;
+
+const SLOTS: u16 = Slot::COUNT;
+
+fn slots(shard: u32) -> Slots {
+    let slot = |number| Slot::new(number).unwrap();
+    match shard {
+        0 => Slots::of([(slot(0), slot(SLOTS / 2))]),
+        _ => Slots::of([(slot(SLOTS / 2 + 1), slot(SLOTS - 1))]),
+    }
+}
+
+/// A key in one of the slots of a shard.
+fn key(shard: u32, number: usize) -> Bytes {
+    let keys = (0..).map(|number| format!("key:{number}"));
+    let mut own = keys.filter(|key| slots(shard).contains(Slot::of_key(key.as_bytes())));
+    own.nth(number).unwrap().into()
+}
+
+fn of_shard(shard: u32, event: Event) -> Event {
+    let position = Position { shard: Shard(shard), ..event.position };
+    Event { position, ..event }
+}
+
+fn begins(shard: u32, epoch: u64) -> Event {
+    let mut event = of_shard(shard, begin(epoch, EpochCause::FullResync));
+    if let Body::Control(Control::EpochBegin(begin)) = &mut event.body {
+        begin.slots = Some(slots(shard));
+    }
+    event
+}
+
+fn image(shard: u32, epoch: u64, number: usize, snapshot_id: u64) -> Event {
+    let head = ImageHead {
+        type_byte: 0,
+        flavour: Format::Redis,
+        rdb_version: 11,
+        expire_at_ms: None,
+        idle_s: None,
+        freq: None,
+        snapshot_id,
+    };
+    let value = ImageValue::Text(Bytes::from_static(b"v"));
+    let position = Position::new(Shard(shard), epoch, 0).at_index(number as u64 + 1);
+    event(position, &key(shard, number), Body::Image(Image { head, value }))
+}
+
+/// Plans the next records of one partition, and gives the barrier that it comes to, if any.
+fn take(planner: &mut Planner, events: &[(u64, Event)]) -> Option<Box<Barrier>> {
+    let mut batch = Batch::new(0);
+    for (offset, event) in events {
+        match planner.plan(entry(event, 0, *offset), &mut batch).unwrap() {
+            Planned::Done => {}
+            Planned::Barrier(barrier) => return Some(barrier),
+            Planned::Waits => panic!("it waits"),
+        }
+    }
+    None
+}
+
+fn line(shard: u32) -> Line {
+    Line { track: 0, shard: Shard(shard) }
+}
+
+fn sweeping() -> Planner {
+    let mut planner = planner_of(&config(), &facts(7, 2), true);
+    planner.expect_existing(Existing::Sweep);
+    planner
+}
+
+fn names(marks: &Marks, shard: u32, number: usize) -> bool {
+    marks.has(mark(0, &key(shard, number)))
+}
+
+#[test]
+fn snapshots_of_two_shards_end_each_with_a_sweep_of_its_own_slots() {
+    let mut planner = sweeping();
+    let events =
+        [begins(0, 1), begins(1, 7), image(0, 1, 0, 0), image(1, 7, 0, 0), image(0, 1, 1, 0)];
+    let events: Vec<_> = (0..).zip(events).collect();
+    assert!(take(&mut planner, &events).is_none());
+    assert_eq!(planner.progress.resyncs.keys().copied().collect::<Vec<_>>(), [line(0), line(1)]);
+    let barrier = take(&mut planner, &[(5, end(1))]).expect("a sweep");
+    assert_eq!((barrier.need, barrier.line()), (Need::Sweep, line(0)));
+    let marks = planner.take_marks(line(0)).expect("they are there");
+    assert_eq!(marks.slots, Some(Some(slots(0))));
+    assert!(names(&marks, 0, 0) && names(&marks, 0, 1) && !names(&marks, 1, 0));
+    planner.plan_barrier(&barrier, true, &mut Batch::new(0)).unwrap();
+    // The other goes on, and would be read again from its own beginning.
+    assert_eq!(planner.progress.resyncs.keys().copied().collect::<Vec<_>>(), [line(1)]);
+    assert_eq!(planner.now().snapshot_from(0), Some(1));
+    let barrier = take(&mut planner, &[(6, of_shard(1, end(7)))]).expect("a sweep");
+    assert_eq!((barrier.need, barrier.line()), (Need::Sweep, line(1)));
+    let marks = planner.take_marks(line(1)).expect("they are there");
+    assert!(names(&marks, 1, 0) && !names(&marks, 0, 0));
+}
+
+#[test]
+fn a_new_snapshot_of_one_shard_leaves_the_other_where_it_is() {
+    let mut planner = planner();
+    let events = [begins(0, 1), begins(1, 7), end(1), of_shard(1, end(7))];
+    assert!(take(&mut planner, &(0..).zip(events).collect::<Vec<_>>()).is_none());
+    let change = written(100, "APPEND key:x v", Effect::Merge);
+    assert!(take(&mut planner, &[(4, change), (5, begins(1, 8))]).is_none());
+    assert_eq!(planner.progress.of(line(0)), Some(&at(100)));
+    assert!(planner.progress.resyncs[&line(1)].sweep);
+    assert_eq!(planner.progress.resyncs.len(), 1);
+    // Another process reads that one again, and nothing of the first twice.
+    let mut other = Planner::new(planner.rules.clone(), &scope(true), planner.now(), Vec::new());
+    assert_eq!(other.progress.needed[0], 5);
+    let mut batch = Batch::new(0);
+    let again = written(100, "APPEND key:x v", Effect::Merge);
+    other.plan(entry(&again, 0, 4), &mut batch).unwrap();
+    assert_eq!((batch.events, other.counts.repeated), (0, 1));
+}
+
+#[test]
+fn the_flush_of_one_shard_waits_for_no_other_track() {
+    let mut planner = planner_of(&config(), &facts(7, 2), false);
+    assert!(take(&mut planner, &[(0, begins(0, 1)), (1, begins(1, 7))]).is_none());
+    let position = Position::new(Shard(1), 7, 10);
+    let flush = Control::FlushSlots { all: true, slots: slots(1) };
+    let flush = event(position, b"", Body::Control(flush));
+    let barrier = take(&mut planner, &[(2, flush)]).expect("a look at the destination");
+    assert_eq!(
+        (barrier.need, barrier.line(), barrier.command()),
+        (Need::Slots, line(1), "FLUSHALL")
+    );
+    let mut batch = Batch::new(0);
+    planner.held.hold(0, &key(0, 0), &"why".into()).unwrap();
+    planner.held.hold(0, &key(1, 0), &"why".into()).unwrap();
+    let of_track = wire::slot::partition_of(Slot::of_key(&key(1, 0)), 4) == 0;
+    planner.plan_barrier(&barrier, true, &mut batch).unwrap();
+    assert!(planner.held.contains(0, &key(0, 0)), "it is of the other shard");
+    assert_eq!(planner.held.contains(0, &key(1, 0)), !of_track, "each track has its own");
+    assert_eq!(planner.progress.of(line(1)), Some(&position));
+    batch.close_run();
+    assert!(commands(&batch).is_empty(), "nothing but the keys goes");
+}
+
+#[test]
+fn a_snapshot_made_on_demand_of_one_shard_holds_the_other_up_in_nothing() {
+    let mut planner = planner();
+    let resync = event::checkpoint::Resync {
+        shard: Shard(1),
+        epoch: 7,
+        sweep: false,
+        sweeping: false,
+        snapshot_id: 9,
+    };
+    planner.progress.begin(&scope(true), 0, &[resync]);
+    let begin = SnapshotBegin {
+        snapshot_id: 9,
+        keys_expected: 0,
+        bytes_expected: 0,
+        rdb_version: 0,
+        flavour: Format::Redis,
+        slots: Some(slots(1)),
+    };
+    let of_stream = |offset, words| of_shard(1, written(offset, words, Effect::Merge));
+    let later = Event { position: Position::new(Shard(1), 7, 20), ..of_stream(20, "APPEND a v") };
+    let end = SnapshotEnd { snapshot_id: 9, keys: 1, keys_total: 1 };
+    let end_at = Position::new(Shard(1), 7, 10).at_index(5);
+    let mut shown = image(1, 7, 0, 9);
+    shown.position.offset = 10;
+    let events = [
+        event(Position::new(Shard(1), 7, 5), b"", Body::Control(Control::SnapshotBegin(begin))),
+        begins(0, 1),
+        written(100, "APPEND key:x v", Effect::Merge),
+        later.clone(),
+        shown,
+        event(end_at, b"", Body::Control(Control::SnapshotEnd(end))),
+    ];
+    let barrier = take(&mut planner, &(0..).zip(events.clone()).collect::<Vec<_>>());
+    let barrier = barrier.expect("the end");
+    assert_eq!(planner.progress.of(line(0)), Some(&at(100)), "the other was applied meanwhile");
+    assert_eq!(planner.now().needed[0], 0, "the stream beside it is still needed");
+    planner.plan_barrier(&barrier, true, &mut Batch::new(0)).unwrap();
+    assert!(planner.take_goes_back() && planner.next()[0] == 0);
+    let mut batch = Batch::new(0);
+    for (offset, event) in (0..).zip(&events) {
+        planner.plan(entry(event, 0, offset), &mut batch).unwrap();
+    }
+    batch.close_run();
+    assert_eq!(commands(&batch), ["APPEND a v"], "each once");
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        20 => Just(Step::Command),
+        1 => Just(Step::Large),
+        4 => (2..9usize).prop_map(Step::Transaction),
+        1 => Just(Step::LargeTransaction),
+        4 => (2..9usize).prop_map(Step::Records),
+    ]
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        3 => Just(Fate::Executed),
+        1 => Just(Fate::Lost),
+        1 => Just(Fate::Restarted),
+        1 => Just(Fate::ExecutedThenRestarted),
+        1 => Just(Fate::ExecutedThenStopped),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn every_change_of_each_shard_is_executed_once_and_in_order_however_they_are_mixed(
+        steps in (vec(step(), 0..30), vec(step(), 0..30)),
+        turns in vec(any::<bool>(), 1..50),
+        fates in vec(fate(), 0..40),
+        commands in 1..20usize,
+        group_bytes in prop_oneof![1..600usize, Just(crate::limits::GROUP_BYTES)],
+    ) {
+        let one = Stream::of_shard(0, &steps.0, false);
+        let other = Stream::of_shard(1, &steps.1, false);
+        let expected = [one.expected.clone(), other.expected.clone()];
+        let both = one.among(other, &turns);
+        let limits = BatchLimits { commands, bytes: 1 << 20 };
+        let done = run_all(&both, (limits, group_bytes), fates.into_iter());
+        let of = |prefix: &str| -> Vec<String> {
+            done.executed.iter().filter(|words| words.starts_with(prefix)).cloned().collect()
+        };
+        prop_assert_eq!(of("APPEND key:").len(), expected[0].len());
+        prop_assert!(of("APPEND key:") == expected[0]);
+        prop_assert!(of("APPEND 1:") == expected[1]);
+    }
+}
