@@ -80,6 +80,28 @@ impl Shards {
         Ok(())
     }
 
+    /// What one command does to several slots of a primary, and a transaction that empties it in its middle.
+    fn mix(&self) -> Result<()> {
+        let tags = self.tags(0)?;
+        let script = "#!lua flags=allow-cross-slot-keys\n\
+                      for round = 1, tonumber(ARGV[1]) do for at = 2, #ARGV do \
+                      redis.call('RPUSH', 'mixed:' .. ARGV[at], round .. string.rep('x', 3000)) end end";
+        let mut client = self.node(0)?.client()?;
+        // Little enough for the memory of capture, and more than that.
+        for rounds in ["2", "200"] {
+            let mut words = vec!["EVAL", script, "0", rounds];
+            words.extend(tags.iter().map(String::as_str));
+            client.cmd(&words)?;
+        }
+        let mut client = self.node(2)?.client()?;
+        let tag = self.tags(2)?.first().context("a tag")?;
+        client.cmd(&["MULTI"])?;
+        client.cmd(&["SET", &format!("before:{tag}"), "1"])?;
+        client.cmd(&["FLUSHALL"])?;
+        client.cmd(&["SET", &format!("after:{tag}"), "2"])?;
+        client.cmd(&["EXEC"]).map(drop)
+    }
+
     fn load(&self, number: usize) -> Result<Load> {
         let mut client = self.node(number)?.client()?;
         let tags = self.tags(number)?.to_vec();
@@ -161,6 +183,8 @@ fn shards_captured_by_a_process_each_arrive_whole_whoever_is_killed() -> Result<
     shards.fill()?;
     let mut captures = shards.captures()?;
     let mut applies = vec![shards.apply("apply-0", &[])?, shards.apply("apply-1", &[])?];
+    shards.equal(&shards.stage.destination, &mut all(&mut captures, &mut applies))?;
+    shards.mix()?;
     shards.equal(&shards.stage.destination, &mut all(&mut captures, &mut applies))?;
     let loads: Vec<Load> = (0..PRIMARIES).map(|node| shards.load(node)).collect::<Result<_>>()?;
     // One of shard 1 stands by, and takes over.

@@ -243,7 +243,7 @@ impl Planner {
         }
         let decode = |payload: &Bytes| decoded((partition, offset), payload);
         let event = decode(&payload)?;
-        self.note_slots(&event);
+        self.note_slots(&event)?;
         if self.is_beside(&event) {
             return Ok(Planned::Done);
         }

@@ -173,3 +173,68 @@ impl SlotsWatch {
         self.owned.ask(connection).await.map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slots(first: u16, last: u16) -> Slots {
+        Slots::of([(Slot::new(first).unwrap(), Slot::new(last).unwrap())])
+    }
+
+    fn owned(slots: Option<Slots>) -> Owned {
+        Owned { slots, ..Owned::all(Shard(1)) }
+    }
+
+    fn refused(owned: &Owned, tail: &Tail) -> String {
+        owned.fits(tail).map_or_else(|error| error.to_string(), |()| String::new())
+    }
+
+    #[test]
+    fn a_stream_goes_on_only_with_the_slots_that_it_was_recorded_of() {
+        let shard = owned(Some(slots(0, 99)));
+        let tail = |recorded| Tail { slots: recorded, ..Tail::default() };
+        assert_eq!(refused(&shard, &tail(None)), "");
+        assert_eq!(refused(&shard, &tail(Some(Some(slots(0, 99))))), "");
+        let said = refused(&shard, &tail(Some(Some(slots(0, 100)))));
+        assert!(said.contains("the slots 0-100, and the source has 0-99"), "{said}");
+        let said = refused(&shard, &tail(Some(None)));
+        assert!(said.contains("the slots 0-16383"), "{said}");
+        assert!(refused(&owned(None), &tail(Some(Some(slots(0, 99))))).contains("0-16383"));
+    }
+
+    #[test]
+    fn no_two_shards_have_a_slot() {
+        let shard = owned(Some(slots(0, 99)));
+        let beside = |other| Tail { others: [(Shard(4), other)].into(), ..Tail::default() };
+        assert_eq!(refused(&shard, &beside(Some(slots(100, 200)))), "");
+        let said = refused(&shard, &beside(Some(slots(90, 200))));
+        assert!(said.contains("shard 1 and shard 4") && said.contains("slots 90-99"), "{said}");
+        assert!(refused(&shard, &beside(None)).contains("slots 0-99"));
+    }
+
+    #[test]
+    fn the_heartbeat_is_in_a_slot_of_the_shard() {
+        let key = owned(Some(slots(7_000, 7_001))).heartbeat_key("shop");
+        assert_eq!(Slot::of_key(key.as_bytes()).get(), 7_000);
+        assert!(names::is_ours(key.as_bytes()));
+        assert_eq!(owned(None).heartbeat_key("shop"), names::heartbeat("shop"));
+    }
+
+    #[test]
+    fn what_has_moved_is_named() {
+        let said = moved(&Some(slots(0, 99)), Some(&slots(50, 120)));
+        assert!(said.contains("had 0-99") && said.contains("lost 0-49"), "{said}");
+        assert!(said.contains("got 100-120"), "{said}");
+    }
+
+    #[test]
+    fn a_key_of_another_shard_is_refused() {
+        let slot = Slot::of_key(b"key");
+        let mine = Slots::of([(slot, slot)]);
+        assert_eq!(require(Some(&mine), slot, b"key"), Ok(()));
+        assert_eq!(require(None, slot, b"key"), Ok(()));
+        let refused = require(Some(&mine.others()), slot, b"key").unwrap_err();
+        assert_eq!((refused.key.as_str(), refused.slot), ("key", slot.get()));
+    }
+}

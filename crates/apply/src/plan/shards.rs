@@ -4,23 +4,37 @@ use event::{Body, Event, Shard};
 use wire::slot::{Slot, Slots};
 
 use super::{Place, Planner};
+use crate::error::Error;
 use crate::quarantine::set::Spot;
 
 // === impl Planner ===
 
 impl Planner {
     /// Takes note of the slots of a shard, where an event tells them.
-    pub(super) fn note_slots(&mut self, event: &Event) {
-        let Body::Control(control) = &event.body else { return };
-        let Some(slots) = control.slots() else { return };
+    ///
+    /// # Errors
+    /// When another shard has some of them: nothing tells in which order changes of a key come from two sources.
+    pub(super) fn note_slots(&mut self, event: &Event) -> Result<(), Error> {
+        let Body::Control(control) = &event.body else { return Ok(()) };
+        let Some(slots) = control.slots() else { return Ok(()) };
         let shard = event.position.shard;
         if self.slots.get(&shard).is_some_and(|known| known.as_ref() == slots) {
-            return;
+            return Ok(());
+        }
+        let all = |slots: Option<&Slots>| slots.cloned().unwrap_or_else(Slots::all);
+        let others = self.slots.iter().filter(|(other, _)| **other != shard);
+        for (other, theirs) in others {
+            let common = all(slots).and(&all(theirs.as_ref()));
+            if !common.is_empty() {
+                let (stream, slots) = (self.scope.stream.clone(), common.to_string());
+                return Err(Error::SharedSlots { stream, shards: (*other, shard), slots });
+            }
         }
         for marks in self.marks.iter_mut().filter(|marks| marks.of.shard == shard) {
             marks.slots = Some(slots.cloned());
         }
         self.slots.insert(shard, slots.cloned());
+        Ok(())
     }
 
     /// Forgets the deadlines of a shard's keys: every key of the source comes again, and others are not its.

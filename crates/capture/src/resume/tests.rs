@@ -408,3 +408,41 @@ async fn a_snapshot_made_on_demand_is_no_place_in_the_stream() {
         }
     }
 }
+
+/// An event of another shard: its slots are those that it says.
+fn of_shard(shard: u32, put: &Put, slots: &Slots) -> Append {
+    let mut event = put.event();
+    event.position.shard = Shard(shard);
+    match &mut event.body {
+        Body::Control(Control::Heartbeat(beat)) => beat.slots = Some(slots.clone()),
+        Body::Control(Control::EpochBegin(begin)) => begin.slots = Some(slots.clone()),
+        _ => {}
+    }
+    let mut payload = BytesMut::new();
+    codec::encode(&event, &mut payload).unwrap();
+    let (partition, kind) = (Partition(0), event.kind());
+    Append { partition, key: Bytes::new(), timestamp_ms: 0, kind, db: 0, payload: payload.freeze() }
+}
+
+#[tokio::test]
+async fn each_shard_has_a_tail_of_its_own_however_much_another_has_written_behind_it() {
+    let slot = |number| Slot::new(number).unwrap();
+    let mine = Slots::of([(slot(0), slot(99))]);
+    let journal = MemoryJournal::new("test", 1);
+    let mut appender = journal.appender().await.unwrap();
+    let of_mine = [Begin(1, 50, FullResync, "a"), Beat(1, 100, "a", 2), Change(1, 120)];
+    let mut records: Vec<Append> = of_mine.iter().map(|put| of_shard(7, put, &mine)).collect();
+    records.push(of_shard(8, &Begin(5, 10, FullResync, "b"), &mine.others()));
+    records.extend((11..10_000).map(|offset| of_shard(8, &Change(5, offset), &mine.others())));
+    records.push(of_shard(8, &Beat(5, 10_000, "b", 3), &mine.others()));
+    appender.append(&mut records).await.unwrap();
+    let tail = read_tail(&journal, Shard(7)).await.unwrap();
+    assert_eq!(point(&tail), ("a", 1, 100, 2));
+    let held = Position { shard: Shard(7), ..at(1, 120) };
+    assert_eq!((&tail.held[..], tail.last_epoch), (&[Some(held)][..], 1));
+    assert_eq!(tail.slots, Some(Some(mine.clone())));
+    assert_eq!(tail.others, [(Shard(8), Some(mine.others()))].into());
+    assert_eq!(point(&read_tail(&journal, Shard(8)).await.unwrap()), ("b", 5, 10_000, 3));
+    let new = read_tail(&journal, Shard(9)).await.unwrap();
+    assert_eq!((new.point, new.slots, new.held), (None, None, vec![None]));
+}

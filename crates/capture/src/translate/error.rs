@@ -111,7 +111,11 @@ impl Classified for TranslateError {
             Self::OfShard { .. } => {
                 "begin a stream of another name (--stream) and do without this command at the source"
             }
-            Self::Refused { .. } => "use a source that is not a cluster",
+            Self::Refused { command } if command.starts_with("CLUSTER ") => {
+                "slots are being moved between shards, or emptied: when that is done, begin a stream of another name \
+                 (--stream) with a capture of each primary"
+            }
+            Self::Refused { .. } => "use a source that does without this command",
             Self::BadArgument { .. }
             | Self::Malformed { .. }
             | Self::NoKeys { .. }

@@ -129,6 +129,15 @@ fn a_new_snapshot_of_one_shard_leaves_the_other_where_it_is() {
 }
 
 #[test]
+fn shards_with_a_slot_in_common_are_refused() {
+    let mut planner = planner();
+    assert!(take(&mut planner, &[(0, begins(0, 1))]).is_none());
+    let whole = of_shard(1, begin(7, EpochCause::FullResync));
+    let refused = planner.plan(entry(&whole, 0, 1), &mut Batch::new(0)).unwrap_err();
+    assert!(refused.to_string().contains("both have the slots 0-8192"), "{refused}");
+}
+
+#[test]
 fn the_flush_of_one_shard_waits_for_no_other_track() {
     let mut planner = planner_of(&config(), &facts(7, 2), false);
     assert!(take(&mut planner, &[(0, begins(0, 1)), (1, begins(1, 7))]).is_none());
@@ -230,8 +239,8 @@ proptest! {
         commands in 1..20usize,
         group_bytes in prop_oneof![1..600usize, Just(crate::limits::GROUP_BYTES)],
     ) {
-        let one = Stream::of_shard(0, &steps.0, false);
-        let other = Stream::of_shard(1, &steps.1, false);
+        let one = Stream::of_shard(0, slots(0), &steps.0);
+        let other = Stream::of_shard(1, slots(1), &steps.1);
         let expected = [one.expected.clone(), other.expected.clone()];
         let both = one.among(other, &turns);
         let limits = BatchLimits { commands, bytes: 1 << 20 };

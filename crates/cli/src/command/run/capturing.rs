@@ -101,6 +101,10 @@ impl Capturing {
                     return Ok(capture);
                 }
                 Err(BuildError::Appender(OpenError::Led { holder, .. })) => self.stands_by(&holder),
+                // It could never go on with what the one before has recorded.
+                Err(error @ (BuildError::OtherSlots { .. } | BuildError::SharedSlots { .. })) => {
+                    return Err(Failure::at_start(exit::of_capture_build(&error), &error));
+                }
                 Err(error) => {
                     let why = chain(&error);
                     if self.told.as_ref() != Some(&why) {

@@ -4,6 +4,7 @@ use event::control::Control;
 use event::fragment;
 use event::group;
 use event::{Change, Group, GroupedChange};
+use wire::slot::Slots;
 
 use super::super::*;
 
@@ -49,11 +50,15 @@ pub(in crate::plan::tests) const LARGE: usize = 1_200_000;
 
 impl Stream {
     pub(in crate::plan::tests) fn of(steps: &[Step], filtered: bool) -> Self {
-        Self::of_shard(0, steps, filtered)
+        Self::made((0, None), steps, filtered)
     }
 
     /// Of one of several shards, whose keys are its own.
-    pub(in crate::plan::tests) fn of_shard(shard: u32, steps: &[Step], filtered: bool) -> Self {
+    pub(in crate::plan::tests) fn of_shard(shard: u32, slots: Slots, steps: &[Step]) -> Self {
+        Self::made((shard, Some(slots)), steps, false)
+    }
+
+    fn made((shard, slots): (u32, Option<Slots>), steps: &[Step], filtered: bool) -> Self {
         let mut stream = Self {
             entries: Vec::new(),
             expected: Vec::new(),
@@ -62,8 +67,12 @@ impl Stream {
             filtered,
             shard,
         };
+        let mut begins = begin(1, EpochCause::FullResync);
+        if let Body::Control(Control::EpochBegin(begin)) = &mut begins.body {
+            begin.slots = slots;
+        }
         for partition in 0..4 {
-            stream.append(&begin(1, EpochCause::FullResync), partition);
+            stream.append(&begins, partition);
         }
         for step in steps {
             stream.offset += 10;
