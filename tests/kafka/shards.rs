@@ -15,6 +15,9 @@ const PRIMARIES: usize = 3;
 /// Keys with these tags of one primary lie in several partitions.
 const TAGS: usize = 6;
 
+/// So much is written between two accidents.
+const ROUNDS: u64 = 20;
+
 /// A cluster, a destination, and a stream between them.
 struct Shards {
     cluster: Cluster,
@@ -65,16 +68,25 @@ impl Shards {
     fn fill(&self) -> Result<()> {
         for number in 0..PRIMARIES {
             let mut client = self.node(number)?.client()?;
-            for (at, tag) in self.tags(number)?.iter().enumerate() {
-                let name = |kind: &str| format!("{kind}:{tag}");
-                for member in 0..200 {
-                    let member = format!("{number}:{at}:{member}");
-                    client.cmd(&["SET", &format!("string:{member}:{tag}"), &member])?;
-                    client.cmd(&["RPUSH", &name("list"), &member])?;
-                    client.cmd(&["SADD", &name("set"), &member])?;
-                    client.cmd(&["HSET", &name("hash"), &member, "v"])?;
-                    client.cmd(&["ZADD", &name("zset"), "1.5", &member])?;
-                }
+            for tag in self.tags(number)? {
+                let members: Vec<String> = (0..200).map(|n| format!("{number}:{n}")).collect();
+                let mut put = |name: &str, args: &mut dyn Iterator<Item = String>| {
+                    let mut words = vec![name.to_owned()];
+                    words.extend(args);
+                    client.cmd(&words).map(drop)
+                };
+                let own = |kind: &str| std::iter::once(format!("{kind}:{tag}"));
+                let pairs = |score: &str| {
+                    let score = score.to_owned();
+                    members.iter().flat_map(move |of| [score.clone(), of.clone()])
+                };
+                put("RPUSH", &mut own("list").chain(members.iter().cloned()))?;
+                put("SADD", &mut own("set").chain(members.iter().cloned()))?;
+                put("ZADD", &mut own("zset").chain(pairs("1.5")))?;
+                let fields = members.iter().flat_map(|of| [of.clone(), "v".to_owned()]);
+                put("HSET", &mut own("hash").chain(fields))?;
+                let strings = members.iter().flat_map(|of| [format!("{of}:{tag}"), of.clone()]);
+                put("MSET", &mut strings.into_iter())?;
             }
         }
         Ok(())
@@ -189,11 +201,11 @@ fn shards_captured_by_a_process_each_arrive_whole_whoever_is_killed() -> Result<
     let loads: Vec<Load> = (0..PRIMARIES).map(|node| shards.load(node)).collect::<Result<_>>()?;
     // One of shard 1 stands by, and takes over.
     let standby = shards.capture(1, "standby")?;
-    loads[1].goes_on(100)?;
+    loads[1].goes_on(ROUNDS)?;
     captures[1].kill()?;
     shards.leads("standby", &standby)?;
     captures[1] = standby;
-    loads[1].goes_on(100)?;
+    loads[1].goes_on(ROUNDS)?;
     // One of shard 2 is believed dead, and wakes up.
     captures[2].signal(Signal::STOP)?;
     let successor = shards.capture(2, "successor")?;
@@ -201,17 +213,17 @@ fn shards_captured_by_a_process_each_arrive_whole_whoever_is_killed() -> Result<
     captures[2].signal(Signal::CONT)?;
     let mut sleeper = std::mem::replace(&mut captures[2], successor);
     for load in &loads {
-        load.goes_on(100)?;
+        load.goes_on(ROUNDS)?;
     }
     applies[0].kill()?;
     for load in &loads {
-        load.goes_on(100)?;
+        load.goes_on(ROUNDS)?;
     }
     applies[0] = shards.apply("apply-0", &[])?;
     // Only the keys of one primary go.
     shards.node(0)?.client()?.cmd(&["FLUSHALL"])?;
     for load in &loads {
-        load.goes_on(200)?;
+        load.goes_on(ROUNDS)?;
     }
     loads.into_iter().try_for_each(Load::stop)?;
     shards.equal(&shards.stage.destination, &mut all(&mut captures, &mut applies))?;
@@ -247,7 +259,7 @@ fn a_destination_begins_when_every_slot_was_captured_and_says_which_are_missing(
     applies.push(shards.stage.process(&["apply", &second.uri()], "second", &[])?);
     for number in 0..PRIMARIES {
         let load = shards.load(number)?;
-        load.goes_on(20)?;
+        load.goes_on(ROUNDS)?;
         load.stop()?;
     }
     shards.equal(&second, &mut all(&mut captures, &mut applies))?;
