@@ -129,10 +129,6 @@ impl Error {
                 "Upgrade the destination: servers before 5.0 cannot restore a value with its expiry \
                  in one step, and know no streams."
             }
-            Self::Existing { .. } => {
-                "Empty the destination, or say what to do with its data: --existing overwrite keeps \
-                 other keys, --existing sweep removes what the source does not have."
-            }
             Self::NoDatabase { .. } => {
                 "Map to a database that exists there, or give the destination more (`databases` in its \
                  configuration)."
@@ -151,7 +147,8 @@ impl Error {
                  out which; then start again with --existing sweep, and it is filled anew."
             }
             Self::Fenced { .. } => "Run one apply process per stream and destination.",
-            Self::NoSnapshot { .. }
+            Self::Existing { .. }
+            | Self::NoSnapshot { .. }
             | Self::NoReplay { .. }
             | Self::HasBegun { .. }
             | Self::ReplayShared { .. }
@@ -198,6 +195,10 @@ impl Error {
     /// What to do where a stream cannot be applied from the place where it would be.
     fn advice_about_the_beginning(&self) -> &'static str {
         match self {
+            Self::Existing { .. } => {
+                "Empty the destination, or say what to do with its data: --existing overwrite keeps \
+                 other keys, --existing sweep removes what the source does not have."
+            }
             Self::NoSnapshot { .. } => {
                 "The journal begins in the middle of the source's history: start with a new \
                  --data-dir, which makes a new snapshot, and --existing sweep."
