@@ -11,7 +11,9 @@
 //! those of the destination.
 //!
 //! A change of several tracks is of keys that others of them change, too. So all lines of a lane are noted before any is
-//! settled, and what was noted is looked at in the order of the shard, whatever order it was read in.
+//! settled, and what was noted is looked at in the order of the shard, whatever order it was read in. Where several shards
+//! are in doubt there are no such changes, and each line is settled as soon as it is noted: a track in which one of them
+//! waited would hold the others up for ever.
 
 pub(crate) mod evidence;
 mod notes;
@@ -128,6 +130,12 @@ impl Doubt {
         self.ranges.iter().any(|range| range.line == line)
     }
 
+    /// Whether several shards are in doubt.
+    pub(crate) fn is_of_several(&self) -> bool {
+        let first = self.ranges.first().map(|range| range.line.shard);
+        self.ranges.iter().any(|range| Some(range.line.shard) != first)
+    }
+
     /// Whether all that is in doubt has been noted, so that nothing is to be waited for.
     pub(crate) fn is_whole(&self) -> bool {
         !self.is_over() && self.ranges.iter().all(Range::is_whole)
@@ -136,7 +144,7 @@ impl Doubt {
     /// Whether all that is in doubt of a track has been noted, and not that of others.
     pub(crate) fn waits(&self, track: usize) -> bool {
         let mut mine = self.ranges.iter().filter(|range| range.line.track == track).peekable();
-        mine.peek().is_some() && mine.all(Range::is_whole)
+        !self.is_of_several() && mine.peek().is_some() && mine.all(Range::is_whole)
     }
 
     /// What comes next of a line is behind what is in doubt.
@@ -189,14 +197,21 @@ impl Doubt {
         }
     }
 
-    /// Ends the doubt.
-    pub(crate) fn settle(&mut self, rules: &Rules) -> Settled {
-        let ranges = std::mem::take(&mut self.ranges);
-        let open = std::mem::take(&mut self.open);
-        let unfinished = open.into_iter().filter(|(_, open)| open.is_open());
+    /// Ends the doubt, of all lines once all are noted, or of several shards of those lines that are.
+    pub(crate) fn settle(&mut self, rules: &Rules) -> Option<Settled> {
+        if !self.is_whole() && !self.is_of_several() {
+            return None;
+        }
+        let ranges: Vec<Range> = self.ranges.extract_if(.., |range| range.is_whole()).collect();
+        if ranges.is_empty() {
+            return None;
+        }
+        let is_theirs = |line: &Line| ranges.iter().any(|range| range.line == *line);
+        let open = self.open.extract_if(|(line, _), _| is_theirs(line));
+        let unfinished = open.filter(|(_, open)| open.is_open());
         let unfinished: Vec<Shard> = unfinished.map(|((line, _), _)| line.shard).collect();
-        let notes = std::mem::take(&mut self.notes);
-        notes::settle(notes, (&ranges, &unfinished), rules)
+        let notes = self.notes.extract_if(.., |note| is_theirs(&note.line)).collect();
+        Some(notes::settle(notes, (&ranges, &unfinished), rules))
     }
 
     /// Takes the next piece of a large change. With the last one it gives all of it, and its encoding.

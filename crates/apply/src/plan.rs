@@ -255,6 +255,9 @@ impl Planner {
             return Ok(Planned::Done);
         }
         self.note_new(line);
+        if self.doubt.is_of_several() {
+            self.doubt.has_passed(line);
+        }
         self.settle_doubt(batch)?;
         if self.doubt.concerns(line) {
             return Err(Self::contradiction(&event, "others are in doubt that come before it"));

@@ -1,6 +1,7 @@
 //! What was executed before a crash and not judged, as its records come again. Pure.
 //!
-//! Guarantees: nothing new is planned of a track before all that is in doubt of the lane has been read and settled.
+//! Guarantees: nothing new is planned of a line before all that is in doubt of the lane has been read and settled; where
+//! several shards are in doubt, all of that line.
 
 use bytes::Bytes;
 use event::{Body, Event};
@@ -32,7 +33,7 @@ impl Planner {
             return Ok(false);
         }
         self.doubt.has_passed(line);
-        Ok(!self.doubt.is_whole())
+        Ok(!self.doubt.is_whole() && !self.doubt.is_of_several())
     }
 
     /// An event that has been applied may still have to be looked at: after a crash, and for marks.
@@ -60,10 +61,9 @@ impl Planner {
     /// Applies once more what was executed and not judged before a crash, where that is safe, if all of it has come:
     /// nothing new may come for long, and others wait until this is judged.
     pub(super) fn settle_doubt(&mut self, batch: &mut Batch) -> Result<(), Error> {
-        if !self.doubt.is_whole() {
+        let Some(Settled { again, suspects }) = self.doubt.settle(&self.rules) else {
             return Ok(());
-        }
-        let Settled { again, suspects } = self.doubt.settle(&self.rules);
+        };
         for Doubtful { db, key, evidence, since } in suspects {
             let spot = Spot { db: self.rules.mapping.target(db), key };
             // What has come of a key since it was set aside has not been executed; what came before may have failed.

@@ -144,7 +144,7 @@ fn whole_values_from_before_a_script_in_doubt_are_not_written_again() {
     for event in events.iter().chain([&after]) {
         doubt.note(event, &entry(event, 0, 0).payload, ((0, 0), &planner.rules)).unwrap();
     }
-    let settled = doubt.settle(&planner.rules);
+    let settled = doubt.settle(&planner.rules).expect("all is noted");
     assert_eq!(settled.again.len(), 1);
     let [suspect] = &settled.suspects[..] else { panic!("{:?}", settled.suspects) };
     assert_eq!((suspect.db, &suspect.key[..], &suspect.evidence), (0, &b"k"[..], &None));

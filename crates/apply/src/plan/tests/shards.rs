@@ -10,9 +10,10 @@ use super::once::stream::{Step, Stream};
 use super::once::{Fate, run_all};
 use super::*;
 use crate::config::{BatchLimits, Existing};
+use crate::doubt::Doubt;
 use crate::marks::{Marks, mark};
 use crate::plan::{Barrier, Need, Planned};
-use crate::scope::Line;
+use crate::scope::{Line, Point};
 
 const SLOTS: u16 = Slot::COUNT;
 
@@ -159,6 +160,65 @@ fn the_flush_of_one_shard_waits_for_no_other_track() {
     assert_eq!(planner.progress.of(line(1)), Some(&position));
     batch.close_run();
     assert!(commands(&batch).is_empty(), "nothing but the keys goes");
+}
+
+#[test]
+fn what_is_in_doubt_of_several_shards_is_settled_line_by_line_however_it_lies() {
+    // In each of two partitions stands a new change of one shard before what is in doubt of the other.
+    let keys: Vec<(u16, u32, Bytes)> = [(0, 0), (0, 1), (3, 0), (3, 1)]
+        .map(|(partition, shard)| (partition, shard, key_of(partition, shard)))
+        .into();
+    let change = |(partition, shard, key): &(u16, u32, Bytes), offset, name: &str| {
+        let words = format!("{name} {} {offset}", String::from_utf8_lossy(key));
+        let effect = if name == "SET" { Effect::Overwrite } else { Effect::Merge };
+        (*partition, of_shard(*shard, written(offset, &words, effect)))
+    };
+    let [a0, b0, a3, b3] = &keys[..] else { panic!("four") };
+    let records = [
+        change(a0, 10, "SET"),
+        change(a0, 20, "APPEND"),
+        change(b0, 10, "SET"),
+        change(b0, 20, "APPEND"),
+        change(b3, 10, "SET"),
+        change(b3, 20, "APPEND"),
+        change(a3, 10, "SET"),
+        change(a3, 20, "APPEND"),
+    ];
+    let mut planner = planner_of(&config(), &facts(7, 2), false);
+    let point = |(partition, shard, _): &(u16, u32, Bytes)| {
+        let position = Position { shard: Shard(*shard), ..at(10) };
+        Point { track: usize::from(*partition), position }
+    };
+    let mut progress = Progress::from(vec![0; 4]);
+    keys.iter().map(point).for_each(|of| progress.advance(of.track, of.position));
+    planner.rewind(progress);
+    let pairs = keys.iter().map(|of| (Position { shard: Shard(of.1), ..at(0) }, point(of)));
+    planner.doubt = Doubt::new(pairs, vec![0; 4]);
+    let mut batch = Batch::new(0);
+    for (offset, (partition, event)) in (0..).zip(&records) {
+        let record = entry(event, *partition, offset);
+        assert!(!planner.waits(usize::from(*partition)) && !planner.is_early(&record).unwrap());
+        assert!(matches!(planner.plan(record, &mut batch).unwrap(), Planned::Done));
+    }
+    batch.close_run();
+    assert!(planner.doubt.is_over());
+    // What replaces a value is done once more, before what comes behind it.
+    for (_, _, key) in &keys {
+        let key = String::from_utf8_lossy(key).into_owned();
+        let done = commands(&batch).into_iter().filter(|words| words.contains(&key));
+        let expected = [format!("SET {key} 10"), format!("APPEND {key} 20")];
+        assert_eq!(done.collect::<Vec<_>>(), expected);
+    }
+}
+
+/// A key of that partition of four; which shard it is of its name says.
+fn key_of(partition: u16, shard: u32) -> Bytes {
+    let keys = (0..).map(|number| format!("{shard}:{number}"));
+    let is_there = |key: &String| {
+        wire::slot::partition_of(Slot::of_key(key.as_bytes()), 4) == u32::from(partition)
+    };
+    let mut keys = keys.filter(is_there);
+    keys.next().unwrap().into()
 }
 
 #[test]
