@@ -74,6 +74,8 @@ def read(settings, topic):
     for record in everything:
         headers = dict(record.headers() or [])
         lease = int(headers.get("kf-lease", 0))
+        if lease >> 32:
+            raise RuntimeError("the source is a cluster: this reader knows one shard only")
         is_fence = headers.get("kf-kind") == b"fence"
         if not is_fence and fences.counts(record.partition(), record.offset(), lease):
             partitions.setdefault(record.partition(), []).append((record.offset(), record.value()))

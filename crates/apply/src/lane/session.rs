@@ -194,10 +194,17 @@ impl Lane {
         };
         let begin =
             Begin::newest(&mut self.memory.survey, (&*journal, description), &self.scope).await;
-        let is_beyond = matches!(why, Error::ResyncNeeded { .. });
+        // Which shard's history goes on without what was applied.
+        let beyond = match &why {
+            Error::ResyncNeeded { applied, .. } => Some(applied.shard),
+            _ => None,
+        };
         let applied = &planner.progress.applied;
         let newer = |begin: &Begin| {
-            applied.iter().all(|of| begin.leads_on(of.line(), of.position, is_beyond))
+            applied.iter().all(|of| {
+                let is_beyond = beyond == Some(of.position.shard);
+                begin.leads_on(of.line(), of.position, is_beyond)
+            })
         };
         let Some(begin) = begin.ok().filter(newer) else { return Err(why) };
         tracing::warn!(%why, "resync from the journal's newest snapshot");

@@ -213,9 +213,15 @@ impl Pump<'_> {
             return;
         }
         let (names, slots) = (self.names, &self.planner.slots);
+        let applied = &self.executed;
+        let is_alone = |line: &Line| applied.of_track(line.track).len() <= 1;
         let has = |line: &Line, key: &[u8]| {
-            let slots = slots.get(&line.shard).and_then(Option::as_ref);
-            slots.is_none_or(|slots| slots.contains(Slot::of_key(key)))
+            match slots.get(&line.shard) {
+                Some(None) => true,
+                Some(Some(slots)) => slots.contains(Slot::of_key(key)),
+                // Not met in this session: all are its, where the track has no other.
+                None => is_alone(line),
+            }
         };
         let is_anew = |spot: &Spot| {
             let of = names.track_of(spot);
@@ -225,7 +231,10 @@ impl Pump<'_> {
             self.suspects.iter().map(|(spot, _)| spot.clone()).filter(is_anew).collect();
         self.suspects.retain(|spot| !is_anew(spot));
         self.status.suspects(&self.suspects);
-        let is_whole = |line: &&Line| !slots.get(&line.shard).is_some_and(Option::is_some);
+        let is_whole = |line: &&Line| match slots.get(&line.shard) {
+            Some(slots) => slots.is_none(),
+            None => is_alone(line),
+        };
         let whole = lines.iter().filter(is_whole);
         for names in whole.filter_map(|line| names.track(line.track)) {
             self.open.own([b"DEL".as_slice(), &names.suspects]);

@@ -21,8 +21,11 @@ pub(super) const STREAM_KEY: &str = "stream";
 const LEASE_KEY: &str = "lease";
 /// What keys of a [`LeaseNote`] of another one begin with; which one follows.
 const LEASES_KEY: &str = "lease/";
-/// What keys of a [`FenceNote`] begin with; its holder's number follows.
+/// What keys of a [`FenceNote`] of the first writer begin with; its holder's number follows.
 const FENCE_KEY: &str = "fence/";
+/// What those of another one begin with; which one follows, and its holder's number. A build that knows of one writer only
+/// takes all keys of the former kind for its own: it would void the first writer's records by them.
+const FENCES_KEY: &str = "fences/";
 
 /// What the stream is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +99,10 @@ pub(super) fn lease_key(writer: Writer) -> String {
 
 /// The key of the note about the fence of a holder.
 pub(super) fn fence_key(lease: u64) -> String {
-    format!("{FENCE_KEY}{lease}")
+    match writer_of(lease) {
+        Some(Writer(other)) if other > 0 => format!("{FENCES_KEY}{other}/{lease}"),
+        _ => format!("{FENCE_KEY}{lease}"),
+    }
 }
 
 // === impl State ===
@@ -115,7 +121,7 @@ impl State {
                 let writer = writer_of(note.number)?;
                 Some(self.seat_of(writer).lease_note(note).then_some(writer))
             })
-        } else if key.starts_with(FENCE_KEY) {
+        } else if key.starts_with(FENCE_KEY) || key.starts_with(FENCES_KEY) {
             parse(value).and_then(|note: FenceNote| {
                 self.seat_of(writer_of(note.fence.lease)?).fence_note(note);
                 Some(None)
@@ -319,6 +325,22 @@ mod tests {
         }
         let stands = [2, 4, 7, 8].map(|offset| state.fence_stands_at(0, offset));
         assert_eq!(stands, [true, true, true, false]);
+    }
+
+    /// What a build made of notes that knows of one writer only.
+    #[test]
+    fn who_knows_of_one_writer_only_takes_nothing_of_another_for_its_own() {
+        let number = before_first_of(Writer(3)) + 1;
+        let keys = [lease_key(Writer(3)), fence_key(number)];
+        let is_taken =
+            |key: &String| key == "stream" || key == "lease" || key.starts_with("fence/");
+        assert_eq!(keys.iter().filter(|key| is_taken(key)).count(), 0, "{keys:?}");
+        let own = [lease_key(Writer::FIRST), fence_key(7)];
+        assert_eq!(own, ["lease", "fence/7"], "what is on topics that exist");
+        // So it waits for what it never hears of, and stops with its number.
+        let mut fences = Fences::default();
+        fences.add(Fence { lease: 7, at: vec![0] });
+        assert_eq!(fences.verdict(0, 5, number), Verdict::Unknown);
     }
 
     #[test]
