@@ -6,7 +6,9 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use testkit::{Cluster, Dataset, Kind, Process, Server, Signal, Tolerance, compare, eventually};
+use testkit::{
+    Client, Cluster, Dataset, Kind, Process, Server, Signal, Tolerance, compare, eventually,
+};
 
 use crate::apart::{PATIENCE, Stage, status_of, stop};
 
@@ -115,8 +117,12 @@ impl Shards {
     }
 
     fn load(&self, number: usize) -> Result<Load> {
+        self.load_of(number, self.tags(number)?)
+    }
+
+    fn load_of(&self, number: usize, tags: &[String]) -> Result<Load> {
         let mut client = self.node(number)?.client()?;
-        let tags = self.tags(number)?.to_vec();
+        let tags = tags.to_vec();
         let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (seen, count) = (Arc::clone(&stop), Arc::clone(&rounds));
         let thread = std::thread::spawn(move || {
@@ -155,6 +161,33 @@ impl Shards {
         waited.map_err(|error| {
             let said: Vec<_> = processes.iter().map(|process| process.stderr()).collect();
             error.context(format!("{shown}{}", said.join("\n---\n")))
+        })
+    }
+
+    /// Moves the slot of a tag from one primary to another as redis-cli does, without a pause.
+    fn migrate(&self, tag: &str, (from, to): (usize, usize)) -> Result<()> {
+        let slot = self.cluster.slot_of(tag)?.to_string();
+        let port = self.node(to)?.port().to_string();
+        let (mut from, mut to) = (self.node(from)?.client()?, self.node(to)?.client()?);
+        let id = |client: &mut Client| client.cmd(&["CLUSTER", "MYID"])?.text();
+        let (from_id, to_id) = (id(&mut from)?, id(&mut to)?);
+        to.cmd(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id])?;
+        from.cmd(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id])?;
+        for key in from.cmd(&["CLUSTER", "GETKEYSINSLOT", &slot, "10000"])?.array()? {
+            from.cmd(&["MIGRATE", "127.0.0.1", &port, &key.text()?, "0", "5000"])?;
+        }
+        to.cmd(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id])?;
+        from.cmd(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]).map(drop)
+    }
+
+    /// Waits until the apply with that data directory has nothing left to do.
+    fn applied(&self, dir: &str) -> Result<()> {
+        eventually(PATIENCE, format!("{dir} has applied all"), || {
+            let shown = status_of(&self.stage, dir)?;
+            let lanes = shown.pointer("/apply").and_then(Value::as_object).into_iter();
+            let lags = lanes.flat_map(|of| of.values()).filter_map(|of| of["lag_records"].as_u64());
+            let lags: Vec<u64> = lags.collect();
+            Ok((!lags.is_empty() && lags.iter().all(|lag| *lag == 0)).then_some(()))
         })
     }
 
@@ -330,6 +363,41 @@ fn slots_that_move_end_the_captures_of_both_shards_by_name() -> Result<()> {
     // The third has nothing to do with it.
     ensure!(captures[2].is_running()?, "{}", captures[2].stderr());
     stop(&mut captures[2])
+}
+
+#[test]
+fn what_a_slot_that_moves_holds_stays_at_the_destination() -> Result<()> {
+    let shards = Shards::start()?;
+    shards.fill()?;
+    let mut captures = shards.captures()?;
+    let mut apply = vec![shards.apply("apply", &[])?];
+    shards.equal(&shards.stage.destination, &mut all(&mut captures, &mut apply))?;
+    let [moved, stay @ ..] = shards.tags(0)? else { unreachable!("there are tags") };
+    let loads = [shards.load_of(0, stay)?, shards.load(1)?, shards.load(2)?];
+    for load in &loads {
+        load.goes_on(ROUNDS)?;
+    }
+    shards.migrate(moved, (0, 1))?;
+    for number in [0, 1] {
+        let status = captures[number].wait(PATIENCE)?;
+        let said = captures[number].stderr();
+        ensure!(status.code() == Some(3) && said.contains("slots"), "{number}: {status}: {said}");
+    }
+    loads.into_iter().try_for_each(Load::stop)?;
+    shards.applied("apply")?;
+    let (mut cluster, mut destination) =
+        (shards.node(1)?.client()?, shards.stage.destination.client()?);
+    let slot = shards.cluster.slot_of(moved)?.to_string();
+    let kept = cluster.cmd(&["CLUSTER", "GETKEYSINSLOT", &slot, "10000"])?;
+    let mut kept_keys = 0;
+    for key in kept.array()? {
+        let key = key.text()?;
+        ensure!(destination.cmd(&["EXISTS", &key])?.int()? == 1, "{key} has gone");
+        kept_keys += 1;
+    }
+    ensure!(kept_keys > 100, "only {kept_keys} keys have moved");
+    stop(&mut captures[2])?;
+    stop(&mut apply[0])
 }
 
 #[test]

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::port::{Ended, Input, Offer, Offered, Part, Port};
 pub(crate) use self::receive::spool_beside;
 use crate::intake::Reading;
+use crate::looks::Looks;
 use crate::orders::SnapshotOrders;
 use crate::owned::Owned;
 use crate::piece::Lineage;
@@ -47,6 +48,8 @@ pub(crate) struct SecondLink {
     pub(crate) last_id: u64,
     /// What the source has to have.
     pub(crate) owned: Owned,
+    /// By which what it sends may be recorded.
+    pub(crate) looks: Looks,
 }
 
 /// Why one is given up.

@@ -84,6 +84,22 @@ pub enum BuildError {
         /// The slots that both have.
         slots: String,
     },
+    /// The shards of the stream are those of another cluster.
+    #[error(
+        "the stream is of another cluster: the source, the node {node}, is to be shard {} of it and knows none of the \
+         nodes that its other shards are, such as {name} of shard {}",
+        shard.0, other.0
+    )]
+    OtherCluster {
+        /// Which shard.
+        shard: Shard,
+        /// The id of the node that the source is.
+        node: String,
+        /// A shard that is in the stream.
+        other: Shard,
+        /// The id of the node that it is.
+        name: String,
+    },
     /// The journal's tail does not tell where to go on.
     #[error("find where to resume")]
     Resume(#[from] ResumeError),
@@ -123,14 +139,38 @@ pub enum Error {
     Task(String),
 }
 
-/// A source that does not have any more what is captured of it.
+/// A source that does not have any more what is captured of it, for all that is known.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot go on with {endpoint}: {what}")]
-pub struct SlotsError {
-    /// The source.
-    pub endpoint: String,
-    /// What has become of its slots.
-    pub what: String,
+pub enum SlotsError {
+    /// It has something else.
+    #[error("cannot go on with {endpoint}: {what}")]
+    Moved {
+        /// The source.
+        endpoint: String,
+        /// What has become of its slots.
+        what: String,
+    },
+    /// It is not one that can be read any more.
+    #[error("cannot read from {endpoint}: {what}")]
+    Unfit {
+        /// The source.
+        endpoint: String,
+        /// Why not.
+        what: String,
+    },
+    /// It does not tell.
+    #[error(
+        "{endpoint} has not told which slots it has for {after:?}, and nothing is recorded before it does"
+    )]
+    Untold {
+        /// The source.
+        endpoint: String,
+        /// For how long.
+        after: Duration,
+        /// What came last.
+        #[source]
+        last: Box<IntakeError>,
+    },
 }
 
 /// Why the link cannot be kept.
@@ -145,6 +185,14 @@ pub enum IntakeError {
         /// The source.
         endpoint: String,
         /// Why not.
+        what: String,
+    },
+    /// The server has other slots than those that are recorded.
+    #[error("cannot go on with {endpoint}: {what}")]
+    Moved {
+        /// The source.
+        endpoint: String,
+        /// What has become of its slots.
         what: String,
     },
     /// The account may not ask what has to be known.
@@ -332,7 +380,7 @@ impl BuildError {
     pub(crate) fn of_source(error: SourceError, endpoint: &str) -> Self {
         match error {
             SourceError::Unanswered(error) => Self::Source(error),
-            SourceError::Denied(what) | SourceError::Unfit(what) => {
+            SourceError::Denied(what) | SourceError::Unfit(what) | SourceError::Moved(what) => {
                 Self::Unfit { endpoint: endpoint.to_owned(), what }
             }
         }
@@ -362,6 +410,7 @@ impl IntakeError {
             SourceError::Unanswered(error) => Self::Link(error),
             SourceError::Denied(what) => Self::Denied { endpoint: endpoint.to_owned(), what },
             SourceError::Unfit(what) => Self::Unfit { endpoint: endpoint.to_owned(), what },
+            SourceError::Moved(what) => Self::Moved { endpoint: endpoint.to_owned(), what },
         }
     }
 }

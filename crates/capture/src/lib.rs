@@ -20,6 +20,7 @@ mod heartbeat;
 mod inflow;
 mod intake;
 mod limits;
+mod looks;
 mod orders;
 mod outlet;
 mod owned;

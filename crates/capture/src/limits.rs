@@ -63,9 +63,15 @@ pub(crate) const DISK_FULL_INTERVAL: Duration = Duration::from_secs(1);
 /// After what could not be listened to for requests is tried again: who asks repeats it as often.
 pub(crate) const LISTEN_AGAIN_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often a node of a cluster is asked which slots it has: a small answer, and what moves without a word is told
-/// soon.
-pub(crate) const SLOTS_LOOK_INTERVAL: Duration = Duration::from_secs(3);
+/// How often a node of a cluster is asked which slots it has while changes wait for the answer, which is so much later
+/// than they are: a small question, though the larger the cluster, the longer a node thinks about it.
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How often it is asked while nothing waits: what moves without a word is told soon.
+pub(crate) const IDLE_LOOK_INTERVAL: Duration = Duration::from_secs(3);
+
+/// A source that has not told its slots for so long is said not to: a failover or a restart is over sooner, mostly.
+pub(crate) const UNTOLD_GRACE: Duration = Duration::from_secs(10);
 
 /// So many requests are known again when they are repeated: more than ever ask at a time.
 pub(crate) const REQUESTS_KNOWN: usize = 1_024;

@@ -4,19 +4,17 @@
 //! answers, capture ends with the reason rather than record what it cannot put in order: changes of a slot that has
 //! moved come from two shards, and nothing here tells which come first.
 
-use std::convert::Infallible;
-use std::sync::Arc;
+mod watch;
 
 use event::text::Shortened;
 use event::{Shard, names};
-use redis_io::{Connection, Connector};
-use runtime::{Clock, chain};
+use redis_io::Connection;
 use wire::slot::{Slot, Slots};
 
-use crate::error::{BuildError, ForeignSlot, SlotsError};
-use crate::limits::SLOTS_LOOK_INTERVAL;
+pub(crate) use self::watch::SlotsWatch;
+use crate::error::{BuildError, ForeignSlot};
 use crate::resume::Tail;
-use crate::source::{Source, SourceError};
+use crate::source::{Node, Source, SourceError};
 
 /// The part that is captured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,13 +24,6 @@ pub(crate) struct Owned {
     pub(crate) name: String,
     /// None: all slots, of a source that is no node of a cluster.
     pub(crate) slots: Option<Slots>,
-}
-
-/// Looks at the source whether it still has what is captured.
-pub(crate) struct SlotsWatch {
-    pub(crate) connector: Connector,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) owned: Owned,
 }
 
 /// What a source without a number of a shard is called.
@@ -58,8 +49,9 @@ impl Owned {
         }
     }
 
-    /// Refuses to go on with a stream that was recorded of other slots, or beside a shard that has some of these.
-    pub(crate) fn fits(&self, tail: &Tail) -> Result<(), BuildError> {
+    /// Refuses to go on with a stream that was recorded of other slots, or beside a shard that has some of these, or to
+    /// begin in one of another cluster: whose nodes the source does not know.
+    pub(crate) fn fits(&self, tail: &Tail, node: Option<&Node>) -> Result<(), BuildError> {
         let shown =
             |slots: &Option<Slots>| slots.as_ref().map_or("0-16383".into(), Slots::to_string);
         if let Some(recorded) = tail.slots.as_ref().filter(|recorded| **recorded != self.slots) {
@@ -72,13 +64,28 @@ impl Owned {
         let all = |slots: &Option<Slots>| slots.clone().unwrap_or_else(Slots::all);
         let mine = all(&self.slots);
         for (shard, others) in &tail.others {
-            let common = mine.and(&all(others));
+            let common = mine.and(&all(&others.slots));
             if !common.is_empty() {
                 let (shard, other, slots) = (self.shard, *shard, common.to_string());
                 return Err(BuildError::SharedSlots { shard, other, slots });
             }
         }
-        Ok(())
+        // Nodes come and go: of a shard that was recorded before nobody asks for whom it has known then.
+        match node {
+            Some(node) if tail.slots.is_none() => self.is_beside(tail, node),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_beside(&self, tail: &Tail, node: &Node) -> Result<(), BuildError> {
+        let mut named =
+            tail.others.iter().filter_map(|(of, told)| Some((*of, told.name.as_ref()?)));
+        let Some((other, name)) = named.clone().next() else { return Ok(()) };
+        if named.any(|(_, name)| node.known.contains(name)) {
+            return Ok(());
+        }
+        let (shard, name) = (self.shard, name.clone());
+        Err(BuildError::OtherCluster { shard, node: node.id.clone(), other, name })
     }
 
     /// Whether it is a shard of a cluster.
@@ -93,12 +100,21 @@ impl Owned {
         Ok(source)
     }
 
+    /// Asks a node which slots it has, and nothing else: refuses one that has others now.
+    async fn look(&self, connection: &mut Connection) -> Result<(), SourceError> {
+        let node = Node::ask(connection).await?;
+        self.is_now(Some(&node.slots))
+    }
+
     /// Refuses a source that has other slots now.
     fn is_of(&self, source: &Source) -> Result<(), SourceError> {
-        let now = source.node.as_ref().map(|node| &node.slots);
+        self.is_now(source.node.as_ref().map(|node| &node.slots))
+    }
+
+    fn is_now(&self, now: Option<&Slots>) -> Result<(), SourceError> {
         match now == self.slots.as_ref() {
             true => Ok(()),
-            false => Err(SourceError::Unfit(moved(&self.slots, now))),
+            false => Err(SourceError::Moved(moved(&self.slots, now))),
         }
     }
 }
@@ -139,44 +155,10 @@ pub(crate) fn require(slots: Option<&Slots>, slot: Slot, key: &[u8]) -> Result<(
     }
 }
 
-// === impl SlotsWatch ===
-
-impl SlotsWatch {
-    /// Completes when the source does not have any more what is captured, and says why.
-    pub(crate) async fn moved(&self) -> SlotsError {
-        if self.owned.slots.is_none() {
-            // No node of a cluster: there is nothing to look at.
-            std::future::pending::<Infallible>().await;
-        }
-        let mut connection = None;
-        loop {
-            self.clock.sleep(SLOTS_LOOK_INTERVAL).await;
-            match self.look(&mut connection).await {
-                Ok(()) => {}
-                Err(SourceError::Unfit(what)) => {
-                    return SlotsError { endpoint: self.connector.endpoint().to_string(), what };
-                }
-                Err(error) => {
-                    // The link's own task decides what that means.
-                    tracing::debug!(error = %chain(&error), "the source does not tell its slots");
-                    connection = None;
-                }
-            }
-        }
-    }
-
-    async fn look(&self, connection: &mut Option<Connection>) -> Result<(), SourceError> {
-        let connection = match connection {
-            Some(connection) => connection,
-            none => none.insert(self.connector.connect().await?),
-        };
-        self.owned.ask(connection).await.map(drop)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resume::Told;
 
     fn slots(first: u16, last: u16) -> Slots {
         Slots::of([(Slot::new(first).unwrap(), Slot::new(last).unwrap())])
@@ -187,7 +169,8 @@ mod tests {
     }
 
     fn refused(owned: &Owned, tail: &Tail) -> String {
-        owned.fits(tail).map_or_else(|error| error.to_string(), |()| String::new())
+        let fits = owned.fits(tail, None);
+        fits.map_or_else(|error| error.to_string(), |()| String::new())
     }
 
     #[test]
@@ -206,11 +189,43 @@ mod tests {
     #[test]
     fn no_two_shards_have_a_slot() {
         let shard = owned(Some(slots(0, 99)));
-        let beside = |other| Tail { others: [(Shard(4), other)].into(), ..Tail::default() };
+        let beside = |slots| {
+            let told = Told { slots, name: None };
+            Tail { others: [(Shard(4), told)].into(), ..Tail::default() }
+        };
         assert_eq!(refused(&shard, &beside(Some(slots(100, 200)))), "");
         let said = refused(&shard, &beside(Some(slots(90, 200))));
         assert!(said.contains("shard 1 and shard 4") && said.contains("slots 90-99"), "{said}");
         assert!(refused(&shard, &beside(None)).contains("slots 0-99"));
+    }
+
+    #[test]
+    fn a_shard_of_another_cluster_is_refused_at_its_first_start() {
+        let shard = owned(Some(slots(0, 99)));
+        let told = |name: &str| {
+            let number = name.len().try_into().unwrap();
+            let name = Some(name.to_owned());
+            (Shard(number), Told { slots: Some(slots(200, 300)), name })
+        };
+        let known = ["me", "left", "next"].map(str::to_owned).to_vec();
+        let node = Node { id: "me".to_owned(), slots: slots(0, 99), known };
+        let tail = |names: &[&str]| {
+            let others = names.iter().map(|name| told(name)).collect();
+            Tail { others, ..Tail::default() }
+        };
+        let refused = |tail: &Tail| {
+            let fits = shard.fits(tail, Some(&node));
+            fits.map_or_else(|error| error.to_string(), |()| String::new())
+        };
+        assert_eq!(refused(&tail(&[])), "");
+        // One that it knows is enough: others may have gone.
+        assert_eq!(refused(&tail(&["gone for long", "next"])), "");
+        let said = refused(&tail(&["stranger", "another one"]));
+        assert!(said.contains("another cluster") && said.contains("stranger of shard 8"), "{said}");
+        assert!(said.contains("the node me,"), "{said}");
+        // Once it is part of the stream, whom it knows does not matter.
+        let recorded = Tail { slots: Some(Some(slots(0, 99))), ..tail(&["stranger"]) };
+        assert_eq!(refused(&recorded), "");
     }
 
     #[test]

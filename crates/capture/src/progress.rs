@@ -49,6 +49,8 @@ pub(crate) enum Obstacle {
     Link,
     /// The source does not tell what the keys of a command are.
     Question,
+    /// The source does not tell which slots it has.
+    Slots,
     /// There is no room on the disk for this.
     Room(&'static str),
 }
@@ -284,6 +286,7 @@ mod tests {
     use runtime::ManualClock;
 
     use super::*;
+    use crate::looks::Looks;
     use crate::spool::{SpoolConfig, spool};
 
     #[tokio::test]
@@ -291,7 +294,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (memory_bytes, disk_bytes) = (1_000, 1_000_000);
         let config = SpoolConfig { dir: dir.path().to_owned(), memory_bytes, disk_bytes };
-        let (writer, _reader) = spool(config, &ManualClock::new(0)).await.unwrap();
+        let (writer, _reader) =
+            spool(config, &ManualClock::new(0), Looks::default()).await.unwrap();
         let node = StatusNode::root();
         let progress = Progress::new(&node, writer.gauge());
         let shown = || node.snapshot()["trouble"].as_str().map(str::to_owned);

@@ -41,8 +41,17 @@ pub(crate) struct Tail {
     pub point: Option<ResumePoint>,
     /// The slots that the shard has, as recorded last: of that none, it has all.
     pub slots: Option<Option<Slots>>,
-    /// The same of other shards that were met.
-    pub others: BTreeMap<Shard, Option<Slots>>,
+    /// What other shards that were met say of themselves.
+    pub others: BTreeMap<Shard, Told>,
+}
+
+/// What a shard says of itself, the last of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// The slots that it has; none: all.
+    pub slots: Option<Slots>,
+    /// Its name, where it was told: the id of the node that it is.
+    pub name: Option<String>,
 }
 
 /// A command boundary outside any transaction, before which every partition is complete.
@@ -130,7 +139,7 @@ fn inconclusive(partitions: &[PartitionTail]) -> Vec<usize> {
 fn conclude(
     partitions: &[PartitionTail],
     durable: bool,
-    (shard, mut told): (Shard, BTreeMap<Shard, Option<Slots>>),
+    (shard, mut told): (Shard, BTreeMap<Shard, Told>),
 ) -> Tail {
     Tail {
         held: partitions.iter().map(|tail| tail.held).collect(),
@@ -140,7 +149,7 @@ fn conclude(
         last_id: last_id(partitions),
         last_stamp: partitions.iter().map(|tail| tail.stamp.clone()).max().unwrap_or_default(),
         point: resume_point(partitions),
-        slots: told.remove(&shard),
+        slots: told.remove(&shard).map(|told| told.slots),
         others: told,
     }
 }

@@ -24,6 +24,7 @@ use crate::heartbeat::{Heartbeater, SourceClock};
 use crate::inflow::Inflow;
 use crate::intake::{Intake, Place, Reading};
 use crate::limits::{DRAIN_GRACE, STALL_GRACE, TRANSACTION_BYTES};
+use crate::looks::Looks;
 use crate::orders::{
     SnapshotOrder, SnapshotOrders, TransferOrder, TransferOrders, snapshot_orders, transfer_orders,
 };
@@ -71,6 +72,7 @@ pub struct Capture {
     tail: Tail,
     outlet: Outlet,
     spool: (SpoolWriter, SpoolReader),
+    looks: Looks,
     progress: Arc<Progress>,
     orders: (TransferOrder, TransferOrders),
     snapshots: SnapshotOrder,
@@ -118,9 +120,10 @@ impl Capture {
             return Err(BuildError::SmallRecords { limit, needed: limits::MAX_EVENT_BYTES });
         }
         let tail = read_tail(parts.journal.as_ref(), owned.shard).await?;
-        owned.fits(&tail)?;
+        owned.fits(&tail, source.node.as_ref())?;
         refuse_another(&config, &source, &tail)?;
-        let spool = spool(config.spool.clone(), parts.clock.as_ref()).await?;
+        let looks = if owned.is_shard() { Looks::needed() } else { Looks::default() };
+        let spool = spool(config.spool.clone(), parts.clock.as_ref(), looks.clone()).await?;
         let outlet = Outlet::new(appender, Holdings::of(&tail)).with_asides(spool.1.asides());
         let progress = Arc::new(Progress::new(&parts.status, spool.0.gauge()));
         parts.status.set("source", endpoint);
@@ -136,6 +139,7 @@ impl Capture {
             tail,
             outlet,
             spool,
+            looks,
             progress,
             orders: transfer_orders(),
             snapshots,
@@ -275,6 +279,7 @@ impl Capture {
             progress: Arc::clone(&self.progress),
             last_id: 0,
             owned: self.owned.clone(),
+            looks: self.looks.clone(),
         };
         tasks.spawn("snapshots-on-demand", OnFailure::Report, second_link.run(stop.clone()));
         let requests = Requests {
@@ -292,6 +297,9 @@ impl Capture {
             connector: self.connector.clone(),
             clock: Arc::clone(&self.parts.clock),
             owned: self.owned.clone(),
+            looks: self.looks.clone(),
+            progress: Arc::clone(&self.progress),
+            windows: (self.config.reconnect_window, self.config.refused_window),
         }
     }
 

@@ -5,10 +5,13 @@
 
 mod node;
 
+use std::sync::Arc;
+
 use redis_io::facts::{Flavour, ReplicationFacts, Role, Version};
 use redis_io::info::Info;
 use redis_io::replication::Announcement;
 use redis_io::{Code, Connection, Refusal, ServerFacts};
+use runtime::Class;
 use wire::command::normalise::Era;
 use wire::resp::reply::Reply;
 
@@ -44,6 +47,9 @@ pub(crate) enum SourceError {
     /// It is not one that can be read: the text says why and what to do.
     #[error("{0}")]
     Unfit(String),
+    /// Its slots are others than they were, or are being moved: the text says which.
+    #[error("{0}")]
+    Moved(String),
 }
 
 // === impl Source ===
@@ -61,8 +67,7 @@ impl Source {
         let facts = ServerFacts::from_info(&Info::parse(&info));
         let mut source = Self::judge(&facts, is_shard).map_err(SourceError::Unfit)?;
         if is_shard {
-            let nodes = answer(connection, &["CLUSTER", "NODES"], "+cluster|nodes").await?;
-            source.node = Some(Node::read(&nodes).map_err(SourceError::Unfit)?);
+            source.node = Some(Node::ask(connection).await?);
         }
         Ok(source)
     }
@@ -87,9 +92,7 @@ impl Source {
                 );
             }
             (true, true) if is_replica => {
-                return Err("it is a replica in its cluster: name the primary of its shard, with \
-                            the same --shard, and the stream goes on there"
-                    .to_owned());
+                return Err(IS_REPLICA.to_owned());
             }
             _ => {}
         }
@@ -128,12 +131,15 @@ async fn answer(
 ) -> Result<String, SourceError> {
     match connection.ask(command).await? {
         Reply::Error(text) => {
-            let what = format!(
-                "it does not answer {} ({}): allow {right} to the account",
-                command.join(" "),
-                String::from_utf8_lossy(&text)
-            );
-            Err(match is_denial(&Refusal::read(&text)) {
+            let (command, refusal) = (command.join(" "), Refusal::read(&text));
+            if refusal.class() == Class::Retry {
+                // It loads its data, or a script holds it.
+                let endpoint = Arc::clone(connection.endpoint());
+                return Err(redis_io::Error::Server { endpoint, command, refusal }.into());
+            }
+            let what =
+                format!("it does not answer {command} ({refusal}): allow {right} to the account");
+            Err(match is_denial(&refusal) {
                 true => SourceError::Denied(what),
                 false => SourceError::Unfit(what),
             })
@@ -159,6 +165,10 @@ fn ids(facts: &ServerFacts) -> Vec<String> {
 pub(crate) fn is_denial(refusal: &Refusal) -> bool {
     matches!(refusal.code, Code::NoAuth | Code::WrongPassword | Code::NoPermission)
 }
+
+/// What to do where the source is a replica in a cluster.
+const IS_REPLICA: &str = "it is a replica in its cluster: name the primary of its shard, with the same --shard, and the \
+                          stream goes on there";
 
 /// The first that replicates what scripts do.
 const EFFECTS_OF_SCRIPTS: Version = Version { major: 5, minor: 0, patch: 0 };

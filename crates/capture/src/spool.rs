@@ -1,7 +1,8 @@
 //! The queue between the socket and the parser: memory first, then disk, bounded.
 //!
 //! Guarantees: pieces come out in the order they went in; [`SpoolWriter::push`] never waits for the
-//! reader, so that the socket is always drained; what does not fit into the memory share goes to
+//! reader, so that the socket is always drained; nothing comes out before a look at the source lets it pass, where
+//! there are such ([`Looks`]); what does not fit into the memory share goes to
 //! files, and beyond the disk share the writer fails with an error that says so. What the reader
 //! cannot hold goes to a file of the same share ([`Aside`]). The files carry
 //! nothing across a restart (the journal's tail is where capture resumes) and are removed as they
@@ -26,6 +27,7 @@ use tokio::sync::Notify;
 
 pub(crate) use self::aside::{Aside, Asides};
 use self::disk::{Claim, FileId, FilesReader, FilesWriter};
+use crate::looks::{Arrival, Looks};
 use crate::piece::Piece;
 
 /// Shares of the spool.
@@ -105,6 +107,7 @@ pub enum SpoolError {
 #[derive(Debug)]
 struct Shared {
     config: SpoolConfig,
+    looks: Looks,
     queue: Mutex<Queue>,
     filled: Notify,
     /// Files made for the reader.
@@ -114,7 +117,8 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: VecDeque<Waiting>,
+    /// And when each came: of what was joined, the last.
+    waiting: VecDeque<(Waiting, Arrival)>,
     /// By those that wait.
     held: SpoolUse,
     /// On disk, put aside by the reader.
@@ -145,13 +149,14 @@ const JOINED_MS: i64 = 10;
 const CLAIM_PATIENCE: Duration = Duration::from_secs(1);
 const CLAIM_INTERVAL: Duration = Duration::from_millis(10);
 
-/// An empty spool. Files of an earlier run in its directory are removed.
+/// An empty spool, of which comes out what `looks` let pass. Files of an earlier run in its directory are removed.
 ///
 /// # Errors
 /// When the directory cannot be made or emptied, or is another capture's.
 pub(crate) async fn spool(
     config: SpoolConfig,
     clock: &dyn Clock,
+    looks: Looks,
 ) -> Result<(SpoolWriter, SpoolReader), SpoolError> {
     let begun = clock.monotonic();
     let claim = loop {
@@ -165,8 +170,8 @@ pub(crate) async fn spool(
     let files = FilesWriter::new(config.dir.clone());
     let read_files = FilesReader::new(config.dir.clone());
     let (queue, filled) = (Mutex::default(), Notify::new());
-    let shared =
-        Arc::new(Shared { config, _claim: claim, queue, filled, asides: AtomicU64::new(0) });
+    let asides = AtomicU64::new(0);
+    let shared = Arc::new(Shared { config, looks, _claim: claim, queue, filled, asides });
     let reader = SpoolReader { files: read_files, shared: Arc::clone(&shared) };
     Ok((SpoolWriter { shared, files }, reader))
 }
@@ -221,13 +226,19 @@ impl SpoolReader {
     pub(crate) async fn pop(&mut self) -> Result<Option<Piece>, SpoolError> {
         loop {
             let filled = self.shared.filled.notified();
-            let waiting = {
+            let (waiting, early) = {
                 let mut queue = self.shared.queue.lock();
-                match queue.take() {
-                    None if queue.closed => return Ok(None),
-                    waiting => waiting,
+                let first = queue.waiting.front().map(|(_, arrival)| *arrival);
+                match first.filter(|first| !self.shared.looks.lets_pass(*first)) {
+                    Some(early) => (None, Some(early)),
+                    None if first.is_none() && queue.closed => return Ok(None),
+                    None => (queue.take(), None),
                 }
             };
+            if let Some(early) = early {
+                self.shared.looks.passed(early).await;
+                continue;
+            }
             // No await once something was taken: a dropped future loses nothing.
             match waiting {
                 None => filled.await,
@@ -286,7 +297,9 @@ impl Shared {
     }
 
     fn put(&self, waiting: Waiting) {
-        self.queue.lock().add(waiting);
+        // After it has come.
+        let arrival = self.looks.arrival();
+        self.queue.lock().add(waiting, arrival);
         self.filled.notify_one();
     }
 }
@@ -294,19 +307,22 @@ impl Shared {
 // === impl Queue ===
 
 impl Queue {
-    fn add(&mut self, waiting: Waiting) {
+    fn add(&mut self, waiting: Waiting, arrival: Arrival) {
         match &waiting {
             Waiting::Here(piece) => self.held.memory_bytes += bytes_of(piece),
             Waiting::OnDisk { length, .. } => self.held.disk_bytes += to_u64(*length),
         }
-        let joined = self.waiting.back_mut().is_some_and(|last| last.join(&waiting));
-        if !joined {
-            self.waiting.push_back(waiting);
+        if let Some((last, joined)) = self.waiting.back_mut()
+            && last.join(&waiting)
+        {
+            *joined = arrival;
+            return;
         }
+        self.waiting.push_back((waiting, arrival));
     }
 
     fn take(&mut self) -> Option<Waiting> {
-        let waiting = self.waiting.pop_front()?;
+        let (waiting, _) = self.waiting.pop_front()?;
         match &waiting {
             Waiting::Here(piece) => self.held.memory_bytes -= bytes_of(piece),
             Waiting::OnDisk { length, .. } => self.held.disk_bytes -= to_u64(*length),

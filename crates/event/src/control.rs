@@ -112,6 +112,8 @@ pub struct Heartbeat {
     pub source_time_ms: i64,
     /// Clock of capture, Unix milliseconds.
     pub capture_time_ms: i64,
+    /// Name of the shard, as in [`EpochBegin`]; empty where it has all slots.
+    pub shard_name: String,
     /// The slots that the shard has; none: it has all.
     pub slots: Option<Slots>,
 }
@@ -181,6 +183,17 @@ impl Control {
             Self::FlushSlots { slots, .. } => Some(Some(slots)),
             _ => None,
         }
+    }
+
+    /// The name of its shard, where it tells it: for a node of a cluster, what the nodes call it.
+    #[must_use]
+    pub fn shard_name(&self) -> Option<&str> {
+        let name = match self {
+            Self::EpochBegin(begin) => &begin.shard_name,
+            Self::Heartbeat(heartbeat) => &heartbeat.shard_name,
+            _ => return None,
+        };
+        Some(name.as_str()).filter(|name| !name.is_empty())
     }
 
     /// A short constant name.

@@ -275,6 +275,7 @@ mod tests {
             replication_id: "a".repeat(40),
             selected_db: 0,
             capture_time_ms: 1_000,
+            shard_name: String::new(),
             slots: None,
         };
         let event = Event {

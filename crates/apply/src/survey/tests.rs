@@ -131,6 +131,7 @@ impl Log {
             selected_db: 0,
             capture_time_ms: at.2,
             source_time_ms: at.2,
+            shard_name: String::new(),
             slots: None,
         };
         self.everywhere(Position::LAST_INDEX, at, Control::Heartbeat(beat)).await;

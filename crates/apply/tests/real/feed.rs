@@ -260,6 +260,7 @@ impl Feed {
             selected_db: self.db,
             source_time_ms: testkit::now_ms().try_into()?,
             capture_time_ms: testkit::now_ms().try_into()?,
+            shard_name: String::new(),
             slots: None,
         };
         let position = Position::new(Shard(0), self.epoch, self.offset);

@@ -20,7 +20,7 @@ use crate::spool::{SpoolConfig, SpoolError, SpoolReader, SpoolWriter, spool};
 /// The directory of the files, within that of the stream's spool.
 const DIRECTORY: &str = "on-demand";
 
-/// What waits in memory before files are used: where the journal keeps up there are none.
+/// What waits in memory before files are used: where the journal keeps up, and nothing waits for looks, there are none.
 const MEMORY_BYTES: usize = 512 << 10;
 
 /// How long a full spool is left alone: short beside what it takes to fill it again.
@@ -57,7 +57,7 @@ impl SecondLink {
     }
 
     async fn empty_spool(&self) -> Result<(SpoolWriter, SpoolReader), SpoolError> {
-        spool(self.spool.clone(), self.clock.as_ref()).await
+        spool(self.spool.clone(), self.clock.as_ref(), self.looks.clone()).await
     }
 
     /// Hands on a snapshot, until the source has sent all of it and it is taken, or nobody takes it.

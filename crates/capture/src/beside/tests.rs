@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use event::Shard;
 
 use super::*;
+use crate::looks::Looks;
 use crate::orders::{SnapshotOrder, SnapshotsMade, snapshot_orders};
 use crate::owned::Owned;
 use crate::spool::{SpoolConfig, spool};
@@ -29,6 +30,7 @@ struct Stage {
     order: SnapshotOrder,
     offers: mpsc::Receiver<Offer>,
     status: StatusNode,
+    looks: Looks,
     dir: tempfile::TempDir,
 }
 
@@ -37,8 +39,12 @@ fn id(digit: char) -> String {
 }
 
 impl Stage {
-    #[expect(clippy::disallowed_methods, reason = "a test owns its task")]
     async fn start() -> Self {
+        Self::start_with(Looks::default()).await
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test owns its task")]
+    async fn start_with(looks: Looks) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let uri = format!("redis://{}", listener.local_addr().unwrap());
         let clock = ManualClock::new(1_000);
@@ -53,7 +59,7 @@ impl Stage {
         // An earlier process was killed.
         std::fs::create_dir(&beside.dir).unwrap();
         std::fs::write(beside.dir.join("00000007.spool"), "left").unwrap();
-        let (writer, _) = spool(config, &clock).await.unwrap();
+        let (writer, _) = spool(config, &clock, Looks::default()).await.unwrap();
         let status = StatusNode::root();
         let (order, orders) = snapshot_orders();
         let (offers_in, offers) = mpsc::channel(1);
@@ -68,9 +74,10 @@ impl Stage {
             spool: beside,
             progress: Arc::new(Progress::new(&status, writer.gauge())),
             last_id: 0,
+            looks: looks.clone(),
         };
         tokio::spawn(link.run(CancellationToken::new()));
-        Self { listener, clock, order, offers, status, dir }
+        Self { listener, clock, order, offers, status, looks, dir }
     }
 
     /// The next link, answered up to its PSYNC. The offer that came with it is taken up at this place of history `a`.
@@ -179,6 +186,25 @@ async fn what_is_not_of_the_stream_or_older_than_it_is_given_up_and_asked_for_ag
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).await.unwrap();
     assert_eq!(rest, b"");
+}
+
+#[tokio::test]
+async fn the_end_of_a_snapshot_is_taken_only_after_a_look_that_began_when_all_had_come() {
+    let mut stage = Stage::start_with(Looks::needed()).await;
+    stage.order.give();
+    let (mut stream, mut offer) = stage.accept(100).await;
+    let look = stage.looks.begin();
+    say(&mut stream, &format!("+FULLRESYNC {} 100\r\n{FILE}", id('a'))).await;
+    assert!(matches!(offer.parts.recv().await, Some(Part::Start { .. })));
+    // The source has closed the link: all has come.
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    stage.looks.found(look);
+    stage.looks.wanted().await;
+    assert!(offer.parts.try_recv().is_err(), "nothing passes by a look from before");
+    stage.looks.found(stage.looks.begin());
+    assert!(matches!(offer.parts.recv().await, Some(Part::Bytes(bytes)) if bytes == "REDIS0011"));
+    assert!(matches!(offer.parts.recv().await, Some(Part::End)));
 }
 
 #[tokio::test]

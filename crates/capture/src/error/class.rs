@@ -3,7 +3,8 @@
 use runtime::policy::{Class, Classified};
 
 use super::{
-    BuildError, Error, IntakeError, OutletError, ResumeError, SessionError, SnapshotError,
+    BuildError, Error, IntakeError, OutletError, ResumeError, SessionError, SlotsError,
+    SnapshotError,
 };
 use crate::spool::SpoolError;
 
@@ -22,6 +23,7 @@ impl Classified for BuildError {
             | Self::OtherSource { .. }
             | Self::OtherSlots { .. }
             | Self::SharedSlots { .. }
+            | Self::OtherCluster { .. }
             | Self::SmallRecords { .. }
             | Self::Spool(_) => Class::Operator,
             Self::Source(error) => error.class(),
@@ -47,6 +49,10 @@ impl Classified for BuildError {
                  recorded by mistake, or slots have moved, {NEW_STREAM}",
                 other.0
             ),
+            Self::OtherCluster { .. } => format!(
+                "name a primary of the cluster that the stream is of, or give each cluster a stream of its own (--stream); \
+                 where every node of the cluster is a new one since, {NEW_STREAM}"
+            ),
             Self::SmallRecords { .. } => {
                 "allow the journal larger records (max.message.bytes of a Kafka topic)".to_owned()
             }
@@ -66,7 +72,8 @@ impl Classified for Error {
     fn class(&self) -> Class {
         match self {
             Self::Intake(error) => error.class(),
-            Self::Slots(_) => Class::Operator,
+            Self::Slots(SlotsError::Moved { .. } | SlotsError::Unfit { .. }) => Class::Operator,
+            Self::Slots(SlotsError::Untold { last, .. }) => last.class(),
             Self::Session(error) => error.class(),
             Self::Task(_) => Class::Fatal,
         }
@@ -75,7 +82,9 @@ impl Classified for Error {
     fn advice(&self) -> String {
         match self {
             Self::Intake(error) => error.advice(),
-            Self::Slots(_) => NEW_STREAM.to_owned(),
+            Self::Slots(SlotsError::Moved { .. }) => NEW_STREAM.to_owned(),
+            Self::Slots(SlotsError::Unfit { .. }) => OTHER_SOURCE.to_owned(),
+            Self::Slots(SlotsError::Untold { last, .. }) => last.advice(),
             Self::Session(error) => error.advice(),
             Self::Task(_) => DEFECT.to_owned(),
         }
@@ -95,9 +104,11 @@ impl Classified for IntakeError {
             | Self::Changed { .. } => Class::Retry,
             // The link is given up until there is room: what is missing is asked for again then.
             Self::Spool(error) if error.is_disk_full() => Class::Retry,
-            Self::Denied { .. } | Self::Unasked { .. } | Self::Unfit { .. } | Self::Spool(_) => {
-                Class::Operator
-            }
+            Self::Denied { .. }
+            | Self::Moved { .. }
+            | Self::Unasked { .. }
+            | Self::Unfit { .. }
+            | Self::Spool(_) => Class::Operator,
         }
     }
 
@@ -105,6 +116,7 @@ impl Classified for IntakeError {
         match self {
             Self::Link(error) => error.advice(),
             Self::Denied { .. } | Self::Unfit { .. } => OTHER_SOURCE.to_owned(),
+            Self::Moved { .. } => NEW_STREAM.to_owned(),
             Self::Transfer { source, .. } => source.advice(),
             Self::Silent { .. } | Self::Changed { .. } => "the link is set up again".to_owned(),
             Self::Diverged { .. } | Self::Ordered(_) => {
@@ -158,8 +170,12 @@ impl Classified for SessionError {
             Self::Snapshot(SnapshotError::NotCarried { .. }) => {
                 "start with --unsupported quarantine or drop to go without it, or remove it at the source".to_owned()
             }
-            Self::ForeignSlot(_) | Self::Snapshot(SnapshotError::ForeignSlot(_)) => {
-                NEW_STREAM.to_owned()
+            Self::ForeignSlot(foreign) | Self::Snapshot(SnapshotError::ForeignSlot(foreign)) => {
+                format!(
+                    "where slot {} has long moved, the key was left behind: remove it there (CLUSTER SETSLOT {} \
+                     IMPORTING owner, ASKING, DEL, CLUSTER SETSLOT {} STABLE) and start again; else {NEW_STREAM}",
+                    foreign.slot, foreign.slot, foreign.slot
+                )
             }
             Self::Snapshot(_) | Self::Stream { .. } => {
                 "the source sent what this version does not understand: \

@@ -11,6 +11,7 @@ use event::Shard;
 
 use super::*;
 use crate::limits::{EAGER_ACK_INTERVAL, LINK_SILENCE};
+use crate::looks::Looks;
 use crate::orders::{TransferOrder, transfer_orders};
 use crate::owned::Owned;
 use crate::spool::{SpoolConfig, SpoolReader, spool};
@@ -54,7 +55,7 @@ impl Stage {
         let dir = tempfile::tempdir().unwrap();
         let config =
             SpoolConfig { dir: dir.path().join("spool"), memory_bytes: 1 << 20, disk_bytes: 0 };
-        let (writer, reader) = spool(config, shared.as_ref()).await.unwrap();
+        let (writer, reader) = spool(config, shared.as_ref(), Looks::default()).await.unwrap();
         let status = StatusNode::root();
         let progress = Arc::new(Progress::new(&status, writer.gauge()));
         let (durable, durable_out) = watch::channel(Durable::default());

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use event::{Body, Shard, codec};
 use journal::{Entry, Journal, Offset, Partition, PartitionRange, ReadLimit};
-use wire::slot::Slots;
 
+use super::Told;
 use super::partition::PartitionTail;
 use crate::error::ResumeError;
 
@@ -18,8 +18,8 @@ pub(super) struct Scanner<'a> {
     /// By partition.
     pub(super) ranges: &'a [PartitionRange],
     pub(super) shard: Shard,
-    /// By shard, the slots that it says it has; none: all.
-    pub(super) told: BTreeMap<Shard, Option<Slots>>,
+    /// By shard, what it says of itself.
+    pub(super) told: BTreeMap<Shard, Told>,
 }
 
 // === impl Scanner ===
@@ -75,7 +75,11 @@ impl Scanner<'_> {
         if let Body::Control(control) = &event.body
             && let Some(slots) = control.slots()
         {
-            self.told.insert(event.position.shard, slots.cloned());
+            let told = self.told.entry(event.position.shard).or_default();
+            told.slots = slots.cloned();
+            if let Some(name) = control.shard_name() {
+                told.name = Some(name.to_owned());
+            }
         }
         if event.position.shard == self.shard {
             tail.note(event);

@@ -64,6 +64,7 @@ impl Put {
                     selected_db,
                     source_time_ms: 0,
                     capture_time_ms: 0,
+                    shard_name: String::new(),
                     slots: None,
                 };
                 (last_at(epoch, offset), Body::Control(Control::Heartbeat(heartbeat)))
@@ -414,7 +415,10 @@ fn of_shard(shard: u32, put: &Put, slots: &Slots) -> Append {
     let mut event = put.event();
     event.position.shard = Shard(shard);
     match &mut event.body {
-        Body::Control(Control::Heartbeat(beat)) => beat.slots = Some(slots.clone()),
+        Body::Control(Control::Heartbeat(beat)) => {
+            beat.slots = Some(slots.clone());
+            "eighth".clone_into(&mut beat.shard_name);
+        }
         Body::Control(Control::EpochBegin(begin)) => begin.slots = Some(slots.clone()),
         _ => {}
     }
@@ -441,7 +445,8 @@ async fn each_shard_has_a_tail_of_its_own_however_much_another_has_written_behin
     let held = Position { shard: Shard(7), ..at(1, 120) };
     assert_eq!((&tail.held[..], tail.last_epoch), (&[Some(held)][..], 1));
     assert_eq!(tail.slots, Some(Some(mine.clone())));
-    assert_eq!(tail.others, [(Shard(8), Some(mine.others()))].into());
+    let told = Told { slots: Some(mine.others()), name: Some("eighth".to_owned()) };
+    assert_eq!(tail.others, [(Shard(8), told)].into());
     assert_eq!(point(&read_tail(&journal, Shard(8)).await.unwrap()), ("b", 5, 10_000, 3));
     let new = read_tail(&journal, Shard(9)).await.unwrap();
     assert_eq!((new.point, new.slots, new.held), (None, None, vec![None]));

@@ -85,6 +85,10 @@ impl Session {
             selected_db,
             source_time_ms: skew_ms.map_or(0, |skew| now_ms.saturating_add(skew)),
             capture_time_ms: now_ms,
+            shard_name: match self.config.owned.is_shard() {
+                true => self.config.owned.name.clone(),
+                false => String::new(),
+            },
             slots: self.config.owned.slots.clone(),
         };
         control_event(position, self.stamp_now(), Control::Heartbeat(heartbeat))

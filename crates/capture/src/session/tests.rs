@@ -26,6 +26,7 @@ use self::world::World;
 use super::*;
 use crate::beside::Offer;
 use crate::heartbeat::SourceClock;
+use crate::looks::Looks;
 use crate::orders::transfer_orders;
 use crate::outlet::Holdings;
 use crate::owned::Owned;
@@ -115,7 +116,7 @@ impl Simulation {
         let memory_bytes = if self.random.chance(0.2) { 1_000 } else { 100 << 20 };
         let dir = dir.to_owned();
         let config = SpoolConfig { dir, memory_bytes, disk_bytes: 1 << 40 };
-        let (writer, reader) = spool(config, &self.clock).await.unwrap();
+        let (writer, reader) = spool(config, &self.clock, Looks::default()).await.unwrap();
         let status = StatusNode::root();
         let (durable_out, durable) = watch::channel(Durable::default());
         let (_, source_clock) = watch::channel(SourceClock { skew_ms: Some(5), beats: Some(true) });

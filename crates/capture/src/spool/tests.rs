@@ -3,6 +3,7 @@
 use runtime::SystemClock;
 
 use super::*;
+use crate::looks::Looks;
 use crate::piece::Peer;
 
 fn config(memory_bytes: usize, disk_bytes: u64) -> (tempfile::TempDir, SpoolConfig) {
@@ -12,7 +13,7 @@ fn config(memory_bytes: usize, disk_bytes: u64) -> (tempfile::TempDir, SpoolConf
 }
 
 async fn spool_of(config: SpoolConfig) -> Result<(SpoolWriter, SpoolReader), SpoolError> {
-    spool(config, &SystemClock::new()).await
+    spool(config, &SystemClock::new(), Looks::default()).await
 }
 
 fn stream_at(text: &str, arrived_ms: i64) -> Piece {
@@ -141,6 +142,40 @@ async fn wakes_a_waiting_reader() {
         drop(writer);
     });
     assert_eq!(popped.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_comes_waits_for_a_look_that_began_after_it_had_come() {
+    // In memory, and on disk.
+    for memory_bytes in [1000, 0] {
+        let (_dir, config) = config(memory_bytes, 1000);
+        let looks = Looks::needed();
+        let (mut writer, mut reader) =
+            spool(config, &SystemClock::new(), looks.clone()).await.unwrap();
+        writer.push(stream_at("before", 0)).await.unwrap();
+        let look = looks.begin();
+        writer.push(stream_at("meanwhile", 10)).await.unwrap();
+        drop(writer);
+        assert!(!is_ready(&mut reader).await);
+        looks.found(look);
+        if memory_bytes > 0 {
+            assert_eq!(reader.pop().await.unwrap(), Some(stream_at("before", 0)));
+        }
+        assert!(!is_ready(&mut reader).await);
+        // Who waits for the next is woken by it, and what goes together in a file goes with the last of it.
+        let (popped, ()) = tokio::join!(reader.pop(), async { looks.found(looks.begin()) });
+        let rest = if memory_bytes > 0 { "meanwhile" } else { "beforemeanwhile" };
+        assert!(matches!(popped, Ok(Some(Piece::Stream { bytes, .. })) if bytes == rest));
+        assert_eq!(reader.pop().await.unwrap(), None);
+    }
+}
+
+async fn is_ready(reader: &mut SpoolReader) -> bool {
+    tokio::select! {
+        biased;
+        _ = reader.pop() => true,
+        () = tokio::task::yield_now() => false,
+    }
 }
 
 #[tokio::test]

@@ -273,6 +273,7 @@ impl Message for Heartbeat {
         out.int(3, self.source_time_ms);
         out.int(4, self.capture_time_ms);
         slots(5, self.slots.as_ref(), out);
+        out.bytes(6, self.shard_name.as_bytes());
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a body must fulfil to be carried: the same in both directions.
 
-use wire::slot::Slot;
+use wire::slot::{Slot, Slots};
 
 use super::encode::listed;
 use super::error::Invalid;
@@ -25,6 +25,9 @@ pub(super) fn body(body: &Body) -> Result<(), Invalid> {
             Change::Flush { .. } | Change::SwapDb { .. } | Change::Function(_) => Ok(()),
         }),
         Body::Control(Control::SlotHandover(moved)) => handover(moved),
+        Body::Control(control) if control.slots().flatten().is_some_and(Slots::is_empty) => {
+            Err(Invalid::NoSlots)
+        }
         Body::Image(_) | Body::Fragment(_) | Body::Control(_) => Ok(()),
     }
 }

@@ -89,6 +89,9 @@ pub enum Invalid {
     /// A list of keys that names none: it could not be told from "the first argument".
     #[error("command lists its keys and names none")]
     NoKeys,
+    /// A shard without slots: nobody could tell it from one that has all.
+    #[error("a shard has no slots")]
+    NoSlots,
     /// Two lists that belong together differ in length.
     #[error("{left_len} {left} do not fit {right_len} {right}")]
     Lengths {

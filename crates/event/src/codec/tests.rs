@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 use prost::Message;
-use wire::slot::Slot;
+use wire::slot::{Slot, Slots};
 
 use super::{
     DecodeError, EncodeError, GLANCE_ARGS, Glance, Head, Invalid, Malformed, decode, encode,
@@ -213,6 +213,10 @@ fn refuses_to_encode_what_would_not_decode_to_itself() {
         (Body::Command(Command { keys: none, ..set() }), Invalid::NoKeys),
         (part(Elements::Fields(vec![field])), Invalid::FieldExpiry),
         (part(Elements::Stream(stream)), Invalid::OddStreamEntry { items: 1 }),
+        (
+            Body::Control(Control::FlushSlots { all: true, slots: Slots::default() }),
+            Invalid::NoSlots,
+        ),
         (handover(0, 16384), Invalid::Slot { slot: 16384 }),
         (handover(2, 1), Invalid::Range { name: "slots", first: 2, last: 1 }),
     ];

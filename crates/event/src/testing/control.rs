@@ -68,12 +68,14 @@ fn snapshot_end() -> impl Strategy<Value = SnapshotEnd> {
 }
 
 fn heartbeat() -> impl Strategy<Value = Heartbeat> {
-    (name(), uint(), long(), long(), option::of(slots())).prop_map(
-        |(replication_id, selected_db, source_time_ms, capture_time_ms, slots)| Heartbeat {
+    let times = (long(), long());
+    (name(), uint(), times, name(), option::of(slots())).prop_map(
+        |(replication_id, selected_db, times, shard_name, slots)| Heartbeat {
             replication_id,
             selected_db,
-            source_time_ms,
-            capture_time_ms,
+            source_time_ms: times.0,
+            capture_time_ms: times.1,
+            shard_name,
             slots,
         },
     )

@@ -159,6 +159,7 @@ fn shows_a_heartbeat_whose_time_is_not_known() {
         selected_db: 3,
         source_time_ms: 0,
         capture_time_ms: 1_760_000_000_000,
+        shard_name: String::new(),
         slots: None,
     };
     let mut event = event(Body::Control(Control::Heartbeat(heartbeat)));

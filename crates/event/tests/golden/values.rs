@@ -59,12 +59,15 @@ pub(crate) fn checkpoints() -> Vec<(&'static str, Checkpoint)> {
     let on_demand = Resync { sweep: false, snapshot_id: 77, ..resync() };
     // Nothing of it has been applied.
     let announced = Checkpoint { applied: vec![], resyncs: vec![on_demand], ..plain.clone() };
+    let other = Resync { shard: Shard(3), sweeping: true, ..resync() };
+    let two = Checkpoint { resyncs: vec![resync(), other], ..plain.clone() };
     let waiting = Checkpoint { waits_at: Some(position().at_index(2)), ..plain.clone() };
     let begun = Checkpoint { begun_at: Some(position().at_index(3)), ..plain.clone() };
     vec![
         ("checkpoint", plain),
         ("checkpoint-resync-marker", full),
         ("checkpoint-on-demand", announced),
+        ("checkpoint-two-resyncs", two),
         ("checkpoint-waiting", waiting),
         ("checkpoint-begun", begun),
     ]
@@ -263,6 +266,7 @@ fn controls() -> Vec<(&'static str, Control)> {
                 selected_db: 5,
                 source_time_ms: 1_760_000_000_100,
                 capture_time_ms: 1_760_000_000_101,
+                shard_name: String::new(),
                 slots: None,
             }),
         ),
@@ -333,6 +337,7 @@ fn controls_of_a_shard() -> Vec<(&'static str, Control)> {
                 selected_db: 5,
                 source_time_ms: 1_760_000_000_100,
                 capture_time_ms: 1_760_000_000_101,
+                shard_name: "shop-2".to_owned(),
                 slots: Some(slots()),
             }),
         ),

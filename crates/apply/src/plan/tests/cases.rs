@@ -41,6 +41,7 @@ fn a_heartbeat_moves_the_position_and_does_nothing() {
         selected_db: 0,
         source_time_ms: 0,
         capture_time_ms: 0,
+        shard_name: String::new(),
         slots: None,
     };
     let position = at(10).at_index(Position::LAST_INDEX);

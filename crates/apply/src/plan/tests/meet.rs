@@ -81,6 +81,7 @@ impl Source {
             selected_db: 0,
             source_time_ms: 0,
             capture_time_ms: 0,
+            shard_name: String::new(),
             slots: None,
         };
         let position = at(source.offset).at_index(Position::LAST_INDEX);

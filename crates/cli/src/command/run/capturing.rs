@@ -102,13 +102,20 @@ impl Capturing {
                 }
                 Err(BuildError::Appender(OpenError::Led { holder, .. })) => self.stands_by(&holder),
                 // It could never go on with what the one before has recorded.
-                Err(error @ (BuildError::OtherSlots { .. } | BuildError::SharedSlots { .. })) => {
+                Err(
+                    error @ (BuildError::OtherSlots { .. }
+                    | BuildError::SharedSlots { .. }
+                    | BuildError::OtherCluster { .. }),
+                ) => {
                     return Err(Failure::at_start(exit::of_capture_build(&error), &error));
                 }
                 Err(error) => {
                     let why = chain(&error);
                     if self.told.as_ref() != Some(&why) {
-                        tracing::warn!(error = why, "standing by: the journal cannot be asked");
+                        tracing::warn!(
+                            error = why,
+                            "standing by: nothing can be taken over at the moment"
+                        );
                         self.told = Some(why);
                     }
                 }

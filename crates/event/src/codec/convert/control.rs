@@ -33,7 +33,8 @@ pub(in crate::codec) fn control(
         Kind::Function(function) => Control::Function(FunctionChange::convert(function)?),
         Kind::SlotHandover(moved) => Control::SlotHandover(SlotHandover::convert(moved)?),
         Kind::FlushSlots(flush) => {
-            Control::FlushSlots { all: flush.all, slots: slots(&flush.slots)?.unwrap_or_default() }
+            let slots = slots(&flush.slots)?.ok_or(Invalid::NoSlots)?;
+            Control::FlushSlots { all: flush.all, slots }
         }
     })
 }
@@ -118,6 +119,7 @@ impl Convert<schema::Heartbeat> for Heartbeat {
             selected_db: proto.selected_db,
             source_time_ms: proto.source_time_ms,
             capture_time_ms: proto.capture_time_ms,
+            shard_name: proto.shard_name,
             slots: slots(&proto.slots)?,
         })
     }

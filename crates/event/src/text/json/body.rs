@@ -126,6 +126,7 @@ impl Serialize for Json<'_, Control> {
                 "selected_db": heartbeat.selected_db,
                 "source_time_ms": heartbeat.source_time_ms,
                 "capture_time_ms": heartbeat.capture_time_ms,
+                "shard_name": heartbeat.shard_name,
                 "slots": heartbeat.slots.as_ref().map(ToString::to_string),
             }),
             Control::Barrier(barrier) => object!(serializer, {
