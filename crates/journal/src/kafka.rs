@@ -56,7 +56,7 @@ use runtime::clock::timeout;
 use self::appender::KafkaAppender;
 use self::client::drop_aside;
 use self::fetch::Fetch;
-use self::follow::Following;
+use self::follow::{Following, Known};
 use self::lease::{Candidate, LEASE_TIMEOUT, catch_up};
 use self::mailbox::KafkaMailbox;
 use self::member::Member;
@@ -236,8 +236,15 @@ impl KafkaJournal {
         }
         self.caught_up().await?;
         // A writer that is just beginning: behind its fence nobody could tell yet what counts.
-        let begun =
-            self.following.follower().until(|known| (!known.state.is_beginning()).then_some(()));
+        // One that has claimed it and died is not waited for again and again.
+        let clock = &self.clock;
+        let lives = |known: &Known, of| {
+            clock.monotonic().saturating_sub(known.heard(of).at) < LEASE_TIMEOUT
+        };
+        let begun = self
+            .following
+            .follower()
+            .until(|known| (!known.state.beginning().any(|of| lives(known, of))).then_some(()));
         if let Ok(begun) = timeout(&*self.clock, LEASE_TIMEOUT, begun).await {
             begun?;
         }

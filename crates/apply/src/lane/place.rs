@@ -2,16 +2,17 @@
 //!
 //! A checkpoint names places in the journal. Where the journal was put back from a copy, or its disk has lost what it
 //! had called durable, capture reads the source again from an earlier place and other records come to stand there.
-//! Guarantees: no record is passed over that is after what has been judged. Positions decide what is applied; this
-//! only finds where to begin.
+//! Guarantees: no record is passed over that is after what has been judged, but of a shard that has written nothing among
+//! very many records of others. Positions decide what is applied; this only finds where to begin.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use event::Shard;
+use event::{Body, Event, Shard};
 use journal::{Description, Entry, Journal, Offset, Partition, ReadLimit};
 use runtime::Clock;
 use runtime::clock::{Elapsed, timeout};
+use wire::slot::Slots;
 
 use crate::error::Error;
 use crate::limits;
@@ -24,6 +25,9 @@ pub(super) struct Places<'a> {
     pub(super) scope: &'a Scope,
     pub(super) clock: &'a dyn Clock,
 }
+
+/// By shard, the slots that it says it has; none: all.
+pub(super) type Told = BTreeMap<Shard, Option<Slots>>;
 
 /// What records were found to be.
 #[derive(Debug, Default)]
@@ -38,12 +42,12 @@ struct Looked {
 
 impl Places<'_> {
     /// Per partition of the lane, the last offset at or before `needed` with nothing new before it; none if that is
-    /// `needed` everywhere.
+    /// `needed` everywhere. And what was met of the slots of several shards.
     pub(super) async fn find(
         &self,
         description: &Description,
         needed: &[u64],
-    ) -> Result<Option<Vec<u64>>, Error> {
+    ) -> Result<(Option<Vec<u64>>, Told), Error> {
         let mut found = needed.to_vec();
         let mut last = BTreeMap::new();
         for ((number, place), needed) in self.scope.numbers.iter().zip(&mut found).zip(needed) {
@@ -60,13 +64,11 @@ impl Places<'_> {
         // Of several shards each has an order of its own.
         let (mixed, last): (BTreeMap<_, _>, BTreeMap<_, _>) =
             last.into_iter().partition(|(partition, _)| self.shards(*partition) > 1);
-        for (partition, last) in mixed {
-            let begin = begin_of(description, partition);
-            if self.is_any_new(partition, begin, last).await? {
-                let index = self.scope.index_of(partition.0);
-                if let Some(place) = index.and_then(|index| found.get_mut(index)) {
-                    *place = begin;
-                }
+        let (new, told) = self.any_new(description, mixed).await?;
+        for partition in new {
+            let index = self.scope.index_of(partition.0);
+            if let Some(place) = index.and_then(|index| found.get_mut(index)) {
+                *place = begin_of(description, partition);
             }
         }
         let Looked { new, beside } = self.look(last).await?;
@@ -84,7 +86,7 @@ impl Places<'_> {
                 *place = self.find_in(partition, begin, last).await?;
             }
         }
-        Ok((found != needed).then_some(found))
+        Ok(((found != needed).then_some(found), told))
     }
 
     /// How many shards have been applied of the track of a partition.
@@ -93,35 +95,68 @@ impl Places<'_> {
         self.judged.iter().filter(|judged| Some(judged.track) == track).count()
     }
 
-    /// Whether the last record of any shard up to `last` comes after what has been judged of it. Each heartbeat is one, so
-    /// they are near.
-    async fn is_any_new(
+    /// In which of these partitions the last record of any shard, up to the place named, comes after what has been judged of
+    /// it. Each heartbeat is one, so they are near; a shard of which nothing is near is not looked for. One reader reads
+    /// all of them at a time.
+    async fn any_new(
         &self,
-        partition: Partition,
-        begin: u64,
-        last: Offset,
-    ) -> Result<bool, Error> {
-        let mut window = FIRST_WINDOW;
-        loop {
-            let from = last.after(1).0.saturating_sub(window).max(begin);
-            let mut reader = self.journal.reader(vec![(partition, Offset(from))]).await?;
-            let (mut verdicts, mut read) = (BTreeMap::new(), false);
-            while !read {
-                for entry in reader.next(PROBE).await? {
-                    if entry.offset <= last
-                        && let Some((shard, is_new)) = self.judge(&entry)?
-                    {
-                        verdicts.insert(shard, is_new);
-                    }
-                    read |= entry.offset >= last;
+        description: &Description,
+        mut wanted: BTreeMap<Partition, Offset>,
+    ) -> Result<(Vec<Partition>, Told), Error> {
+        let (mut found, mut told, mut window) = (Vec::new(), Told::new(), FIRST_WINDOW);
+        while !wanted.is_empty() {
+            let from = |(partition, last): (&Partition, &Offset)| {
+                let first = last.after(1).0.saturating_sub(window);
+                (*partition, Offset(first.max(begin_of(description, *partition))))
+            };
+            let from: BTreeMap<_, _> = wanted.iter().map(from).collect();
+            let mut verdicts = self.last_of_each(&from, &wanted, &mut told).await?;
+            wanted.retain(|partition, _| {
+                let verdicts = verdicts.remove(partition).unwrap_or_default();
+                let is_new = verdicts.values().any(|is_new| *is_new);
+                if is_new {
+                    found.push(*partition);
                 }
-            }
-            let is_new = verdicts.values().any(|is_new| *is_new);
-            if is_new || from == begin || verdicts.len() >= self.shards(partition) {
-                return Ok(is_new);
-            }
+                let begin = Some(Offset(begin_of(description, *partition)));
+                let is_read = from.get(partition).copied() <= begin || window >= LONGEST_WINDOW;
+                !is_new && !is_read && verdicts.len() < self.shards(*partition)
+            });
             window = window.saturating_mul(WINDOW_GROWTH);
         }
+        Ok((found, told))
+    }
+
+    /// By partition and shard that was judged there, whether its last record comes after that: of those between two places.
+    async fn last_of_each(
+        &self,
+        from: &BTreeMap<Partition, Offset>,
+        to: &BTreeMap<Partition, Offset>,
+        told: &mut Told,
+    ) -> Result<BTreeMap<Partition, BTreeMap<Shard, bool>>, Error> {
+        let mut verdicts: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+        let mut missing = to.clone();
+        let from = from.iter().map(|(partition, offset)| (*partition, *offset)).collect();
+        let mut reader = self.journal.reader(from).await?;
+        while !missing.is_empty() {
+            for entry in reader.next(PROBE).await? {
+                let Some(last) = missing.get(&entry.partition).copied() else { continue };
+                if entry.offset <= last {
+                    let event = event_of(&entry)?;
+                    if let Some((shard, Some(is_new))) = self.judge(&entry, &event) {
+                        verdicts.entry(entry.partition).or_default().insert(shard, is_new);
+                    }
+                    if let Body::Control(control) = &event.body
+                        && let Some(slots) = control.slots()
+                    {
+                        told.insert(event.position.shard, slots.cloned());
+                    }
+                }
+                if entry.offset >= last {
+                    missing.remove(&entry.partition);
+                }
+            }
+        }
+        Ok(verdicts)
     }
 
     /// Looks at these records. One reader reads them all, as far as they lie close to one another; where they do not,
@@ -215,23 +250,27 @@ impl Places<'_> {
     /// Whether a record comes after what has been judged; none: it is of a snapshot made on demand, whose position says
     /// nothing about the stream.
     fn is_new(&self, entry: &Entry) -> Result<Option<bool>, Error> {
-        Ok(self.judge(entry)?.map(|(_, is_new)| is_new))
+        let judged = self.judge(entry, &event_of(entry)?);
+        Ok(judged.map(|(_, is_new)| is_new == Some(true)))
     }
 
-    /// The same, and the shard that it is of.
-    fn judge(&self, entry: &Entry) -> Result<Option<(Shard, bool)>, Error> {
-        let event = event::codec::decode(entry.payload.clone());
-        let (Partition(partition), Offset(offset)) = (entry.partition, entry.offset);
-        let event = event.map_err(|source| Error::Record { partition, offset, source })?;
+    /// The same, and the shard that it is of; none of one that nothing has been judged of.
+    fn judge(&self, entry: &Entry, event: &Event) -> Option<(Shard, Option<bool>)> {
         if event.snapshot_id() != 0 {
-            return Ok(None);
+            return None;
         }
-        let index = self.scope.index_of(partition).unwrap_or_default();
+        let index = self.scope.index_of(entry.partition.0).unwrap_or_default();
         let line = Line { track: self.scope.track(index), shard: event.position.shard };
         let judged = self.judged.iter().find(|judged| judged.line() == line);
-        let is_new = judged.is_some_and(|judged| event.position.is_after(&judged.position));
-        Ok(Some((line.shard, is_new)))
+        let is_new = judged.map(|judged| event.position.is_after(&judged.position));
+        Some((line.shard, is_new))
     }
+}
+
+fn event_of(entry: &Entry) -> Result<Event, Error> {
+    let event = event::codec::decode(entry.payload.clone());
+    let (Partition(partition), Offset(offset)) = (entry.partition, entry.offset);
+    event.map_err(|source| Error::Record { partition, offset, source })
 }
 
 fn begin_of(description: &Description, partition: Partition) -> u64 {
@@ -248,6 +287,9 @@ const FIRST_WINDOW: u64 = 4_096;
 
 /// Each further try looks back this many times farther.
 const WINDOW_GROWTH: u64 = 8;
+
+/// No farther, for a shard that has been silent for so long: more heartbeats of others than any of them lags behind.
+const LONGEST_WINDOW: u64 = FIRST_WINDOW * WINDOW_GROWTH * WINDOW_GROWTH;
 
 /// What does not come within this lies far off: about as long as a new reader takes to begin.
 const NEAR: Duration = Duration::from_millis(5);

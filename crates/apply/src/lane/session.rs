@@ -160,6 +160,9 @@ impl Lane {
         planner.deadlines = std::mem::take(&mut self.memory.deadlines);
         planner.refused = std::mem::take(&mut self.memory.refused);
         planner.expect_existing(config.existing);
+        for (shard, slots) in std::mem::take(&mut start.slots) {
+            planner.know_slots(shard, slots);
+        }
         planner
     }
 

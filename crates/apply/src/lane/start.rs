@@ -7,7 +7,7 @@ use event::Position;
 use journal::Description;
 
 use super::begin::Begin;
-use super::place::Places;
+use super::place::{Places, Told};
 use super::{Memory, Tools};
 use crate::checkpoint::Checkpoints;
 use crate::config::{Config, Existing};
@@ -26,6 +26,8 @@ pub(super) struct Start {
     pub(super) floor: HashMap<Line, Position>,
     /// Tracks that have no checkpoint of this history.
     pub(super) fresh: BTreeSet<usize>,
+    /// The slots of shards, of several, as the journal told them before.
+    pub(super) slots: Told,
 }
 
 /// Finds out where to begin.
@@ -143,8 +145,8 @@ impl Start {
         let mut judged = self.judged.clone();
         judged.retain(|point| self.progress.on_demand(point.line()).is_none());
         let places = Places { journal, judged: &judged, scope, clock };
-        let found = places.find(description, &self.progress.needed).await?;
-        let Some(found) = found else { return Ok(self) };
+        let (found, slots) = places.find(description, &self.progress.needed).await?;
+        let Some(found) = found else { return Ok(Self { slots, ..self }) };
         tracing::warn!(
             checkpoint = ?self.progress.needed,
             journal = ?found,
@@ -156,7 +158,7 @@ impl Start {
             *from = found.get(*index).map_or(*from, |found| *found.min(from));
         }
         let progress = Progress { needed: found, snapshot_from, ..self.progress };
-        Ok(Self::at(progress, self.judged))
+        Ok(Self { slots, ..Self::at(progress, self.judged) })
     }
 
     fn at(progress: Progress, judged: Vec<Point>) -> Self {
@@ -175,7 +177,8 @@ impl Start {
             (judged.map(|judged| judged.position).unwrap_or_default(), *applied)
         });
         let doubt = Doubt::new(pairs, progress.needed.clone());
-        Self { progress, judged, doubt, floor: HashMap::new(), fresh: BTreeSet::new() }
+        let (floor, fresh, slots) = (HashMap::new(), BTreeSet::new(), Told::new());
+        Self { progress, judged, doubt, floor, fresh, slots }
     }
 }
 

@@ -30,11 +30,16 @@ impl Planner {
                 return Err(Error::SharedSlots { stream, shards: (*other, shard), slots });
             }
         }
-        for marks in self.marks.iter_mut().filter(|marks| marks.of.shard == shard) {
-            marks.slots = Some(slots.cloned());
-        }
-        self.slots.insert(shard, slots.cloned());
+        self.know_slots(shard, slots.cloned());
         Ok(())
+    }
+
+    /// A shard has these slots; none: all.
+    pub(crate) fn know_slots(&mut self, shard: Shard, slots: Option<Slots>) {
+        for marks in self.marks.iter_mut().filter(|marks| marks.of.shard == shard) {
+            marks.slots = Some(slots.clone());
+        }
+        self.slots.insert(shard, slots);
     }
 
     /// Forgets the deadlines of a shard's keys: every key of the source comes again, and others are not its.

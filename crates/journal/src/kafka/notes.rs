@@ -184,9 +184,9 @@ impl State {
         lease.is_some_and(|lease| lease.number > number)
     }
 
-    /// Whether anybody has claimed a writer and not begun yet.
-    pub(super) fn is_beginning(&self) -> bool {
-        self.writers.values().any(|seat| seat.beginning().is_some())
+    /// The writers that somebody has claimed and not begun with yet.
+    pub(super) fn beginning(&self) -> impl Iterator<Item = Writer> {
+        self.seats().filter(|(_, seat)| seat.beginning().is_some()).map(|(writer, _)| writer)
     }
 }
 
@@ -304,13 +304,15 @@ mod tests {
             ("lease/3", lease(number(1), 8, Says::Claim)),
         ];
         let state = after(&notes);
-        assert!(state.is_held_by(1, 1) && state.is_held_by(number(1), 8) && state.is_beginning());
+        assert!(state.is_held_by(1, 1) && state.is_held_by(number(1), 8));
+        assert_eq!(state.beginning().collect::<Vec<_>>(), [other]);
         assert_eq!(state.verdict(0, 9, number(1)), Verdict::Unknown);
         notes.push((&mine, fence(number(1), 4, Fences::default())));
         notes.push(("lease/3", lease(number(2), 9, Says::Claim)));
         notes.push((&next, fence(number(2), 7, before)));
         let state = after(&notes);
-        assert!(!state.is_overtaken(1) && state.is_overtaken(number(1)) && !state.is_beginning());
+        assert!(!state.is_overtaken(1) && state.is_overtaken(number(1)));
+        assert_eq!(state.beginning().count(), 0);
         for (offset, lease, verdict) in [
             (3, 1, Verdict::Counts),
             (9, 1, Verdict::Counts),

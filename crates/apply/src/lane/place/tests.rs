@@ -78,7 +78,7 @@ impl Counted {
         let scope = Scope::all(&description);
         assert_eq!(scope.numbers.len(), needed.len());
         let places = Places { journal: self, judged: &judged, scope: &scope, clock: &clock };
-        let found = places.find(&description, needed).await.unwrap();
+        let (found, _) = places.find(&description, needed).await.unwrap();
         (found, std::mem::take(&mut self.readers.lock()))
     }
 }
@@ -138,6 +138,7 @@ fn heartbeat(offset: u64) -> Bytes {
         selected_db: 0,
         source_time_ms: 0,
         capture_time_ms: 0,
+        shard_name: String::new(),
         slots: None,
     };
     encoded(offset, Control::Heartbeat(beat))
@@ -222,24 +223,76 @@ async fn records_of_a_snapshot_made_on_demand_say_nothing_of_what_is_new() {
     }
 }
 
+/// A heartbeat of a shard at a place in its history, in a partition.
+fn of_shard(shard: u32, offset: u64, partition: u16) -> Append {
+    let mut event = event::codec::decode(heartbeat(offset)).unwrap();
+    event.position.shard = Shard(shard);
+    let mut payload = BytesMut::new();
+    event::codec::encode(&event, &mut payload).unwrap();
+    Append {
+        partition: Partition(partition),
+        key: Bytes::new(),
+        timestamp_ms: 0,
+        kind: "heartbeat",
+        db: 0,
+        payload: payload.freeze(),
+    }
+}
+
+#[tokio::test]
+async fn one_reader_looks_at_several_shards_in_all_partitions_and_not_for_one_that_is_long_gone() {
+    let journal = Counted::new(3);
+    let mut appender = journal.journal.appender().await.unwrap();
+    // Shard 2 wrote at the beginning only; nothing has been judged of shard 3.
+    let long = LONGEST_WINDOW / 2 + 10;
+    let mut records: Vec<_> = (0..3).map(|partition| of_shard(2, 1, partition)).collect();
+    for round in 1..=long {
+        records.extend([of_shard(0, round, 0), of_shard(1, round, 0)]);
+    }
+    for partition in [1, 2] {
+        records.extend((1..=5).flat_map(|n| [0, 1, 3].map(|of| of_shard(of, n, partition))));
+    }
+    appender.append(&mut records).await.unwrap();
+    let clock = SystemClock::new();
+    let description = journal.journal.describe().await.unwrap();
+    let scope = Scope::all(&description);
+    let points = |judged: u64| {
+        let of = |(track, shard, at)| {
+            let position = Position::new(Shard(shard), 1, at);
+            Point { track, ..Point::from(position) }
+        };
+        let tracks = (0..3).map(|index| scope.track(index));
+        let tracks: std::collections::BTreeSet<_> = tracks.collect();
+        let points = tracks
+            .into_iter()
+            .flat_map(|track| [(track, 0, judged), (track, 1, judged), (track, 2, 1)].map(of));
+        points.collect::<Vec<_>>()
+    };
+    for (judged, partitions, readers) in [
+        // Of partition 0 alone: twice farther, and no more.
+        (long, [2 * long + 1, 0, 0], 3),
+        (long, [0, 16, 16], 1),
+        (5, [0, 16, 16], 1),
+    ] {
+        let judged = points(judged);
+        let places = Places { journal: &journal, judged: &judged, scope: &scope, clock: &clock };
+        *journal.readers.lock() = 0;
+        let (found, told) = places.find(&description, &partitions).await.unwrap();
+        assert_eq!(found, None, "{partitions:?}");
+        assert!(told.contains_key(&Shard(1)), "{told:?}");
+        assert_eq!(*journal.readers.lock(), readers, "{partitions:?}");
+    }
+    let judged = points(4);
+    let places = Places { journal: &journal, judged: &judged, scope: &scope, clock: &clock };
+    let (found, _) = places.find(&description, &[0, 16, 16]).await.unwrap();
+    assert_eq!(found, Some(vec![0, 0, 0]));
+}
+
 #[tokio::test]
 async fn of_several_shards_each_is_looked_at_by_itself() {
     // Of shard 0 at 0, 2, 4 and so on, of shard 1 between them, both at 1 to 10 in their histories.
     let journal = Counted::new(1);
-    let of = |shard, offset| {
-        let mut event = event::codec::decode(heartbeat(offset)).unwrap();
-        event.position.shard = Shard(shard);
-        let mut payload = BytesMut::new();
-        event::codec::encode(&event, &mut payload).unwrap();
-        Append {
-            partition: Partition(0),
-            key: Bytes::new(),
-            timestamp_ms: 0,
-            kind: "heartbeat",
-            db: 0,
-            payload: payload.freeze(),
-        }
-    };
+    let of = |shard, offset| of_shard(shard, offset, 0);
     let mut appender = journal.journal.appender().await.unwrap();
     let mut records = (1..=10).flat_map(|round| [of(0, round), of(1, round)]).collect();
     appender.append(&mut records).await.unwrap();
@@ -257,6 +310,6 @@ async fn of_several_shards_each_is_looked_at_by_itself() {
         let judged = [(0, judged.0), (1, judged.1)]
             .map(|(shard, at)| Point::from(Position::new(Shard(shard), 1, at)));
         let places = Places { journal: &journal, judged: &judged, scope: &scope, clock: &clock };
-        assert_eq!(places.find(&description, &[needed]).await.unwrap(), expected, "{judged:?}");
+        assert_eq!(places.find(&description, &[needed]).await.unwrap().0, expected, "{judged:?}");
     }
 }
