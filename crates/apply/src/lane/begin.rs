@@ -6,6 +6,7 @@ use event::{Position, Shard};
 use journal::{Description, Journal, Offset};
 
 use crate::error::Error;
+use crate::progress::Progress;
 use crate::replay::Beginning;
 use crate::scope::{Line, Scope};
 use crate::survey::{Snapshot, Survey};
@@ -78,8 +79,25 @@ impl Begin {
         Self { offsets: scope.numbers.iter().map(first).collect(), snapshots }
     }
 
-    /// What a track applies that begins so.
-    pub(crate) fn resyncs(&self, sweep: bool) -> Vec<Resync> {
+    /// A track begins so: with each snapshot where that begins, however far that is from where those of other shards do.
+    pub(crate) fn begin(
+        &self,
+        progress: &mut Progress,
+        (scope, track): (&Scope, usize),
+        sweep: bool,
+    ) {
+        progress.begin(scope, track, &self.resyncs(sweep));
+        for of in &self.snapshots {
+            let line = Line { track, shard: of.position.shard };
+            if progress.resyncs.get(&line).is_some_and(Resync::is_read_again) {
+                let from = |number: &u16| of.offset(*number).unwrap_or_default();
+                let from: Vec<u64> = scope.numbers.iter().map(from).collect();
+                progress.read_again_from(scope, line, &from);
+            }
+        }
+    }
+
+    fn resyncs(&self, sweep: bool) -> Vec<Resync> {
         let resync = |of: &Beginning| {
             let Position { shard, epoch, .. } = of.position;
             Resync { shard, epoch, sweep, sweeping: false, snapshot_id: of.snapshot_id }

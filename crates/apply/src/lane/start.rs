@@ -54,8 +54,8 @@ pub(super) async fn start(
     };
     let mut stored = known.progress(scope, &begin.offsets);
     for track in &fresh {
-        let resyncs = begin.resyncs(tools.config.existing == Existing::Sweep);
-        stored.begin(scope, *track, &resyncs);
+        let sweep = tools.config.existing == Existing::Sweep;
+        begin.begin(&mut stored, (scope, *track), sweep);
     }
     let mut start = match known.written_ms() {
         Some(written_ms) => {

@@ -264,8 +264,8 @@ impl Planner {
 
     /// Goes on at a later snapshot, since what is before it cannot be read any more.
     pub(crate) fn skip_to(&mut self, begin: Begin) {
-        let resyncs = begin.resyncs(self.sweeps_first || !self.spares_others);
-        let offsets = begin.offsets;
+        let sweep = self.sweeps_first || !self.spares_others;
+        let offsets = begin.offsets.clone();
         self.progress.resyncs.clear();
         self.progress.snapshot_from.clear();
         self.progress.waits.clear();
@@ -275,7 +275,9 @@ impl Planner {
         self.next.clone_from(&offsets);
         self.progress.needed = offsets;
         let scope = self.scope.clone();
-        (0..scope.tracks()).for_each(|track| self.progress.begin(&scope, track, &resyncs));
+        for track in 0..scope.tracks() {
+            begin.begin(&mut self.progress, (&scope, track), sweep);
+        }
         self.require_marks();
     }
 

@@ -62,3 +62,20 @@ async fn only_a_snapshot_of_the_history_that_goes_on_leads_on() {
     let leads = |offset, is_beyond| begin.leads_on(Line::default(), at(offset), is_beyond);
     assert!(leads(20, false) && !leads(25, false) && !leads(20, true));
 }
+
+#[tokio::test]
+async fn each_snapshot_made_on_demand_is_gone_back_to_where_it_begins() {
+    let log = Log::new(1).await;
+    let scope = Scope::all(&log.describe().await);
+    let of = |shard, from| Beginning {
+        position: Position::new(Shard(shard), 1, 5),
+        snapshot_id: 7,
+        time_ms: 0,
+        offsets: vec![from],
+    };
+    let begin = Begin::at(vec![of(0, 30), of(1, 4), of(2, 9)], &scope);
+    let mut progress = Progress::from(begin.offsets.clone());
+    begin.begin(&mut progress, (&scope, 0), false);
+    let from = [0, 1, 2].map(|shard| progress.snapshot_from[&(0, Shard(shard))]);
+    assert_eq!((from, &progress.needed[..]), ([30, 4, 9], &[4][..]));
+}
