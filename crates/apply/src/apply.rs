@@ -51,7 +51,7 @@ pub struct Apply {
     random: Random,
     status: StatusNode,
     wanted: watch::Receiver<u64>,
-    needs: watch::Receiver<bool>,
+    needs: watch::Receiver<Option<u64>>,
 }
 
 /// Where a service stopped.
@@ -91,7 +91,7 @@ impl Apply {
         let (ask, wanted) = watch::channel(0);
         let config = Arc::new(config);
         let begun = Arc::default();
-        let (need, needs) = watch::channel(false);
+        let (need, needs) = watch::channel(None);
         let tools =
             Tools { config, connector, journal, letters, clock, wanted: ask, needs: need, begun };
         Ok(Self { tools, scope, random, status, wanted, needs })
@@ -105,9 +105,10 @@ impl Apply {
     }
 
     /// Whether a snapshot is needed that the journal does not hold: for as long as that is so, whoever runs the service
-    /// asks the stream's writer for one, again and again.
+    /// asks the stream's writer for one, again and again. The number grows where what came of it has gone: then it is
+    /// asked for anew.
     #[must_use]
-    pub fn needs_snapshot(&self) -> watch::Receiver<bool> {
+    pub fn needs_snapshot(&self) -> watch::Receiver<Option<u64>> {
         self.needs.clone()
     }
 

@@ -34,7 +34,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use event::Position;
+use event::{Position, Shard};
 use journal::{Journal, ReadError};
 use parking_lot::Mutex;
 use redis_io::Connector;
@@ -72,8 +72,8 @@ pub(crate) struct Tools {
     pub(crate) clock: Arc<dyn Clock>,
     /// Counts the snapshots that are asked of the source.
     pub(crate) wanted: Sender<u64>,
-    /// Whether a snapshot is needed that the journal does not hold.
-    pub(crate) needs: Sender<bool>,
+    /// Whether a snapshot is needed that the journal does not hold: which need it is.
+    pub(crate) needs: Sender<Option<u64>>,
     /// Of a replay, the partitions that this process has begun anew.
     pub(crate) begun: Arc<Mutex<BTreeSet<u16>>>,
 }
@@ -123,6 +123,8 @@ pub(crate) struct Memory {
     reached: Option<Reached>,
     /// Whether such a snapshot has been asked for.
     has_asked: bool,
+    /// The shards with snapshots to begin with, when one was needed last.
+    ready: BTreeSet<Shard>,
     /// Tracks that had a checkpoint before.
     had_checkpoint: BTreeSet<usize>,
     /// What the log has said lately of keys that were set aside.
@@ -209,7 +211,7 @@ impl Lane {
             let windows = &self.tools.config.windows;
             let wait = policy::wait((&error, begun), windows, &mut backoff, &mut self.random);
             let awaits = matches!(error, Error::AwaitsShards { .. });
-            let wait = match awaits || *self.tools.needs.borrow() {
+            let wait = match awaits || self.tools.needs.borrow().is_some() {
                 true => wait.map(|wait| wait.min(SNAPSHOT_LOOK)),
                 false => wait,
             };
@@ -252,7 +254,15 @@ impl Lane {
         if self.memory.opened {
             return;
         }
-        self.tools.needs.send_replace(true);
+        // What was made of the last need and has left the journal has to be made again.
+        let ready = self.memory.survey.may_begin();
+        let has_gone = !self.memory.ready.is_subset(&ready);
+        self.memory.ready = ready;
+        self.tools.needs.send_if_modified(|need| {
+            let before = *need;
+            *need = Some(before.map_or(0, |number| number + u64::from(has_gone)));
+            *need != before
+        });
         if !std::mem::replace(&mut self.memory.has_asked, true) {
             self.tools.wanted.send_modify(|wanted| *wanted += 1);
         }

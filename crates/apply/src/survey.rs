@@ -4,7 +4,7 @@
 //! what has left the journal, or was lost with a crash of it, does not count, nor what the source's history has left
 //! behind. Each record is read once, however often it is looked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use event::control::{Control, EpochCause};
 use event::{Body, Position, Shard, codec};
@@ -138,6 +138,11 @@ impl Survey {
         let mut shards: Vec<Shard> = self.epochs.keys().map(|(shard, _)| *shard).collect();
         shards.dedup();
         shards
+    }
+
+    /// The shards that there is a snapshot to begin with of.
+    pub(crate) fn may_begin(&self) -> BTreeSet<Shard> {
+        self.snapshots().filter(|of| of.may_be_begun_with()).map(|of| of.shard).collect()
     }
 
     /// The slots that the shards have together.
@@ -274,6 +279,14 @@ impl Survey {
 // === impl Snapshot ===
 
 impl Snapshot {
+    /// Whether one can begin with it: one that is part of the stream may still be under way.
+    pub(crate) fn may_be_begun_with(&self) -> bool {
+        match self.id {
+            0 => self.has_begun(),
+            _ => self.is_complete(),
+        }
+    }
+
     /// Whether all of it is there.
     pub(crate) fn is_complete(&self) -> bool {
         self.at.is_some()

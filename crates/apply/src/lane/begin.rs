@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::progress::Progress;
 use crate::replay::Beginning;
 use crate::scope::{Line, Scope};
-use crate::survey::{Snapshot, Survey};
+use crate::survey::Survey;
 
 /// Where to begin.
 #[derive(Debug, Default)]
@@ -36,13 +36,9 @@ impl Begin {
         survey.read(journal, description).await?;
         let shards = survey.shards();
         refuse_shared(&scope.stream, survey)?;
-        let may_begin = |snapshot: &&Snapshot| match snapshot.id {
-            0 => snapshot.has_begun(),
-            _ => snapshot.is_complete(),
-        };
         let newest = |shard: &Shard| {
             let snapshots = survey.snapshots().filter(|of| of.shard == *shard);
-            snapshots.filter(may_begin).max_by_key(|snapshot| snapshot.order())
+            snapshots.filter(|of| of.may_be_begun_with()).max_by_key(|snapshot| snapshot.order())
         };
         let starts: Vec<u64> = description.partitions.iter().map(|range| range.start.0).collect();
         let found = shards.iter().filter_map(newest);

@@ -88,7 +88,7 @@ impl Lane {
         };
         let Self { scope, names, tools, status, memory, .. } = self;
         memory.opened = true;
-        tools.needs.send_if_modified(std::mem::take);
+        tools.needs.send_if_modified(|needs| needs.take().is_some());
         let pump = Pump::new(scope, names, tools, status, (memory, opened, stop.clone()));
         let ended = Box::pin(pump.run()).await;
         tools.letters.forget_trouble();

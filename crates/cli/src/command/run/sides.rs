@@ -61,11 +61,11 @@ impl Shared {
 }
 
 /// Says each time that nobody hears what is wanted.
-async fn complain(mut needs: watch::Receiver<bool>) -> Result<(), TaskError> {
-    while needs.wait_for(|needs| *needs).await.is_ok() {
+async fn complain(mut needs: watch::Receiver<Option<u64>>) -> Result<(), TaskError> {
+    while needs.wait_for(Option::is_some).await.is_ok() {
         tracing::warn!("{NOBODY_TO_ASK}");
         // It ends with the side that needs.
-        if needs.wait_for(|needs| !*needs).await.is_err() {
+        if needs.wait_for(Option::is_none).await.is_err() {
             break;
         }
     }
