@@ -54,6 +54,10 @@ pub(crate) const LINK_SILENCE: Duration = Duration::from_secs(60);
 /// has come. Nearly every transaction is smaller.
 pub(crate) const TRANSACTION_BYTES: usize = 1 << 20;
 
+/// What of a script of a shard, or of a transaction with a flush in it, may wait in memory for more of the same partitions:
+/// records of most are far smaller.
+pub(crate) const APART_BYTES: usize = 8 << 20;
+
 /// How long a source that does not let us ask about a command is left alone before it is asked again.
 pub(crate) const ASK_AGAIN_INTERVAL: Duration = Duration::from_secs(5);
 

@@ -80,8 +80,18 @@ impl Cutter {
 
     /// The next record, if no other change fits it. There has to come one.
     pub fn take_full(&mut self) -> Option<Event> {
-        (self.bytes > limits::MAX_EVENT_BYTES && !self.group.changes.is_empty())
-            .then(|| self.next_record())
+        if self.bytes > limits::MAX_EVENT_BYTES { self.take() } else { None }
+    }
+
+    /// The next record, if there is anything for it. There has to come another.
+    pub fn take(&mut self) -> Option<Event> {
+        (!self.group.changes.is_empty()).then(|| self.next_record())
+    }
+
+    /// What the changes take, at most, that are in no record yet.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.bytes - self.empty_bytes
     }
 
     /// The last record.
