@@ -220,7 +220,17 @@ fn refuses_to_encode_what_would_not_decode_to_itself() {
         (handover(0, 16384), Invalid::Slot { slot: 16384 }),
         (handover(2, 1), Invalid::Range { name: "slots", first: 2, last: 1 }),
     ];
-    for (body, invalid) in cases {
+    let begin = crate::control::SnapshotBegin {
+        snapshot_id: 0,
+        keys_expected: 0,
+        bytes_expected: 0,
+        rdb_version: 11,
+        flavour: Flavour::Redis,
+        slots: Some(Slots::default()),
+    };
+    // Nothing is how all slots are written.
+    let begin = (Body::Control(Control::SnapshotBegin(begin)), Invalid::NoSlots);
+    for (body, invalid) in cases.into_iter().chain([begin]) {
         let refused = encode(&event(body), &mut BytesMut::new());
         assert_eq!(refused, Err(EncodeError::Invalid(invalid)));
     }
@@ -229,6 +239,17 @@ fn refuses_to_encode_what_would_not_decode_to_itself() {
     let refused = encode(&long, &mut BytesMut::new());
     let invalid = Invalid::SiteName { bytes: 256, limit: 255 };
     assert_eq!(refused, Err(EncodeError::Invalid(invalid)));
+}
+
+#[test]
+fn refuses_the_flush_of_a_shard_that_names_no_slots() {
+    let flush = Control::FlushSlots { all: true, slots: Slots::all() };
+    let refused = decode_changed(Body::Control(flush), |proto| {
+        let Some(schema::change_event::Body::Control(control)) = &mut proto.body else { panic!() };
+        let Some(schema::control::Kind::FlushSlots(flush)) = &mut control.kind else { panic!() };
+        flush.slots.clear();
+    });
+    assert_eq!(refused, Err(Invalid::NoSlots.into()));
 }
 
 #[test]
