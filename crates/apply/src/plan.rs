@@ -100,6 +100,8 @@ pub(crate) struct Planner {
     at: (usize, u64),
     /// Per line that nothing has been applied of: where its newest snapshot begins.
     pub(crate) floor: HashMap<Line, Position>,
+    /// Whether it began in a journal that held nothing, so that nobody has looked whether all shards are there.
+    pub(crate) from_nothing: bool,
     /// Whether databases may be emptied and exchanged.
     exact: bool,
     /// Whether the first snapshot ends with a sweep.
@@ -172,6 +174,7 @@ impl Planner {
             goes_back: false,
             at: (0, 0),
             floor: HashMap::new(),
+            from_nothing: false,
             exact: true,
             sweeps_first: false,
             spares_others: false,

@@ -51,6 +51,12 @@ impl Progress {
         self.applied.get(first..behind).unwrap_or_default()
     }
 
+    /// Whether nothing is known of other shards in the track of a line: neither changes nor a snapshot.
+    pub(crate) fn is_alone(&self, Line { track, shard }: Line) -> bool {
+        let applied = self.of_track(track).iter().map(|point| point.position.shard);
+        applied.chain(self.resyncs_of(track).map(|of| of.shard)).all(|other| other == shard)
+    }
+
     /// A track begins with snapshots, at the records that it needs.
     pub(crate) fn begin(&mut self, scope: &Scope, track: usize, resyncs: &[Resync]) {
         for resync in resyncs {
@@ -136,5 +142,19 @@ mod tests {
         assert_eq!(of(1, 0), Some(Position::new(Shard(0), 1, 90)));
         assert_eq!((of(0, 2), of(1, 1)), (None, None));
         assert_eq!(progress.applied.len(), 3);
+    }
+
+    #[test]
+    fn a_shard_is_alone_where_no_other_has_anything_in_the_track() {
+        let line = |track, shard| Line { track, shard: Shard(shard) };
+        let mut progress = Progress::default();
+        progress.advance(0, Position::new(Shard(0), 1, 100));
+        progress.advance(1, Position::new(Shard(1), 1, 100));
+        assert!(progress.is_alone(line(0, 0)) && progress.is_alone(line(1, 1)));
+        assert!(!progress.is_alone(line(0, 1)) && !progress.is_alone(line(1, 0)));
+        let shard = Shard(2);
+        let resync = Resync { shard, epoch: 1, sweep: true, sweeping: false, snapshot_id: 0 };
+        progress.resyncs.insert(line(0, 2), resync);
+        assert!(!progress.is_alone(line(0, 0)), "the snapshot of another is under way");
     }
 }

@@ -72,6 +72,13 @@ impl Pump<'_> {
                 }
             }
             Need::Slots => {
+                if self.lags {
+                    // The destination is to say that all before it was judged before anything goes: what is gone would
+                    // else look as if changes of it had failed, to whoever comes after a crash.
+                    self.open.urgent = true;
+                    self.barrier = Some(barrier);
+                    return Ok(());
+                }
                 exact = match self.require_alone(&barrier).await {
                     Ok(()) => true,
                     Err(error) => self.leave_out(error)?,

@@ -8,7 +8,7 @@ use journal::{Description, Journal, Offset};
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::replay::Beginning;
-use crate::scope::{Line, Scope};
+use crate::scope::{Line, Point, Scope};
 use crate::survey::Survey;
 
 /// Where to begin.
@@ -106,11 +106,15 @@ impl Begin {
         self.snapshots.iter().find(|of| of.position.shard == line.shard)
     }
 
-    /// Whether it leads on from everything that has been applied; where the source's history goes on without that, in a
-    /// later epoch.
-    pub(crate) fn leads_on(&self, line: Line, applied: Position, is_beyond: bool) -> bool {
-        self.of(line).is_some_and(|of| {
-            of.position.is_after(&applied) && (!is_beyond || of.position.epoch > applied.epoch)
+    /// Whether it leads on from everything that has been applied; where the history of a shard goes on without that
+    /// (`beyond`), in a later epoch of it.
+    pub(crate) fn leads_on(&self, applied: &[Point], beyond: Option<Shard>) -> bool {
+        applied.iter().all(|point| {
+            let applied = point.position;
+            self.of(point.line()).is_some_and(|of| {
+                let is_later = beyond != Some(applied.shard) || of.position.epoch > applied.epoch;
+                of.position.is_after(&applied) && is_later
+            })
         })
     }
 }

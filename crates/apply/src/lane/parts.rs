@@ -22,10 +22,10 @@ use runtime::{Clock, StatusNode};
 pub(crate) struct Parts(Vec<Part>);
 
 /// Where one partition stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
-    /// Of the last event that has been dealt with; none: there was none.
-    pub(crate) position: Option<Position>,
+    /// Of the last event of each shard that has been dealt with, in the order of the shards.
+    pub(crate) positions: Vec<Position>,
     /// The offset of the next record to deal with.
     pub(crate) applied: u64,
     /// The same of the next record to read.
@@ -130,17 +130,21 @@ impl Part {
 
     fn stands(&self, now: Standing) {
         let set = |gauge: &Gauge, value| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-        set(&self.source_offset, now.position.map_or(0, |at| at.offset));
+        // Those of several shards are not to be compared.
+        let only = match now.positions[..] {
+            [only] => only.offset,
+            _ => 0,
+        };
+        set(&self.source_offset, only);
         set(&self.applied_offset, now.applied);
         set(&self.journal_end, now.end);
         self.waits.set(now.waits_at.is_some().into());
-        let before = std::mem::replace(&mut *self.standing.lock(), now);
-        self.seen.look(before, now);
+        let before = std::mem::replace(&mut *self.standing.lock(), now.clone());
+        self.seen.look(&before, &now);
         // Texts only where they are others: everybody who watches is told of each.
-        if before.position != now.position
-            && let Some(position) = now.position
-        {
-            self.node.set("source_position", position.to_string());
+        if before.positions != now.positions && !now.positions.is_empty() {
+            let shown: Vec<String> = now.positions.iter().map(Position::to_string).collect();
+            self.node.set("source_position", shown.join(" "));
         }
         if before.waits_at != now.waits_at {
             match now.waits_at {
@@ -155,7 +159,7 @@ impl Part {
 
 impl Seen {
     /// What is behind now counts when it has been read. Until then it is shown what is known already.
-    fn look(&self, before: Standing, now: Standing) {
+    fn look(&self, before: &Standing, now: &Standing) {
         let behind = now.end.saturating_sub(now.applied);
         let was_unread = self.unread_to.load(Ordering::Relaxed) > 0;
         let is_unread = now.read < now.end;
@@ -248,8 +252,10 @@ mod tests {
     fn lag_is_what_is_behind_by_the_size_and_age_of_what_came() {
         let (parts, node) = parts();
         parts.took(1, &entry(4, 100));
-        let position = Some(Position::new(Shard(0), 9, 77));
-        parts.stands(1, Standing { position, applied: 5, read: 5, end: 8, waits_at: None });
+        let position = Position::new(Shard(0), 9, 77);
+        let positions = vec![position];
+        let standing = Standing { positions, applied: 8, read: 8, end: 8, waits_at: None };
+        parts.stands(1, Standing { applied: 5, read: 5, ..standing.clone() });
         assert_eq!(shown(&node, "lag_events"), 3);
         assert_eq!(shown(&node, "lag_bytes"), 300);
         assert_eq!(shown(&node, "lag_seconds"), 3.5);
@@ -258,15 +264,21 @@ mod tests {
             (shown(&node, "applied_offset"), shown(&node, "journal_end")),
             (5.into(), 8.into())
         );
-        parts.stands(1, Standing { position, applied: 8, read: 8, end: 8, waits_at: position });
+        parts.stands(1, Standing { waits_at: Some(position), ..standing.clone() });
         for name in ["lag_events", "lag_bytes"] {
             assert_eq!(shown(&node, name), 0, "{name}");
         }
         assert_eq!(shown(&node, "lag_seconds"), 0.0);
         assert_eq!((shown(&node, "waits"), shown(&node, "waits_at")), (1.into(), json!("0:9:77")));
-        parts.stands(1, Standing { position, applied: 8, read: 8, end: 8, waits_at: None });
+        parts.stands(1, standing.clone());
         assert_eq!((shown(&node, "waits"), shown(&node, "waits_at")), (0.into(), Value::Null));
         assert_eq!(node.snapshot()["partitions"]["3"]["applied_offset"], 0);
+        assert_eq!(shown(&node, "source_position"), "0:9:77");
+        // Each shard has an order of its own.
+        let positions = vec![position, Position::new(Shard(2), 4, 5)];
+        parts.stands(1, Standing { positions, ..standing });
+        assert_eq!(shown(&node, "source_position"), "0:9:77 2:4:5");
+        assert_eq!(shown(&node, "source_offset"), 0);
     }
 
     fn heartbeat(offset: u64) -> Entry {

@@ -156,6 +156,7 @@ impl Lane {
         let marks = std::mem::take(&mut self.memory.marks);
         let mut planner = Planner::new(rules, &self.scope, start.progress.clone(), marks);
         planner.floor.clone_from(&start.floor);
+        planner.from_nothing = start.from_nothing;
         planner.doubt = std::mem::take(&mut start.doubt);
         planner.deadlines = std::mem::take(&mut self.memory.deadlines);
         planner.refused = std::mem::take(&mut self.memory.refused);
@@ -203,13 +204,8 @@ impl Lane {
             _ => None,
         };
         let applied = &planner.progress.applied;
-        let newer = |begin: &Begin| {
-            applied.iter().all(|of| {
-                let is_beyond = beyond == Some(of.position.shard);
-                begin.leads_on(of.line(), of.position, is_beyond)
-            })
-        };
-        let Some(begin) = begin.ok().filter(newer) else { return Err(why) };
+        let leads_on = |begin: &Begin| begin.leads_on(applied, beyond);
+        let Some(begin) = begin.ok().filter(leads_on) else { return Err(why) };
         tracing::warn!(%why, "resync from the journal's newest snapshot");
         self.memory.has_asked = false;
         self.memory.survey = Survey::default();

@@ -26,6 +26,8 @@ pub(super) struct Start {
     pub(super) floor: HashMap<Line, Position>,
     /// Tracks that have no checkpoint of this history.
     pub(super) fresh: BTreeSet<usize>,
+    /// The journal held nothing to begin with.
+    pub(super) from_nothing: bool,
     /// The slots of shards, of several, as the journal told them before.
     pub(super) slots: Told,
 }
@@ -81,6 +83,7 @@ pub(super) async fn start(
     start.floor = epochs
         .map(|(track, shard, epoch)| (Line { track, shard }, Position::new(shard, epoch, 0)))
         .collect();
+    start.from_nothing = !fresh.is_empty() && begin.snapshots.is_empty();
     start.fresh = fresh;
     Ok(start)
 }
@@ -178,7 +181,7 @@ impl Start {
         });
         let doubt = Doubt::new(pairs, progress.needed.clone());
         let (floor, fresh, slots) = (HashMap::new(), BTreeSet::new(), Told::new());
-        Self { progress, judged, doubt, floor, fresh, slots }
+        Self { progress, judged, doubt, floor, fresh, from_nothing: false, slots }
     }
 }
 

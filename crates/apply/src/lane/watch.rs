@@ -9,7 +9,7 @@ use event::Position;
 use futures::future::BoxFuture;
 use journal::{Description, ReadError};
 use wire::resp::encode::Decimal;
-use wire::slot::Slot;
+use wire::slot::{Slot, Slots};
 
 use super::parts::Standing;
 use super::pump::Pump;
@@ -212,31 +212,20 @@ impl Pump<'_> {
         if lines.is_empty() || self.suspects.is_empty() {
             return;
         }
-        let (names, slots) = (self.names, &self.planner.slots);
-        let applied = &self.executed;
-        let is_alone = |line: &Line| applied.of_track(line.track).len() <= 1;
-        let has = |line: &Line, key: &[u8]| {
-            match slots.get(&line.shard) {
-                Some(None) => true,
-                Some(Some(slots)) => slots.contains(Slot::of_key(key)),
-                // Not met in this session: all are its, where the track has no other.
-                None => is_alone(line),
-            }
-        };
+        let names = self.names;
+        let known: Vec<_> =
+            lines.iter().map(|line| (*line, self.planner.slots_of(*line))).collect();
         let is_anew = |spot: &Spot| {
             let of = names.track_of(spot);
-            lines.iter().any(|line| of == Some(line.track) && has(line, &spot.key))
+            let has = |slots: &Slots| slots.contains(Slot::of_key(&spot.key));
+            known.iter().any(|(line, slots)| of == Some(line.track) && has(slots))
         };
         let anew: Vec<Spot> =
             self.suspects.iter().map(|(spot, _)| spot.clone()).filter(is_anew).collect();
         self.suspects.retain(|spot| !is_anew(spot));
         self.status.suspects(&self.suspects);
-        let is_whole = |line: &&Line| match slots.get(&line.shard) {
-            Some(slots) => slots.is_none(),
-            None => is_alone(line),
-        };
-        let whole = lines.iter().filter(is_whole);
-        for names in whole.filter_map(|line| names.track(line.track)) {
+        let whole = known.iter().filter(|(_, slots)| slots.others().is_empty());
+        for names in whole.filter_map(|(line, _)| names.track(line.track)) {
             self.open.own([b"DEL".as_slice(), &names.suspects]);
         }
         // Those of other shards stay.
@@ -356,10 +345,9 @@ fn show_standing(
     let ends = scope.ends(description).into_iter();
     for (index, (end, applied)) in ends.zip(done.needed.iter().copied()).enumerate() {
         let track = scope.track(index);
-        let position = done.applied.iter().rev().find(|point| point.track == track);
-        let position = position.map(|point| point.position);
+        let positions = done.of_track(track).iter().map(|point| point.position).collect();
         let read = read.get(index).copied().unwrap_or_default().max(applied);
         let waits_at = waits_at(track);
-        status.stands(index, Standing { position, applied, read, end, waits_at });
+        status.stands(index, Standing { positions, applied, read, end, waits_at });
     }
 }

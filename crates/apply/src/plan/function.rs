@@ -8,7 +8,7 @@ use bytes::Bytes;
 use event::control::{Control, FunctionChange};
 use event::text::Shortened;
 use event::{Body, Change, Event, Shard};
-use wire::slot::Slot;
+use wire::slot::{Slot, Slots};
 
 use super::fault::{AFTER_A_FAILURE, Failure, States, taint};
 use super::lower::Unfit;
@@ -211,8 +211,14 @@ impl Planner {
     /// count: of several, which all have the same, that of the first slot.
     pub(super) fn has_functions(&self, shard: Shard) -> bool {
         let first = Slot::new(0).expect("there is a slot 0");
-        let slots = self.slots.get(&shard).and_then(Option::as_ref);
-        self.scope.span(self.track).0 == 0 && slots.is_none_or(|slots| slots.contains(first))
+        let has_first =
+            |slots: &Option<Slots>| slots.as_ref().is_none_or(|slots| slots.contains(first));
+        let is_that = match self.slots.get(&shard) {
+            Some(slots) => has_first(slots),
+            // Not met in this session: it is if no other one is.
+            None => !self.slots.values().any(has_first),
+        };
+        self.scope.span(self.track).0 == 0 && is_that
     }
 
     /// A snapshot that leaves nothing else behind leaves no other library either: its own follow.

@@ -6,6 +6,7 @@ use wire::slot::{Slot, Slots};
 use super::{Place, Planner};
 use crate::error::Error;
 use crate::quarantine::set::Spot;
+use crate::scope::Line;
 
 // === impl Planner ===
 
@@ -13,7 +14,8 @@ impl Planner {
     /// Takes note of the slots of a shard, where an event tells them.
     ///
     /// # Errors
-    /// When another shard has some of them: nothing tells in which order changes of a key come from two sources.
+    /// When another shard has some of them: nothing tells in which order changes of a key come from two sources. And when it
+    /// is the first of several in a journal that held nothing before: one begins with the snapshots of all.
     pub(super) fn note_slots(&mut self, event: &Event) -> Result<(), Error> {
         let Body::Control(control) = &event.body else { return Ok(()) };
         let Some(slots) = control.slots() else { return Ok(()) };
@@ -30,6 +32,13 @@ impl Planner {
                 return Err(Error::SharedSlots { stream, shards: (*other, shard), slots });
             }
         }
+        let missing = all(slots).others();
+        let progress = &self.progress;
+        let is_first = progress.applied.is_empty() && progress.resyncs.is_empty();
+        if self.from_nothing && is_first && !missing.is_empty() {
+            let (stream, slots) = (self.scope.stream.clone(), missing.to_string());
+            return Err(Error::AwaitsShards { stream, slots });
+        }
         self.know_slots(shard, slots.cloned());
         Ok(())
     }
@@ -40,6 +49,16 @@ impl Planner {
             marks.slots = Some(slots.clone());
         }
         self.slots.insert(shard, slots);
+    }
+
+    /// The slots that the shard of a line has for sure: where it was not met in this session, all if the track has no
+    /// other, else none.
+    pub(crate) fn slots_of(&self, line: Line) -> Slots {
+        match self.slots.get(&line.shard) {
+            Some(slots) => slots.clone().unwrap_or_else(Slots::all),
+            None if self.progress.is_alone(line) => Slots::all(),
+            None => Slots::default(),
+        }
     }
 
     /// Forgets the deadlines of a shard's keys: every key of the source comes again, and others are not its.

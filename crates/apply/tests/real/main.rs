@@ -22,6 +22,7 @@ mod replay;
 mod resync;
 mod retry;
 mod retry_many;
+mod shards;
 mod sizes;
 mod standing;
 mod throttle;

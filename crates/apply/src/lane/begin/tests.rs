@@ -58,9 +58,28 @@ async fn only_a_snapshot_of_the_history_that_goes_on_leads_on() {
     let description = log.describe().await;
     let scope = Scope::all(&description);
     let begin = Begin::newest(&mut survey, (&log.journal, &description), &scope).await.unwrap();
-    let at = |offset| Position::new(Shard(0), 1, offset);
-    let leads = |offset, is_beyond| begin.leads_on(Line::default(), at(offset), is_beyond);
-    assert!(leads(20, false) && !leads(25, false) && !leads(20, true));
+    let leads = |offset, beyond| begin.leads_on(&[point(0, 1, offset)], beyond);
+    assert!(leads(20, None) && !leads(25, None) && !leads(20, Some(Shard(0))));
+}
+
+fn point(shard: u32, epoch: u64, offset: u64) -> Point {
+    Point { track: 0, position: Position::new(Shard(shard), epoch, offset) }
+}
+
+fn shown(shard: u32, epoch: u64, offset: u64) -> Beginning {
+    let position = Position::new(Shard(shard), epoch, offset);
+    Beginning { position, snapshot_id: 7, time_ms: 0, offsets: vec![0] }
+}
+
+#[tokio::test]
+async fn one_shard_needs_a_later_epoch_where_only_its_history_goes_on_without_what_was_applied() {
+    let scope = Scope::all(&Log::new(1).await.describe().await);
+    // Shard 0 has a snapshot of a new history; that of shard 1 was made on demand, in the same.
+    let begin = Begin::at(vec![shown(0, 3, 10), shown(1, 1, 90)], &scope);
+    let applied = [point(0, 2, 50), point(1, 1, 80)];
+    assert!(begin.leads_on(&applied, Some(Shard(0))));
+    assert!(!begin.leads_on(&applied, Some(Shard(1))), "it still shows what is gone");
+    assert!(!begin.leads_on(&[point(0, 2, 50), point(1, 1, 90)], Some(Shard(0))), "it is behind");
 }
 
 #[tokio::test]

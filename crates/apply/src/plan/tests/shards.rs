@@ -1,6 +1,6 @@
 //! Several shards in one track: each in its own order, with snapshots, marks and flushes that concern its slots alone.
 
-use event::control::SnapshotBegin;
+use event::control::{FunctionChange, SnapshotBegin};
 use event::image::{Flavour as Format, Image, ImageHead, ImageValue};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -136,6 +136,54 @@ fn shards_with_a_slot_in_common_are_refused() {
     let whole = of_shard(1, begin(7, EpochCause::FullResync));
     let refused = planner.plan(entry(&whole, 0, 1), &mut Batch::new(0)).unwrap_err();
     assert!(refused.to_string().contains("both have the slots 0-8192"), "{refused}");
+}
+
+#[test]
+fn one_of_several_shards_does_not_begin_alone_in_a_journal_that_was_empty() {
+    let begin = |first: Event| {
+        let mut planner = planner();
+        planner.from_nothing = true;
+        planner.plan(entry(&first, 0, 0), &mut Batch::new(0)).map(drop)
+    };
+    let refused = begin(begins(0, 1)).unwrap_err().to_string();
+    assert!(refused.contains("nothing of the slots 8193-16383"), "{refused}");
+    begin(super::begin(1, EpochCause::FullResync)).unwrap();
+}
+
+#[test]
+fn a_shard_that_was_not_met_has_no_slots_for_sure_unless_it_is_alone() {
+    let mut planner = planner();
+    planner.progress.advance(0, at(100));
+    assert!(planner.slots_of(line(0)).others().is_empty(), "it is the only one");
+    planner.progress.advance(0, Position::new(Shard(1), 7, 5));
+    assert!(planner.slots_of(line(0)).is_empty() && planner.slots_of(line(1)).is_empty());
+    planner.know_slots(Shard(1), Some(slots(1)));
+    assert_eq!(
+        (planner.slots_of(line(0)), planner.slots_of(line(1))),
+        (Slots::default(), slots(1))
+    );
+}
+
+#[test]
+fn functions_are_those_of_the_shard_with_the_first_slot_whichever_was_met() {
+    let taken = |known: &[u32], shard| {
+        let mut planner = planner();
+        for known in known {
+            planner.know_slots(Shard(*known), Some(slots(*known)));
+        }
+        let words = ["FUNCTION", "LOAD", "REPLACE", "#!lua name=a"];
+        let args = words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+        let change = Control::Function(FunctionChange { args, snapshot_id: 0 });
+        planner.progress.advance(0, Position::new(Shard(shard), 1, 1));
+        let event = event(Position::new(Shard(shard), 1, 9), b"", Body::Control(change));
+        let mut batch = Batch::new(0);
+        planner.plan(entry(&event, 0, 4), &mut batch).unwrap();
+        batch.close_run();
+        !commands(&batch).is_empty()
+    };
+    assert!(taken(&[0, 1], 0) && !taken(&[0, 1], 1));
+    assert!(!taken(&[0], 1), "the other has it");
+    assert!(taken(&[1], 0), "nobody else has it");
 }
 
 #[test]
