@@ -16,6 +16,7 @@ mod lease;
 mod letters;
 mod load;
 mod members;
+mod moves;
 mod offsets;
 mod operate;
 mod outages;

@@ -6,30 +6,28 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use testkit::{
-    Client, Cluster, Dataset, Kind, Process, Server, Signal, Tolerance, compare, eventually,
-};
+use testkit::{Cluster, Dataset, Kind, Process, Server, Signal, Tolerance, compare, eventually};
 
 use crate::apart::{PATIENCE, Stage, status_of, stop};
 
-const KIND: Kind = Kind::Redis7_0;
-const PRIMARIES: usize = 3;
+pub(crate) const KIND: Kind = Kind::Redis7_0;
+pub(crate) const PRIMARIES: usize = 3;
 /// Keys with these tags of one primary lie in several partitions.
 const TAGS: usize = 6;
 
 /// So much is written between two accidents.
-const ROUNDS: u64 = 20;
+pub(crate) const ROUNDS: u64 = 20;
 
 /// A cluster, a destination, and a stream between them.
-struct Shards {
-    cluster: Cluster,
+pub(crate) struct Shards {
+    pub(crate) cluster: Cluster,
     /// The destination, the stream and the broker; its source is not used.
-    stage: Stage,
+    pub(crate) stage: Stage,
     tags: Vec<Vec<String>>,
 }
 
 /// Somebody who counts at one primary without a pause.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     rounds: Arc<AtomicU64>,
     thread: JoinHandle<Result<()>>,
@@ -39,35 +37,39 @@ struct Load {
 
 impl Shards {
     fn start() -> Result<Self> {
-        let cluster = Cluster::start(KIND, PRIMARIES)?;
-        let tags = (0..PRIMARIES).map(|node| cluster.tags(node, TAGS)).collect::<Result<_>>()?;
-        Ok(Self { cluster, stage: Stage::start(KIND)?, tags })
+        Self::of(KIND)
     }
 
-    fn node(&self, number: usize) -> Result<&Server> {
+    pub(crate) fn of(kind: Kind) -> Result<Self> {
+        let cluster = Cluster::start(kind, PRIMARIES)?;
+        let tags = (0..PRIMARIES).map(|node| cluster.tags(node, TAGS)).collect::<Result<_>>()?;
+        Ok(Self { cluster, stage: Stage::start(kind)?, tags })
+    }
+
+    pub(crate) fn node(&self, number: usize) -> Result<&Server> {
         self.cluster.nodes().get(number).context("a node")
     }
 
-    fn tags(&self, number: usize) -> Result<&[String]> {
+    pub(crate) fn tags(&self, number: usize) -> Result<&[String]> {
         Ok(self.tags.get(number).context("a node")?)
     }
 
     /// Captures a primary as the shard of its number.
-    fn capture(&self, number: usize, dir: &str) -> Result<Process> {
+    pub(crate) fn capture(&self, number: usize, dir: &str) -> Result<Process> {
         let (uri, shard) = (self.node(number)?.uri(), number.to_string());
         self.stage.process(&["capture", &uri], dir, &["--shard", &shard])
     }
 
-    fn captures(&self) -> Result<Vec<Process>> {
+    pub(crate) fn captures(&self) -> Result<Vec<Process>> {
         (0..PRIMARIES).map(|number| self.capture(number, &format!("capture-{number}"))).collect()
     }
 
-    fn apply(&self, dir: &str, more: &[&str]) -> Result<Process> {
+    pub(crate) fn apply(&self, dir: &str, more: &[&str]) -> Result<Process> {
         self.stage.process(&["apply", &self.stage.destination.uri()], dir, more)
     }
 
     /// Some keys of every type, that nobody writes later.
-    fn fill(&self) -> Result<()> {
+    pub(crate) fn fill(&self) -> Result<()> {
         for number in 0..PRIMARIES {
             let mut client = self.node(number)?.client()?;
             for tag in self.tags(number)? {
@@ -116,11 +118,11 @@ impl Shards {
         client.cmd(&["EXEC"]).map(drop)
     }
 
-    fn load(&self, number: usize) -> Result<Load> {
+    pub(crate) fn load(&self, number: usize) -> Result<Load> {
         self.load_of(number, self.tags(number)?)
     }
 
-    fn load_of(&self, number: usize, tags: &[String]) -> Result<Load> {
+    pub(crate) fn load_of(&self, number: usize, tags: &[String]) -> Result<Load> {
         let mut client = self.node(number)?.client()?;
         let tags = tags.to_vec();
         let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
@@ -146,8 +148,9 @@ impl Shards {
     }
 
     /// Waits until the destination holds what the cluster does; nobody writes meanwhile.
-    fn equal(&self, server: &Server, processes: &mut [&mut Process]) -> Result<()> {
-        let tolerance = Tolerance::native(KIND, KIND).with_lag(KIND, 500);
+    pub(crate) fn equal(&self, server: &Server, processes: &mut [&mut Process]) -> Result<()> {
+        let kind = server.kind();
+        let tolerance = Tolerance::native(kind, kind).with_lag(kind, 500);
         let mut shown = String::new();
         let waited = eventually(PATIENCE, "the destination holds what the cluster does", || {
             for process in processes.iter_mut() {
@@ -164,35 +167,8 @@ impl Shards {
         })
     }
 
-    /// Moves the slot of a tag from one primary to another as redis-cli does, without a pause.
-    fn migrate(&self, tag: &str, (from, to): (usize, usize)) -> Result<()> {
-        let slot = self.cluster.slot_of(tag)?.to_string();
-        let port = self.node(to)?.port().to_string();
-        let (mut from, mut to) = (self.node(from)?.client()?, self.node(to)?.client()?);
-        let id = |client: &mut Client| client.cmd(&["CLUSTER", "MYID"])?.text();
-        let (from_id, to_id) = (id(&mut from)?, id(&mut to)?);
-        to.cmd(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id])?;
-        from.cmd(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id])?;
-        for key in from.cmd(&["CLUSTER", "GETKEYSINSLOT", &slot, "10000"])?.array()? {
-            from.cmd(&["MIGRATE", "127.0.0.1", &port, &key.text()?, "0", "5000"])?;
-        }
-        to.cmd(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id])?;
-        from.cmd(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]).map(drop)
-    }
-
-    /// Waits until the apply with that data directory has nothing left to do.
-    fn applied(&self, dir: &str) -> Result<()> {
-        eventually(PATIENCE, format!("{dir} has applied all"), || {
-            let shown = status_of(&self.stage, dir)?;
-            let lanes = shown.pointer("/apply").and_then(Value::as_object).into_iter();
-            let lags = lanes.flat_map(|of| of.values()).filter_map(|of| of["lag_records"].as_u64());
-            let lags: Vec<u64> = lags.collect();
-            Ok((!lags.is_empty() && lags.iter().all(|lag| *lag == 0)).then_some(()))
-        })
-    }
-
     /// Waits until the process with that data directory captures its shard.
-    fn leads(&self, dir: &str, process: &Process) -> Result<()> {
+    pub(crate) fn leads(&self, dir: &str, process: &Process) -> Result<()> {
         eventually(PATIENCE, format!("{dir} leads"), || {
             let shown = status_of(&self.stage, dir)?;
             let pid = shown.pointer("/process/pid").and_then(Value::as_u64);
@@ -206,19 +182,19 @@ impl Shards {
 // === impl Load ===
 
 impl Load {
-    fn goes_on(&self, rounds: u64) -> Result<()> {
+    pub(crate) fn goes_on(&self, rounds: u64) -> Result<()> {
         let counted = || self.rounds.load(Ordering::Relaxed);
         let goal = counted() + rounds;
         eventually(PATIENCE, "the load goes on", || Ok((counted() >= goal).then_some(())))
     }
 
-    fn stop(self) -> Result<()> {
+    pub(crate) fn stop(self) -> Result<()> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the load does not panic")
     }
 }
 
-fn all<'a>(one: &'a mut [Process], other: &'a mut [Process]) -> Vec<&'a mut Process> {
+pub(crate) fn all<'a>(one: &'a mut [Process], other: &'a mut [Process]) -> Vec<&'a mut Process> {
     one.iter_mut().chain(other).collect()
 }
 
@@ -363,41 +339,6 @@ fn slots_that_move_end_the_captures_of_both_shards_by_name() -> Result<()> {
     // The third has nothing to do with it.
     ensure!(captures[2].is_running()?, "{}", captures[2].stderr());
     stop(&mut captures[2])
-}
-
-#[test]
-fn what_a_slot_that_moves_holds_stays_at_the_destination() -> Result<()> {
-    let shards = Shards::start()?;
-    shards.fill()?;
-    let mut captures = shards.captures()?;
-    let mut apply = vec![shards.apply("apply", &[])?];
-    shards.equal(&shards.stage.destination, &mut all(&mut captures, &mut apply))?;
-    let [moved, stay @ ..] = shards.tags(0)? else { unreachable!("there are tags") };
-    let loads = [shards.load_of(0, stay)?, shards.load(1)?, shards.load(2)?];
-    for load in &loads {
-        load.goes_on(ROUNDS)?;
-    }
-    shards.migrate(moved, (0, 1))?;
-    for number in [0, 1] {
-        let status = captures[number].wait(PATIENCE)?;
-        let said = captures[number].stderr();
-        ensure!(status.code() == Some(3) && said.contains("slots"), "{number}: {status}: {said}");
-    }
-    loads.into_iter().try_for_each(Load::stop)?;
-    shards.applied("apply")?;
-    let (mut cluster, mut destination) =
-        (shards.node(1)?.client()?, shards.stage.destination.client()?);
-    let slot = shards.cluster.slot_of(moved)?.to_string();
-    let kept = cluster.cmd(&["CLUSTER", "GETKEYSINSLOT", &slot, "10000"])?;
-    let mut kept_keys = 0;
-    for key in kept.array()? {
-        let key = key.text()?;
-        ensure!(destination.cmd(&["EXISTS", &key])?.int()? == 1, "{key} has gone");
-        kept_keys += 1;
-    }
-    ensure!(kept_keys > 100, "only {kept_keys} keys have moved");
-    stop(&mut captures[2])?;
-    stop(&mut apply[0])
 }
 
 #[test]
