@@ -366,5 +366,13 @@ fn a_primary_is_captured_as_one_shard_and_nothing_else_is() -> Result<()> {
     shards.leads("capture-0", &first)?;
     // One primary under two numbers would bring each key twice.
     refused(of(&node, &["--shard", "5"])?, &["shard 5 and shard 0", "0-5460"])?;
+    // One of another cluster has slots that nobody else has; but nobody there is known to it.
+    let other = Cluster::start(KIND, PRIMARIES)?;
+    let stranger = other.nodes().get(1).context("a node")?.uri();
+    let said = ["another cluster", "to be shard 1", "of shard 0", "--stream"];
+    refused(of(&stranger, &["--shard", "1"])?, &said)?;
+    let mut second = shards.capture(1, "capture-1")?;
+    shards.leads("capture-1", &second)?;
+    stop(&mut second)?;
     stop(&mut first)
 }
