@@ -1,4 +1,5 @@
-//! Slots that move between two primaries, under writes, while each is captured: what the destination keeps.
+//! Slots that move between two primaries, under writes, while each is captured: what the destination keeps. And a shard
+//! whose primary changes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -209,6 +210,61 @@ fn moves(kind: Kind, migrate: impl Fn(&Shards, &[String]) -> Result<()>) -> Resu
     let mut captures = shards.captures()?;
     let mut applies = vec![shards.apply("apply-2", &["--existing", "sweep"])?];
     shards.equal(&shards.stage.destination, &mut all(&mut captures, &mut applies))?;
+    captures.iter_mut().chain(&mut applies).try_for_each(stop)
+}
+
+/// What one says that finds a replica at its address.
+const NAME_THE_PRIMARY: &str = "it is a replica in its cluster: name the primary of its shard";
+
+#[test]
+fn a_shard_goes_on_at_its_new_primary_without_a_new_snapshot() -> Result<()> {
+    let shards = Shards::of(KIND)?;
+    shards.fill()?;
+    let replica = shards.cluster.replica_of(0)?;
+    let mut captures = shards.captures()?;
+    let mut applies = vec![shards.apply("apply", &[])?];
+    shards.equal(&shards.stage.destination, &mut all(&mut captures, &mut applies))?;
+    let standby = shards.capture(0, "standby")?;
+    eventually(PATIENCE, "it stands by", || {
+        let shown = status_of(&shards.stage, "standby")?;
+        let phase = shown.pointer("/capture/phase").and_then(serde_json::Value::as_str);
+        Ok((phase == Some("standby")).then_some(()))
+    })?;
+    let snapshots = || {
+        let info = shards.node(0)?.client()?.info_field("stats", "sync_full")?;
+        let there = replica.client()?.info_field("stats", "sync_full")?;
+        anyhow::Ok((info, there))
+    };
+    let before = snapshots()?;
+    replica.client()?.cmd(&["CLUSTER", "FAILOVER"])?;
+    for process in &mut [captures.remove(0), standby] {
+        let status = process.wait(PATIENCE)?;
+        let said = process.stderr();
+        ensure!(status.code() == Some(SOURCE) && said.contains(NAME_THE_PRIMARY), "{said}");
+    }
+    let tag = shards.tags(0)?.first().context("a tag")?;
+    let mut client = replica.client()?;
+    for number in 0..100 {
+        client.cmd(&["RPUSH", &format!("list:{tag}"), &number.to_string()])?;
+    }
+    captures.push(shards.stage.process(
+        &["capture", &replica.uri()],
+        "again",
+        &["--shard", "0"],
+    )?);
+    let expected = client.cmd(&["LRANGE", &format!("list:{tag}"), "0", "-1"])?.list()?;
+    let mut destination = shards.stage.destination.client()?;
+    eventually(PATIENCE, "what came since is applied", || {
+        for capture in &mut captures {
+            ensure!(capture.is_running()?, "{}", capture.stderr());
+        }
+        let found = destination.cmd(&["LRANGE", &format!("list:{tag}"), "0", "-1"])?.list()?;
+        Ok((found == expected).then_some(()))
+    })?;
+    ensure!(snapshots()? == before, "it was copied anew: {before:?}, {:?}", snapshots()?);
+    let nodes = [replica.client()?, shards.node(1)?.client()?, shards.node(2)?.client()?];
+    let (source, found) = (Dataset::read_all(&mut { nodes })?, Dataset::read(&mut destination)?);
+    ensure!(keys(&source) == keys(&found), "the destination holds something else");
     captures.iter_mut().chain(&mut applies).try_for_each(stop)
 }
 

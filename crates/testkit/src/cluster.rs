@@ -13,6 +13,8 @@ use crate::server::Server;
 
 /// How long the nodes may take to agree: they talk once a second, and the machine may be busy.
 const AGREEMENT_LIMIT: Duration = Duration::from_secs(90);
+/// Of each node.
+const SETTINGS: [&str; 2] = ["cluster-enabled yes", "cluster-require-full-coverage no"];
 /// How many slots there are.
 const SLOTS: usize = 16_384;
 
@@ -30,8 +32,7 @@ impl Cluster {
     /// # Errors
     /// If a server does not start, or the nodes do not agree.
     pub fn start(kind: Kind, primaries: usize) -> Result<Self> {
-        let settings = ["cluster-enabled yes", "cluster-require-full-coverage no"];
-        let nodes = (0..primaries).map(|_| Server::start(kind, &settings));
+        let nodes = (0..primaries).map(|_| Server::start(kind, &SETTINGS));
         let cluster = Self { nodes: nodes.collect::<Result<_>>()? };
         for (number, node) in cluster.nodes.iter().enumerate() {
             let mut words = vec!["CLUSTER".to_owned(), "ADDSLOTS".to_owned()];
@@ -50,6 +51,30 @@ impl Cluster {
             Ok(agree.then_some(()))
         })?;
         Ok(cluster)
+    }
+
+    /// A replica of a node, which has what that has and may take its place.
+    ///
+    /// # Errors
+    /// If it does not start, or is no replica after a while.
+    pub fn replica_of(&self, number: usize) -> Result<Server> {
+        let node = self.nodes.get(number).context("a node")?;
+        let replica = Server::start(node.kind(), &SETTINGS)?;
+        let (mut client, port) = (replica.client()?, node.port().to_string());
+        client.cmd(&["CLUSTER", "MEET", "127.0.0.1", &port])?;
+        let id = node.client()?.cmd(&["CLUSTER", "MYID"])?.text()?;
+        eventually(AGREEMENT_LIMIT, "it knows its primary", || {
+            Ok((!client.ask(&["CLUSTER", "REPLICATE", &id])?.is_error()).then_some(()))
+        })?;
+        eventually(AGREEMENT_LIMIT, "it is a replica, and all know it", || {
+            let mut agree = client.info("replication")?.contains("master_link_status:up");
+            for node in &self.nodes {
+                let known = node.client()?.cmd(&["CLUSTER", "INFO"])?.text()?;
+                agree &= known.contains(&format!("cluster_known_nodes:{}\r", self.nodes.len() + 1));
+            }
+            Ok(agree.then_some(()))
+        })?;
+        Ok(replica)
     }
 
     /// The nodes, in the order of their slots.
