@@ -170,6 +170,11 @@ impl Connection {
         self.reader.try_recv()
     }
 
+    /// Changes the longest wait for a byte.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.reader.set_patience(patience);
+    }
+
     /// Separates the halves, for two tasks.
     #[must_use]
     pub fn split(self) -> (Reader, Writer) {

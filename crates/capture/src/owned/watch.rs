@@ -73,6 +73,7 @@ impl SlotsWatch {
                 Err(error) => {
                     connection = None;
                     let error = IntakeError::of_source(error, &self.endpoint());
+                    silence.since.get_or_insert(begun);
                     match self.note(error, &mut silence) {
                         Ok(wait) => self.clock.sleep(wait).await,
                         Err(error) => return error,
@@ -85,7 +86,12 @@ impl SlotsWatch {
     async fn look(&self, connection: &mut Option<Connection>) -> Result<(), SourceError> {
         let connection = match connection {
             Some(connection) => connection,
-            none => none.insert(self.connector.connect().await?),
+            none => {
+                let mut connection = self.connector.connect().await?;
+                // One that hangs is to be named as soon as one that is not there.
+                connection.set_patience(UNTOLD_GRACE);
+                none.insert(connection)
+            }
         };
         self.owned.look(connection).await
     }

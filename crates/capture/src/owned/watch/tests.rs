@@ -156,3 +156,31 @@ async fn a_source_that_does_not_tell_its_slots_is_named_soon_and_given_up_after_
     clock.advance(UNTOLD_GRACE);
     watch.note(silent(), &mut silence).unwrap_err();
 }
+
+#[tokio::test]
+async fn a_source_that_hangs_is_named_as_soon() {
+    let clock = ManualClock::new(0);
+    let stage = Stage::start(Arc::new(clock.clone())).await;
+    let Stage { node, watch, status, .. } = stage;
+    node.says("");
+    let shown = || status.snapshot()["trouble"].as_str().map(str::to_owned).unwrap_or_default();
+    let told = async {
+        while node.asked.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        clock.wait_for_sleepers(1).await;
+        clock.advance(UNTOLD_GRACE);
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+            if !shown().is_empty() {
+                break;
+            }
+        }
+        shown()
+    };
+    let said = tokio::select! {
+        error = watch.moved() => panic!("{error}"),
+        said = told => said,
+    };
+    assert!(said.contains("slots are not known"), "{said:?}");
+}
