@@ -56,13 +56,17 @@ const ELEMENTS: i64 = 150_000;
 fn waits_for_room_and_loses_nothing() -> Result<()> {
     let (disk, source, destination) = full_soon()?;
     let mut bridge = run(&disk, &source, &destination)?;
-    fill(&mut bridge, &source)?;
     let dir = disk.data_dir().display().to_string();
-    eventually(PATIENCE, "the status says so too, though there is no room for it", || {
+    let status = || {
         let mut asked = Process::start(&["status", "--data-dir", &dir, "--max-age", "5s"])?;
         let code = asked.wait(PATIENCE)?.code();
-        let said = asked.stdout();
-        Ok((code == Some(0) && said.to_lowercase().contains("no space")).then_some(()))
+        Ok((code == Some(0)).then(|| asked.stdout().to_lowercase()))
+    };
+    // From then on it has room of its own.
+    eventually(PATIENCE, "there is a status", status)?;
+    fill(&mut bridge, &source)?;
+    eventually(PATIENCE, "the status says so too, though there is no room for it", || {
+        Ok(status()?.filter(|said| said.contains("no space")))
     })?;
     disk.grow("200m")?;
     everything_arrives(&mut bridge, &destination)?;

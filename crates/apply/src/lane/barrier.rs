@@ -68,6 +68,8 @@ impl Pump<'_> {
                     return Ok(());
                 }
                 if !self.sweep(&barrier).await? {
+                    // Nothing behind it may be done before the rest of it.
+                    self.end_intake();
                     return Ok(());
                 }
             }
@@ -84,6 +86,7 @@ impl Pump<'_> {
                     Err(error) => self.leave_out(error)?,
                 };
                 if exact && !self.empty_slots(&barrier).await? {
+                    self.end_intake();
                     return Ok(());
                 }
             }

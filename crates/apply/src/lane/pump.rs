@@ -269,11 +269,7 @@ impl<'a> Pump<'a> {
         tokio::select! {
             biased;
             // Stopping first: intake ends, what is planned is finished.
-            () = self.stop.cancelled(), if !self.stopping => {
-                self.stopping = true;
-                self.intake.clear();
-                self.barrier = None;
-            }
+            () = self.stop.cancelled(), if !self.stopping => self.end_intake(),
             // Replies before new work: they free the way for the next batch.
             reply = self.connection.recv(), if in_flight => {
                 self.reply(reply?).await?;

@@ -9,6 +9,13 @@ use crate::error::Error;
 // === impl Pump ===
 
 impl Pump<'_> {
+    /// Begins nothing more: what is planned is finished, and what is not is left to the next start.
+    pub(super) fn end_intake(&mut self) {
+        self.stopping = true;
+        self.intake.clear();
+        self.barrier = None;
+    }
+
     /// Takes what has been read, as far as it is to be applied.
     pub(super) fn take_in(&mut self, entries: Vec<Entry>) -> Result<(), Error> {
         let Some(cut) = &mut self.cut else {

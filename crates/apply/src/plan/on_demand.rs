@@ -66,15 +66,18 @@ impl Planner {
     }
 
     /// A line that has applied a snapshot made on demand goes back to where that begins. What the track has of other
-    /// shards from there on has been dealt with, and is known by its positions; what was gathered comes again.
+    /// shards from there on has been dealt with, and is known by its positions; what was gathered comes again, so reading
+    /// begins before it.
     pub(super) fn go_back_to_stream(&mut self, line: Line) {
         if self.progress.on_demand(line).is_none() {
             return;
         }
         for index in self.scope.lane_indexes(line.track) {
-            let from = self.progress.snapshot_from.get(&(index, line.shard));
+            let from = self.progress.snapshot_from.get(&(index, line.shard)).copied();
+            let open = self.assembly.open().filter(|(of, _)| *of == index).map(|(_, first)| first);
+            let from = from.map(|from| open.fold(from, u64::min));
             if let (Some(next), Some(from)) = (self.next.get_mut(index), from) {
-                *next = *from;
+                *next = from;
             }
             self.assembly.forget(index);
         }

@@ -9,6 +9,7 @@ mod apart;
 mod basics;
 mod conditions;
 mod crash;
+mod crowd;
 mod databases;
 mod expiry;
 mod feed;

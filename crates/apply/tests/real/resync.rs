@@ -124,6 +124,25 @@ async fn data_that_was_there_before_is_swept_where_that_is_asked_for() -> Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_sweep_has_left_when_it_was_stopped_goes_after_the_next_start() -> Result<()> {
+    let mut bench = Bench::new(Kind::Redis7_0).await?;
+    bench.feed.snapshot().await?;
+    bench.feed.text("ours", "1").await?;
+    bench.feed.end_snapshot().await?;
+    bench.feed.command("SET end 1").await?;
+    bench.crowd()?;
+    let config = Config { existing: Existing::Sweep, ..bench.config() };
+    let service = bench.start_with(config.clone()).await?;
+    bench.stopped_in_the_middle(service).await?;
+    assert_eq!(bench.get("end")?, None, "it is behind the sweep");
+    let service = bench.start_with(config).await?;
+    bench.caught_up()?;
+    assert_eq!(names(&mut bench)?, ["end", "ours"]);
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_in_quarantine_that_the_source_no_longer_has_is_released() -> Result<()> {
     let mut bench = Bench::streaming(Kind::Redis7_0).await?;
     bench.feed.commands(&["SET bad text", "INCR bad", "SET worse text", "INCR worse"]).await?;

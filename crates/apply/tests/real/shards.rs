@@ -88,3 +88,25 @@ async fn what_was_done_is_said_to_be_judged_before_the_keys_of_a_flush_go() -> R
     service.stop().await?;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_flush_of_slots_has_left_when_it_was_stopped_goes_after_the_next_start() -> Result<()>
+{
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.command("SET ours 1").await?;
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    service.stop().await?;
+    bench.crowd()?;
+    bench.feed.control(Control::FlushSlots { all: true, slots: Slots::all() }).await?;
+    bench.feed.command("SET end 1").await?;
+    let service = bench.start().await?;
+    bench.stopped_in_the_middle(service).await?;
+    assert_eq!(bench.get("end")?, None, "it is behind the flush");
+    let service = bench.start().await?;
+    bench.caught_up()?;
+    assert_eq!(bench.client.cmd(&["KEYS", "crowd:*"])?.array()?.len(), 0);
+    assert_eq!(bench.get("ours")?, None);
+    service.stop().await?;
+    Ok(())
+}

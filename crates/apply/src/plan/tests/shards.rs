@@ -269,6 +269,25 @@ fn key_of(partition: u16, shard: u32) -> Bytes {
     keys.next().unwrap().into()
 }
 
+/// Of the snapshot 9 of shard 1.
+fn begin_on_demand() -> Event {
+    let begin = SnapshotBegin {
+        snapshot_id: 9,
+        keys_expected: 0,
+        bytes_expected: 0,
+        rdb_version: 0,
+        flavour: Format::Redis,
+        slots: Some(slots(1)),
+    };
+    event(Position::new(Shard(1), 7, 5), b"", Body::Control(Control::SnapshotBegin(begin)))
+}
+
+fn end_on_demand() -> Event {
+    let end = SnapshotEnd { snapshot_id: 9, keys: 1, keys_total: 1 };
+    let end_at = Position::new(Shard(1), 7, 10).at_index(5);
+    event(end_at, b"", Body::Control(Control::SnapshotEnd(end)))
+}
+
 #[test]
 fn a_snapshot_made_on_demand_of_one_shard_holds_the_other_up_in_nothing() {
     let mut planner = planner();
@@ -280,27 +299,17 @@ fn a_snapshot_made_on_demand_of_one_shard_holds_the_other_up_in_nothing() {
         snapshot_id: 9,
     };
     planner.progress.begin(&scope(true), 0, &[resync]);
-    let begin = SnapshotBegin {
-        snapshot_id: 9,
-        keys_expected: 0,
-        bytes_expected: 0,
-        rdb_version: 0,
-        flavour: Format::Redis,
-        slots: Some(slots(1)),
-    };
     let of_stream = |offset, words| of_shard(1, written(offset, words, Effect::Merge));
     let later = Event { position: Position::new(Shard(1), 7, 20), ..of_stream(20, "APPEND a v") };
-    let end = SnapshotEnd { snapshot_id: 9, keys: 1, keys_total: 1 };
-    let end_at = Position::new(Shard(1), 7, 10).at_index(5);
     let mut shown = image(1, 7, 0, 9);
     shown.position.offset = 10;
     let events = [
-        event(Position::new(Shard(1), 7, 5), b"", Body::Control(Control::SnapshotBegin(begin))),
+        begin_on_demand(),
         begins(0, 1),
         written(100, "APPEND key:x v", Effect::Merge),
         later.clone(),
         shown,
-        event(end_at, b"", Body::Control(Control::SnapshotEnd(end))),
+        end_on_demand(),
     ];
     let barrier = take(&mut planner, &(0..).zip(events.clone()).collect::<Vec<_>>());
     let barrier = barrier.expect("the end");
@@ -314,6 +323,51 @@ fn a_snapshot_made_on_demand_of_one_shard_holds_the_other_up_in_nothing() {
     }
     batch.close_run();
     assert_eq!(commands(&batch), ["APPEND a v"], "each once");
+}
+
+#[test]
+fn what_is_open_of_one_shard_comes_again_after_a_snapshot_on_demand_of_the_other() {
+    let mut planner = planner();
+    assert!(take(&mut planner, &[(0, begins(0, 1)), (1, end(1))]).is_none());
+    let resync = event::checkpoint::Resync {
+        shard: Shard(1),
+        epoch: 7,
+        sweep: false,
+        sweeping: false,
+        snapshot_id: 9,
+    };
+    planner.progress.resyncs.insert(line(1), resync);
+    planner.progress.read_again_from(&scope(true), line(1), &[10; 4]);
+    let of_transaction = |number: u32, last| {
+        let mut record = written(100, "APPEND key:x v", Effect::Merge);
+        record.position.index = number.into();
+        let Body::Command(command) = record.body else { unreachable!("a command") };
+        let (key, db, slot) = (record.key.clone(), record.db, record.slot);
+        let changes =
+            vec![event::GroupedChange { db, slot, key, change: event::Change::Command(command) }];
+        let partitions = Vec::new();
+        let body =
+            Body::Group(event::Group { changes, partitions, number, last, transaction: true });
+        Event { body, ..record }
+    };
+    let mut shown = image(1, 7, 0, 9);
+    shown.position.offset = 10;
+    let events = [
+        (5, of_transaction(0, false)),
+        (10, begin_on_demand()),
+        (11, shown),
+        (12, end_on_demand()),
+    ];
+    let barrier = take(&mut planner, &events).expect("the end");
+    planner.plan_barrier(&barrier, true, &mut Batch::new(0)).unwrap();
+    assert_eq!((planner.now().needed[0], planner.next()[0]), (5, 5));
+    let mut batch = Batch::new(0);
+    let again = events.into_iter().chain([(13, of_transaction(1, true))]);
+    for (offset, event) in again {
+        planner.plan(entry(&event, 0, offset), &mut batch).unwrap();
+    }
+    batch.close_run();
+    assert_eq!(commands(&batch), ["APPEND key:x v", "APPEND key:x v"]);
 }
 
 fn step() -> impl Strategy<Value = Step> {
