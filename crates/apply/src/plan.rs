@@ -17,6 +17,7 @@ mod in_doubt;
 mod keys;
 mod lower;
 mod meet;
+mod named;
 mod on_demand;
 mod order;
 mod part;
@@ -45,6 +46,7 @@ use self::expiry::Lags;
 pub(crate) use self::fault::{Aftermath, Failure, Part};
 pub(crate) use self::keys::Roles;
 use self::meet::{Gate, Others};
+use self::named::Passing;
 pub(crate) use self::refused::{Refused, name_of_change};
 pub(crate) use self::rules::Rules;
 use crate::batch::{Batch, Sent};
@@ -80,6 +82,7 @@ pub(crate) struct Planner {
     pub(crate) deadlines: Deadlines,
     lags: Lags,
     assembly: Assembly,
+    passing: Passing,
     /// What waits: for a look at the destination, or for other tracks.
     parked: Vec<Parked>,
     gates: BTreeMap<usize, Gate>,
@@ -188,6 +191,7 @@ impl Planner {
             deadlines: Deadlines::default(),
             lags: Lags::default(),
             assembly: Assembly::new(group_bytes, scope.one_order),
+            passing: Passing::new(),
             parked: Vec::new(),
             gates: BTreeMap::new(),
             others: Others::default(),
@@ -205,6 +209,7 @@ impl Planner {
         self.next.clone_from(&progress.needed);
         self.progress = progress;
         self.assembly = Assembly::new(self.rules.sizes.group, self.scope.one_order);
+        self.passing.clear();
         self.parked.clear();
         self.gates.clear();
         self.goes_back = false;

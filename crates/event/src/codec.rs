@@ -8,11 +8,13 @@
 //! [`encode_command`], [`encode_text_image`] and [`encode_rdb_image`] write what [`encode`] writes
 //! for the same event, from borrowed slices and without an allocation besides the buffer's own;
 //! [`Glance`] reads the commonest events likewise.
+//! [`Beginning`] reads what an image says before its value.
 //! [`decode_lean`] reads what was put together of pieces without what is repeated in it.
 //! [`encode_rope`] and [`encode_command_rope`] write it without copying what is large.
 
 pub mod checkpoint;
 
+mod beginning;
 mod bodies;
 mod check;
 mod convert;
@@ -25,6 +27,7 @@ mod rope;
 mod scan;
 mod sink;
 
+pub use self::beginning::Beginning;
 pub(crate) use self::bodies::{change_bytes_max, group_bytes_max};
 pub use self::decode::decode;
 pub use self::encode::{

@@ -7,7 +7,7 @@
 use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
-use crate::codec::{Head, LeanWriter, Rope};
+use crate::codec::{Beginning, Head, LeanWriter, Rope};
 use crate::{Body, Event, Position, limits};
 
 /// A piece of the encoding of a larger event. All pieces carry that event's position.
@@ -31,8 +31,16 @@ pub struct Fragment {
 #[derive(Debug)]
 pub struct Assembler {
     budget_bytes: usize,
-    is_lean: bool,
+    gives: Gives,
     open: Option<Open>,
+}
+
+/// What an assembler makes of an encoding.
+#[derive(Clone, Copy, Debug)]
+enum Gives {
+    Whole,
+    Lean,
+    Beginning,
 }
 
 /// Why a piece does not go on with what came before. What had been put together is dropped.
@@ -122,6 +130,7 @@ struct Open {
 enum Data {
     Whole(BytesMut),
     Lean(LeanWriter),
+    Beginning { bytes: Vec<u8>, is_known: bool },
 }
 
 /// Whether an event of that encoded size has to be cut.
@@ -228,14 +237,21 @@ impl Assembler {
     /// An assembler that never holds an event of more than `budget_bytes`.
     #[must_use]
     pub fn new(budget_bytes: usize) -> Self {
-        Self { budget_bytes, is_lean: false, open: None }
+        Self { budget_bytes, gives: Gives::Whole, open: None }
     }
 
     /// One that gives the lean form of an encoding, for [`crate::codec::decode_lean`]: in it a long key that stands
     /// several times takes the memory of one.
     #[must_use]
     pub fn lean(budget_bytes: usize) -> Self {
-        Self { is_lean: true, ..Self::new(budget_bytes) }
+        Self { gives: Gives::Lean, ..Self::new(budget_bytes) }
+    }
+
+    /// One that gives of an encoding only its [`Beginning`], and holds no more of it than that and a piece: all of what is
+    /// no encoding of an event. What it is given is checked all the same.
+    #[must_use]
+    pub fn beginning(budget_bytes: usize) -> Self {
+        Self { gives: Gives::Beginning, ..Self::new(budget_bytes) }
     }
 
     /// Whether pieces of an event have come of which others are missing.
@@ -278,9 +294,10 @@ impl Assembler {
         }
         let fitting = usize::try_from(total_bytes).ok().filter(|total| *total <= budget_bytes);
         let capacity = fitting.ok_or(FragmentError::OverBudget { total_bytes, budget_bytes })?;
-        let data = match self.is_lean {
-            true => Data::Lean(LeanWriter::new(capacity)),
-            false => Data::Whole(BytesMut::with_capacity(capacity)),
+        let data = match self.gives {
+            Gives::Whole => Data::Whole(BytesMut::with_capacity(capacity)),
+            Gives::Lean => Data::Lean(LeanWriter::new(capacity)),
+            Gives::Beginning => Data::Beginning { bytes: Vec::new(), is_known: false },
         };
         Ok(Open {
             position,
@@ -316,6 +333,16 @@ impl Open {
         match &mut self.data {
             Data::Whole(data) => data.extend_from_slice(&piece.data),
             Data::Lean(data) => data.push(&piece.data),
+            Data::Beginning { is_known: true, .. } => {}
+            Data::Beginning { bytes, is_known } => {
+                bytes.extend_from_slice(&piece.data);
+                if let Some(beginning) = Beginning::of(bytes) {
+                    let known = beginning.bytes;
+                    bytes.truncate(known);
+                    bytes.shrink_to_fit();
+                    *is_known = true;
+                }
+            }
         }
         self.crc32c = crc32c::crc32c_append(self.crc32c, &piece.data);
         self.found_bytes = found_bytes;
@@ -335,6 +362,7 @@ impl Open {
         Ok(match self.data {
             Data::Whole(data) => data.freeze(),
             Data::Lean(data) => data.finish(),
+            Data::Beginning { bytes, .. } => Bytes::from(bytes),
         })
     }
 

@@ -210,6 +210,7 @@ impl Planner {
         for marks in self.marks.iter_mut().filter(|marks| marks.of.shard == line.shard) {
             marks.rebuilding.remove(&line.track);
         }
+        self.forget_passing(line);
     }
 
     /// Sees to it that the marks of snapshots under way are all there, or that reading begins where they do.

@@ -14,7 +14,6 @@ use super::rules::Rules;
 use super::{Place, Planner};
 use crate::batch::{Batch, Sent};
 use crate::error::Error;
-use crate::filter::ValueKind;
 use crate::marks::mark;
 use crate::scope::Line;
 use crate::target::{self, Target};
@@ -80,9 +79,7 @@ impl Planner {
             self.counts.own += 1;
             return Ok(false);
         }
-        let kind = ValueKind::of_type_byte(head.type_byte);
-        let takes_kind = kind.is_none_or(|kind| self.rules.filters.kind(kind));
-        if !self.rules.takes(place.db, place.key) || !takes_kind {
+        if !self.rules.takes_image((place.db, place.key), head) {
             self.counts.filtered += 1;
             return Ok(false);
         }

@@ -4,7 +4,7 @@
 //! several shards are in doubt, all of that line.
 
 use bytes::Bytes;
-use event::{Body, Event};
+use event::Event;
 use journal::Entry;
 
 use super::{Planner, decoded};
@@ -46,16 +46,7 @@ impl Planner {
                  and keys that changed shortly before it are suspects"
             );
         }
-        if let (Some(resync), Body::Image(_) | Body::ImagePart(_)) =
-            (self.progress.resyncs.get(&self.line(event.position)), &event.body)
-            && (event.position.shard, event.position.epoch) == (resync.shard, resync.epoch)
-        {
-            let takes = self.rules.takes(event.db, &event.key);
-            if takes {
-                self.mark_key(self.line(event.position), (event.db, &event.key))?;
-            }
-        }
-        Ok(())
+        self.name_again(event)
     }
 
     /// Applies once more what was executed and not judged before a crash, where that is safe, if all of it has come:

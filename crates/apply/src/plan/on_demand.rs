@@ -67,19 +67,25 @@ impl Planner {
 
     /// A line that has applied a snapshot made on demand goes back to where that begins. What the track has of other
     /// shards from there on has been dealt with, and is known by its positions; what was gathered comes again, so reading
-    /// begins before it.
+    /// begins before it. Where a snapshot of another is being read again for its marks, it goes back to the beginning of
+    /// that one, if that is earlier: it may not meet a value in its middle.
     pub(super) fn go_back_to_stream(&mut self, line: Line) {
         if self.progress.on_demand(line).is_none() {
             return;
         }
+        let rebuilds = self.marks.iter().any(|marks| marks.rebuilding.contains(&line.track));
         for index in self.scope.lane_indexes(line.track) {
-            let from = self.progress.snapshot_from.get(&(index, line.shard)).copied();
+            let from = match rebuilds {
+                true => self.progress.snapshot_from(index),
+                false => self.progress.snapshot_from.get(&(index, line.shard)).copied(),
+            };
             let open = self.assembly.open().filter(|(of, _)| *of == index).map(|(_, first)| first);
             let from = from.map(|from| open.fold(from, u64::min));
             if let (Some(next), Some(from)) = (self.next.get_mut(index), from) {
                 *next = from;
             }
             self.assembly.forget(index);
+            self.passing.retain(|(_, of), _| *of != index);
         }
         self.goes_back = true;
     }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use event::image::ImageHead;
 use event::names::PREFIX;
 use redis_io::ServerFacts;
 use redis_io::facts::SizeFacts;
@@ -9,7 +10,7 @@ use redis_io::facts::SizeFacts;
 use super::sizes::Sizes;
 use crate::batch::{Batch, Sent};
 use crate::config::{Config, Inexact, Unsupported};
-use crate::filter::Filters;
+use crate::filter::{Filters, ValueKind};
 use crate::limits;
 use crate::mapping::DbMapping;
 use crate::marks::{Marks, Snapshot};
@@ -97,6 +98,13 @@ impl Rules {
     /// Whether a key of a database of the source is taken.
     pub(crate) fn takes(&self, db: u32, key: &[u8]) -> bool {
         self.filters.db(db) && self.filters.key(key)
+    }
+
+    /// Whether an image of such a key of a database of the source is taken, or a part of one.
+    pub(crate) fn takes_image(&self, (db, key): (u32, &[u8]), head: &ImageHead) -> bool {
+        let kind = ValueKind::of_type_byte(head.type_byte);
+        let takes_kind = kind.is_none_or(|kind| self.filters.kind(kind));
+        takes_kind && self.takes(db, key) && !self.is_own(key)
     }
 
     /// The command that removes keys with the least harm to others.

@@ -9,6 +9,7 @@ mod expiry;
 mod functions;
 mod late;
 mod meet;
+mod named;
 mod once;
 mod quick;
 mod refused;

@@ -84,6 +84,41 @@ async fn a_restart_in_the_middle_of_a_snapshot_removes_nothing_that_it_named() -
     Ok(())
 }
 
+/// Strings of several records, whose pieces do not carry the key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_killed_in_the_middle_of_a_snapshot_removes_no_large_value_that_it_named()
+-> Result<()> {
+    let mut bench = Bench::new(Kind::Redis7_0).await?;
+    bench.client.cmd(&["SET", "ghost", "1"])?;
+    bench.client.cmd(&["SET", "large:ghost", &"x".repeat(2_000_000)])?;
+    let config = Config { existing: Existing::Sweep, ..bench.config() };
+    bench.feed.snapshot().await?;
+    let mut expected = vec!["end".to_owned()];
+    for number in 0_u8..12 {
+        let (name, bytes) = match number % 3 {
+            0 => (format!("small:{number:02}"), 1),
+            _ => (format!("large:{number:02}"), 1_500_000),
+        };
+        bench.feed.text(&name, &"v".repeat(bytes)).await?;
+        expected.push(name);
+        if number % 4 == 2 {
+            let service = bench.start_with(config.clone()).await?;
+            bench.reached(bench.feed.position().at_index(2 + u64::from(number)))?;
+            service.kill().await?;
+        }
+    }
+    bench.feed.end_snapshot().await?;
+    bench.feed.command("SET end 1").await?;
+    let service = bench.start_with(config).await?;
+    bench.caught_up()?;
+    expected.sort();
+    assert_eq!(names(&mut bench)?, expected);
+    assert_eq!(bench.client.cmd(&["STRLEN", "large:01"])?.int()?, 1_500_000);
+    service.shows("removed_keys", "2")?;
+    service.stop().await?;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_killed_during_a_resync_cost_no_key() -> Result<()> {
     let mut bench = Bench::streaming(Kind::Redis7_0).await?;

@@ -109,7 +109,10 @@ impl<'a> Parts<'a> {
 }
 
 /// Decodes a message of which no part is a slice of the input.
-fn message<M: Message + Default>(name: &'static str, bytes: &[u8]) -> Result<M, DecodeError> {
+pub(super) fn message<M: Message + Default>(
+    name: &'static str,
+    bytes: &[u8],
+) -> Result<M, DecodeError> {
     M::decode(bytes).map_err(|reason| DecodeError::malformed(name, reason))
 }
 

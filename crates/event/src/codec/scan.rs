@@ -48,6 +48,11 @@ impl<'a> Fields<'a> {
         Self { rest: bytes }
     }
 
+    /// What has not been read.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// The next field; none at the end. After an error nothing that follows means anything.
     #[inline(always)]
     pub(super) fn next(&mut self) -> Result<Option<FieldValue<'a>>, Malformed> {
