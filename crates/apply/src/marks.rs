@@ -3,11 +3,14 @@
 //! A mark is a 128-bit hash of database and key. Up to a bound they stay in memory; more go to
 //! files by hash, and the sweep then compares file by file: so memory stays small however many keys there are, and the
 //! disk holds 16 bytes a key. The files are gone with the value.
+//!
+//! Guarantees: a mark is not lost when writing fails, whatever the disk has taken by then: it is written again with the
+//! next.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use event::Shard;
@@ -50,9 +53,18 @@ pub(crate) struct Snapshot {
 struct Buckets {
     dir: TempDir,
     name: &'static str,
-    /// What has not been written yet.
-    open: Vec<Vec<Mark>>,
+    buckets: Vec<Bucket>,
+    /// So many marks are in no file yet.
     held: usize,
+}
+
+/// Marks whose hash begins alike.
+#[derive(Clone, Debug, Default)]
+struct Bucket {
+    /// What has not been written yet.
+    open: Vec<Mark>,
+    /// So many bytes of the file are marks. What stands behind them is left of a write that failed.
+    written: u64,
 }
 
 /// The marks of the keys that a destination holds, to be compared with those of the snapshot.
@@ -103,13 +115,15 @@ impl Marks {
             return files.add(mark);
         }
         self.memory.insert(mark);
-        if self.memory.len() >= self.most {
-            let mut files = Buckets::new(tempfile::tempdir_in(&self.dir)?, "marks");
-            for mark in self.memory.drain() {
-                files.add(mark)?;
-            }
-            self.files = Some(files);
-        }
+        if self.memory.len() >= self.most { self.spill() } else { Ok(()) }
+    }
+
+    /// Moves the marks from memory to files. Where it fails they stay in memory, and the next mark tries again.
+    fn spill(&mut self) -> io::Result<()> {
+        let mut files = Buckets::new(&self.dir, "marks")?;
+        self.memory.iter().try_for_each(|mark| files.add(*mark))?;
+        self.files = Some(files);
+        self.memory = HashSet::new();
         Ok(())
     }
 
@@ -126,7 +140,7 @@ impl Marks {
     /// Begins a comparison with what is at the destination; none when all marks are in memory.
     pub(crate) fn census(&self) -> io::Result<Option<Census<'_>>> {
         let Some(marks) = &self.files else { return Ok(None) };
-        let found = Buckets::new(tempfile::tempdir_in(&self.dir)?, "found");
+        let found = Buckets::new(&self.dir, "found")?;
         Ok(Some(Census { marks, found, bucket: 0, most: self.most }))
     }
 }
@@ -159,46 +173,71 @@ impl Buckets {
     /// Marks collected before they are written: a megabyte.
     const BUFFERED: usize = 1 << 16;
 
-    fn new(dir: TempDir, name: &'static str) -> Self {
-        Self { dir, name, open: vec![Vec::new(); limits::MARK_FILES], held: 0 }
+    /// No marks; the files will stand in a directory of their own in `dir`, which is made where it is missing.
+    fn new(dir: &Path, name: &'static str) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        let (dir, buckets) =
+            (tempfile::tempdir_in(dir)?, vec![Bucket::default(); limits::MARK_FILES]);
+        Ok(Self { dir, name, buckets, held: 0 })
     }
 
     fn add(&mut self, mark: Mark) -> io::Result<()> {
         let bucket = usize::from((mark >> 120) as u8) % limits::MARK_FILES;
-        if let Some(open) = self.open.get_mut(bucket) {
-            open.push(mark);
+        if let Some(bucket) = self.buckets.get_mut(bucket) {
+            bucket.open.push(mark);
             self.held += 1;
         }
         if self.held >= Self::BUFFERED { self.write() } else { Ok(()) }
     }
 
     fn write(&mut self) -> io::Result<()> {
-        for (bucket, marks) in
-            self.open.iter_mut().enumerate().filter(|(_, marks)| !marks.is_empty())
-        {
-            let path = self.dir.path().join(format!("{}-{bucket:03}", self.name));
-            let mut file = BufWriter::new(OpenOptions::new().create(true).append(true).open(path)?);
-            for mark in marks.drain(..) {
-                file.write_all(&mark.to_le_bytes())?;
+        for number in 0..self.buckets.len() {
+            let path = self.path(number);
+            if let Some(bucket) = self.buckets.get_mut(number) {
+                bucket.write(&path)?;
             }
-            file.flush()?;
         }
         self.held = 0;
         Ok(())
     }
 
+    fn path(&self, bucket: usize) -> PathBuf {
+        self.dir.path().join(format!("{}-{bucket:03}", self.name))
+    }
+
     /// All marks of one bucket.
-    fn all(&self, bucket: usize) -> io::Result<Vec<Mark>> {
-        let mut marks = self.open.get(bucket).cloned().unwrap_or_default();
-        let path = self.dir.path().join(format!("{}-{bucket:03}", self.name));
-        let mut bytes = Vec::new();
-        match File::open(path) {
-            Ok(mut file) => file.read_to_end(&mut bytes)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-            Err(error) => return Err(error),
-        };
-        let (whole, _) = bytes.as_chunks::<16>();
-        marks.extend(whole.iter().map(|bytes| Mark::from_le_bytes(*bytes)));
+    fn all(&self, number: usize) -> io::Result<Vec<Mark>> {
+        let Some(bucket) = self.buckets.get(number) else { return Ok(Vec::new()) };
+        bucket.all(&self.path(number))
+    }
+}
+
+// === impl Bucket ===
+
+impl Bucket {
+    /// Writes what is in no file yet.
+    fn write(&mut self, path: &Path) -> io::Result<()> {
+        if self.open.is_empty() {
+            return Ok(());
+        }
+        let bytes: Vec<u8> = self.open.iter().flat_map(|mark| mark.to_le_bytes()).collect();
+        let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+        file.seek(SeekFrom::Start(self.written))?;
+        file.write_all(&bytes)?;
+        self.written += bytes.len() as u64;
+        self.open.clear();
+        Ok(())
+    }
+
+    /// All marks.
+    fn all(&self, path: &Path) -> io::Result<Vec<Mark>> {
+        let mut marks = self.open.clone();
+        if self.written > 0 {
+            let mut bytes = Vec::new();
+            File::open(path)?.take(self.written).read_to_end(&mut bytes)?;
+            let (whole, _) = bytes.as_chunks::<16>();
+            marks.extend(whole.iter().map(|bytes| Mark::from_le_bytes(*bytes)));
+        }
         Ok(marks)
     }
 }
@@ -241,6 +280,62 @@ mod tests {
         assert!(rounds > 1);
         drop(census);
         drop(marks);
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_directory_is_made_when_marks_go_to_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("marks").join("stream");
+        let mut marks = Marks::new(OF, &deep, 10);
+        keys(0..20).for_each(|mark| marks.add(mark).unwrap());
+        assert!(!marks.in_memory() && deep.is_dir());
+    }
+
+    #[test]
+    fn marks_that_cannot_be_spilled_stay_in_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let blocked = dir.path().join("marks");
+        fs::write(&blocked, "a file where the directory is to be").unwrap();
+        let mut marks = Marks::new(OF, &blocked, 100);
+        let failed = keys(0..200).filter(|mark| marks.add(*mark).is_err()).count();
+        assert_eq!(failed, 101);
+        assert!(marks.in_memory() && keys(0..200).all(|mark| marks.has(mark)));
+        fs::remove_file(&blocked).unwrap();
+        marks.add(mark(0, b"another")).unwrap();
+        assert_eq!(strangers(&marks, keys(0..200)), HashSet::new());
+    }
+
+    #[test]
+    fn a_write_that_fails_halfway_loses_no_mark() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut marks = Marks::new(OF, dir.path(), 100);
+        keys(0..70_000).for_each(|mark| marks.add(mark).unwrap());
+        let files = marks.files.as_ref().unwrap();
+        // A directory stands where one of the files is to be: those before it are written, those behind it are not. And
+        // another file has been written in part.
+        let (blocked, torn) = (files.path(limits::MARK_FILES / 2), files.path(0));
+        let kept = fs::read(&blocked).unwrap();
+        fs::remove_file(&blocked).unwrap();
+        fs::create_dir(&blocked).unwrap();
+        OpenOptions::new().append(true).open(&torn).unwrap().write_all(b"half a mark").unwrap();
+        assert!(keys(70_000..140_000).filter(|mark| marks.add(*mark).is_err()).count() > 0);
+        fs::remove_dir(&blocked).unwrap();
+        fs::write(&blocked, kept).unwrap();
+        keys(140_000..150_000).for_each(|mark| marks.add(mark).unwrap());
+        let expected = keys(150_000..150_100).collect();
+        assert_eq!(strangers(&marks, keys(0..150_100)), expected);
+    }
+
+    /// All of `held` that the marks do not name.
+    fn strangers(marks: &Marks, held: impl Iterator<Item = Mark>) -> HashSet<Mark> {
+        let (mut census, mut strangers) = (marks.census().unwrap().unwrap(), HashSet::new());
+        for mark in held {
+            census.add(mark).unwrap();
+        }
+        while let Some(some) = census.strangers().unwrap() {
+            strangers.extend(some);
+        }
+        strangers
     }
 }
