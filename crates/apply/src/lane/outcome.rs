@@ -111,8 +111,10 @@ impl Pump<'_> {
         self.recycle(batch);
         let tried = std::mem::take(&mut self.tried);
         if !failures.is_empty() {
+            // Until it is dealt with: the connection may be lost before.
+            self.memory.aftermath = Some(aftermath);
             self.rewind(None).await?;
-            self.deal_with(aftermath)?;
+            self.deal_with_earlier()?;
         }
         self.settle(tried);
         self.clear_suspects(&ended);

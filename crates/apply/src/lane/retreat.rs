@@ -5,6 +5,7 @@
 //! it, and the lane stops. The next start meets the change again.
 
 use event::{Body, Event};
+use runtime::chain;
 use wire::resp::reply::Reply;
 
 use super::meet::Bystander;
@@ -26,7 +27,8 @@ impl Pump<'_> {
         Ok(())
     }
 
-    /// Puts the checkpoint back to before the batch, in which a change of whole databases failed, and says so.
+    /// Puts the checkpoint back to before the batch, in which a change of whole databases failed, and says so. Where it
+    /// cannot be put back, the change would be skipped: that is said, and it is not tried again.
     pub(super) async fn stand_before(
         &mut self,
         batch: Batch,
@@ -34,6 +36,12 @@ impl Pump<'_> {
     ) -> Result<(), Error> {
         let mut back = Batch::new(self.tools.config.checkpoint_db);
         let error = self.not_allowed(&batch, &failure, &mut back);
+        let Err(lost) = self.put_back(batch, back).await else { return Err(error) };
+        let said = format!("{}, after: {error}", chain(&lost));
+        Err(Error::Torn { endpoint: self.connection.endpoint().to_string(), said })
+    }
+
+    async fn put_back(&mut self, batch: Batch, mut back: Batch) -> Result<(), Error> {
         for exchanged in batch.exchanged.iter().rev() {
             self.suspects.exchange(*exchanged);
         }
@@ -44,17 +52,17 @@ impl Pump<'_> {
         self.remember_bystanders(&bystanders).await?;
         back.loses_own = true;
         self.execute(Flight::of(back)).await?;
-        let Some(flight) = self.running.take() else { return Err(error) };
+        let Some(flight) = self.running.take() else { return Ok(()) };
         let mut last = Reply::Null;
         // To MULTI, to each command, to EXEC.
         for _ in 0..flight.batch.commands() + 2 {
             last = self.connection.recv().await?;
         }
         match last.as_array() {
-            Some(items) if items.iter().all(|item| !matches!(item, Reply::Error(_))) => Err(error),
+            Some(items) if items.iter().all(|item| !matches!(item, Reply::Error(_))) => Ok(()),
             _ => {
                 let endpoint = self.connection.endpoint().to_string();
-                Err(Error::Torn { endpoint, said: format!("{last:?}, after: {error}") })
+                Err(Error::Torn { endpoint, said: format!("{last:?}") })
             }
         }
     }
