@@ -164,10 +164,12 @@ fn of_apply<'a>(status: &'a Value, name: &str) -> Option<&'a str> {
 
 /// An apply has just lost its broker: says so.
 fn assert_told(http: &Http, brokers: &str) -> Result<()> {
-    let said = readiness(http, 503)?;
-    for words in [brokers, "see that its brokers run and can be reached"] {
-        ensure!(said.contains(words), "{words:?} is not in: {said}");
-    }
+    // While it gives its partitions up, that is what it says for a moment.
+    let said = eventually(PATIENCE, format!("it is not ready for {brokers}"), || {
+        let (found, said) = http.get("/readyz")?;
+        Ok((found == 503 && said.contains(brokers)).then_some(said))
+    })?;
+    ensure!(said.contains("see that its brokers run and can be reached"), "{said}");
     let (_, metrics) = http.get("/metrics")?;
     ensure!(metrics.contains("keyferry_ready 0"), "{metrics}");
     // When its session is over it has no partitions, like one that others have spared none.
