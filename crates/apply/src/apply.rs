@@ -68,7 +68,7 @@ impl Apply {
     ///
     /// # Errors
     /// Settings that cannot be, a destination or a journal that cannot be used, data that is there already.
-    pub async fn build(config: Config, parts: Parts) -> Result<Self, BuildError> {
+    pub async fn build(mut config: Config, parts: Parts) -> Result<Self, BuildError> {
         let problems = config.validate();
         if !problems.is_empty() {
             return Err(BuildError::Settings(problems));
@@ -79,7 +79,7 @@ impl Apply {
         let scope = Scope::all(&description);
         let mut reaching =
             Reaching { config: &config, clock: clock.as_ref(), status: &status, answered };
-        reaching.reach(&connector, &scope, &mut random).await?;
+        config.existing = reaching.reach(&connector, &scope, &mut random).await?;
         if config.replay.is_none() {
             enter(&*journal, &description, &config.name).await;
         }
@@ -174,20 +174,23 @@ struct Reaching<'a> {
 // === impl Reaching ===
 
 impl Reaching<'_> {
-    /// Looks whether the lanes could begin. A destination that has never answered is not waited for, since a mistake in
+    /// Looks whether the lanes could begin, and what holds of data that is not the stream's. A destination that has never answered is not waited for, since a mistake in
     /// the settings looks just so; one that has answered is, like later, when the connection breaks.
     async fn reach(
         &mut self,
         connector: &Connector,
         scope: &Scope,
         random: &mut Random,
-    ) -> Result<(), Error> {
+    ) -> Result<Existing, Error> {
         let mut backoff = policy::backoff();
         loop {
             let begun = self.clock.monotonic();
-            let Err(error) = check_destination(connector, self.config, scope).await else {
-                self.status.unset("trouble");
-                return Ok(());
+            let error = match check_destination(connector, self.config, scope).await {
+                Ok(existing) => {
+                    self.status.unset("trouble");
+                    return Ok(existing);
+                }
+                Err(error) => error,
             };
             backoff.charge(self.clock.monotonic().saturating_sub(begun));
             self.answered |= connector.has_answered();
@@ -206,39 +209,43 @@ impl Reaching<'_> {
     }
 }
 
-/// Looks whether a lane could begin. Data that is there is in order once one has been at work.
+/// Looks whether a lane could begin, and says what holds of data that is not the stream's. What is there is in order once
+/// one has been at work.
 async fn check_destination(
     connector: &Connector,
     config: &Config,
     scope: &Scope,
-) -> Result<(), Error> {
+) -> Result<Existing, Error> {
     let mut link = Link::open(connector, config).await?;
     let names = Names::new(scope);
     rights::check(&mut link.connection, &names).await?;
     existing::check_mapping(&link, config)?;
     match (has_begun(&mut link, scope, config).await?, &config.replay) {
-        (false, _) => {}
+        (None, _) => {}
         // Over what later changes have left, earlier ones do not give what they gave: only a sweep makes that good.
-        (true, Some(_)) if config.existing != Existing::Sweep => {
+        (Some(_), Some(_)) if config.existing != Existing::Sweep => {
             let endpoint = link.connection.endpoint().to_string();
             return Err(Error::HasBegun { endpoint, stream: scope.stream.clone() });
         }
-        (true, _) => return Ok(()),
+        (Some(lasting), _) => return Ok(lasting),
     }
-    match existing::check(&mut link, config, &names).await {
-        // What is there may have come from another process meanwhile, with its checkpoint.
-        Err(Error::Existing { .. })
-            if config.replay.is_none() && has_begun(&mut link, scope, config).await? =>
-        {
-            Ok(())
-        }
-        checked => checked,
+    let Err(error) = existing::check(&mut link, config, &names).await else {
+        return Ok(config.existing);
+    };
+    if !matches!(error, Error::Existing { .. }) || config.replay.is_some() {
+        return Err(error);
     }
+    // What is there may have come from another process meanwhile, with its checkpoint.
+    has_begun(&mut link, scope, config).await?.ok_or(error)
 }
 
-/// Whether a destination has a checkpoint of the stream.
-async fn has_begun(link: &mut Link, scope: &Scope, config: &Config) -> Result<bool, Error> {
+/// What holds of data that is not the stream's at a destination that has a checkpoint of it; none: it has not.
+async fn has_begun(
+    link: &mut Link,
+    scope: &Scope,
+    config: &Config,
+) -> Result<Option<Existing>, Error> {
     let names = Names::new(scope);
     let known = checkpoint::read(&mut link.connection, scope, &names, config).await?;
-    Ok(known.iter().next().is_some())
+    Ok(known.iter().next().is_some().then(|| known.lasting(config.existing)))
 }

@@ -1,7 +1,7 @@
 //! The checkpoints at a destination, one for each track: what they say, and whether they fit the journal.
 
 use bytes::BytesMut;
-use event::checkpoint::{Applied, Checkpoint, Resync};
+use event::checkpoint::{Applied, Checkpoint, Resync, Territory};
 use event::{Position, codec};
 use redis_io::Connection;
 use wire::resp::reply::Reply;
@@ -82,6 +82,7 @@ fn of_track(
         resyncs: said.resyncs,
         waits_at: said.waits_at,
         begun_at: said.begun_at,
+        territory: said.territory.clone(),
         marker: None,
     }
 }
@@ -95,6 +96,7 @@ struct Said<'a> {
     resyncs: Vec<Resync>,
     waits_at: Option<Position>,
     begun_at: Option<Position>,
+    territory: &'a Territory,
 }
 
 /// What a checkpoint says besides the progress.
@@ -110,6 +112,8 @@ pub(crate) struct Written<'a> {
     pub(crate) now_ms: i64,
     /// Whether it may be said that tracks wait: not beside what is still to be judged of their keys.
     pub(crate) says_waits: bool,
+    /// Where the stream's keys live.
+    pub(crate) territory: &'a Territory,
 }
 
 fn fit(bytes: &[u8], scope: &Scope, track: usize) -> Result<Checkpoint, Unfit> {
@@ -145,6 +149,7 @@ impl<'a> Said<'a> {
             resyncs: progress.resyncs_of(track).copied().collect(),
             waits_at: None,
             begun_at: progress.begun.get(&track).copied(),
+            territory: written.territory,
         };
         let is_judged = |said: &Self| said.applied().all(|of| of.judged == of.position);
         if written.says_waits && is_judged(&said) {
@@ -177,6 +182,7 @@ impl<'a> Said<'a> {
             resyncs,
             waits_at,
             begun_at,
+            territory,
             marker,
         } = known;
         // Others look at the checkpoint of a track that waits, and go by it if it stays as it is. What is needed from
@@ -186,7 +192,7 @@ impl<'a> Said<'a> {
         (self.read_from == read_from || (waits && is_further_on()))
             && (self.owner, &self.resyncs) == (*owner_epoch, resyncs)
             && (self.waits_at, self.begun_at) == (*waits_at, *begun_at)
-            && marker.is_none()
+            && (self.territory == territory && marker.is_none())
             && self.applied().eq(applied.iter().copied())
     }
 }
@@ -285,6 +291,20 @@ impl Checkpoints {
         self.iter().flat_map(judged).collect()
     }
 
+    /// What holds of data that is not the stream's: what is asked for now, or else what was asked for before.
+    pub(crate) fn lasting(&self, asked: Existing) -> Existing {
+        let is_shared = || self.iter().any(|(_, checkpoint)| checkpoint.territory.shared);
+        match asked {
+            Existing::Fail if is_shared() => Existing::Overwrite,
+            asked => asked,
+        }
+    }
+
+    /// Whether all that there are say where the stream's keys live.
+    pub(crate) fn all_say(&self, territory: &Territory) -> bool {
+        self.iter().all(|(_, checkpoint)| checkpoint.territory == *territory)
+    }
+
     /// When the oldest of them was written.
     pub(crate) fn written_ms(&self) -> Option<i64> {
         self.iter().map(|(_, checkpoint)| checkpoint.written_ms).min()
@@ -318,6 +338,7 @@ mod tests {
         }
         progress.waits.insert(0, Position::new(Shard(0), 2, 60));
         let judged = progress.applied.clone();
+        let everywhere = Territory::default();
         let mut stored = Checkpoints::from(vec![None, None]);
         for (read_from, tracks, said) in [
             ([7, 7], vec![0, 1], [7, 7]),
@@ -327,13 +348,16 @@ mod tests {
             ([6, 8], vec![0], [6, 8]),
         ] {
             let (judged, from) = (&judged[..], &read_from[..]);
-            let written =
-                Written { judged, read_from: from, owner: 3, now_ms: 9, says_waits: true };
+            let written = Written { read_from: from, ..written(judged, &everywhere) };
             let news = stored.news((&scope, &progress), &written, false);
             assert_eq!(news.iter().map(|(track, _)| *track).collect::<Vec<_>>(), tracks);
             stored.take(news);
             assert_eq!(stored.read_from(&scope, from), said);
         }
+    }
+
+    fn written<'a>(judged: &'a [Point], territory: &'a Territory) -> Written<'a> {
+        Written { judged, read_from: &[], owner: 3, now_ms: 9, says_waits: true, territory }
     }
 
     fn encoded(scope: &Scope, track: usize) -> Vec<u8> {
@@ -343,7 +367,8 @@ mod tests {
         }
         let read_from: Vec<u64> = scope.numbers.iter().map(|number| u64::from(*number)).collect();
         let (read_from, judged) = (&read_from[..], &[][..]);
-        let written = Written { judged, read_from, owner: 3, now_ms: 9, says_waits: true };
+        let territory = Territory::default();
+        let written = Written { read_from, ..written(judged, &territory) };
         encode(&of_track((scope, track), &progress, &written), Position::default())
             .unwrap()
             .to_vec()

@@ -312,6 +312,19 @@ pub enum Error {
         /// Why not.
         why: &'static str,
     },
+    /// A snapshot has been applied, and what it does not name would have to go where another stream writes, too.
+    #[error(
+        "the snapshot that ends at {position} does not name all keys of {endpoint}: some may be of another stream that \
+         writes there ({streams}), others may have been removed at the source, and nothing tells them apart"
+    )]
+    Neighbours {
+        /// The destination.
+        endpoint: String,
+        /// Where in the source's history.
+        position: Position,
+        /// Which streams.
+        streams: String,
+    },
     /// The destination does not take a command that concerns whole databases.
     #[error("the destination does not take {command} at {position}: {said}")]
     NotAllowed {

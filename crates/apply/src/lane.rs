@@ -13,6 +13,7 @@ mod intake;
 mod judge;
 mod letters;
 mod meet;
+mod neighbours;
 mod outcome;
 mod parts;
 mod place;

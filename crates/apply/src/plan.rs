@@ -437,7 +437,16 @@ impl Planner {
             (Body::Control(Control::FlushSlots { all, slots }), _) if exact => {
                 self.flushed(&place, *all, slots);
             }
-            (_, Need::Alone | Need::Slots | Need::Script | Need::Together | Need::Sweep) => {}
+            (_, Need::Functions) if exact => self.forget_functions(&place, batch)?,
+            (
+                _,
+                Need::Alone
+                | Need::Slots
+                | Need::Script
+                | Need::Together
+                | Need::Sweep
+                | Need::Functions,
+            ) => {}
         }
         if !guests.is_empty() {
             self.forget_deadlines_elsewhere();

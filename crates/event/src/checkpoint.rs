@@ -30,8 +30,19 @@ pub struct Checkpoint {
     /// Where the history began that was applied here: the beginning of a snapshot, or behind the end of one made on
     /// demand. What is before that was never applied here.
     pub begun_at: Option<Position>,
+    /// Where the stream's keys live at the destination.
+    pub territory: Territory,
     /// Two-way sets: what the transaction stands for.
     pub marker: Option<Marker>,
+}
+
+/// Where the keys of a stream live at a destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Territory {
+    /// The databases that it writes to; none: any.
+    pub databases: Vec<u32>,
+    /// Data that is not the stream's may live in them: what a snapshot does not name stays there.
+    pub shared: bool,
 }
 
 /// How far one shard's history has come.

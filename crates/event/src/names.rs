@@ -80,6 +80,20 @@ pub fn is_ours(key: &[u8]) -> bool {
     Slot::of_key(tag).tag().as_bytes() == tag && behind.starts_with(b"}:") && behind.len() > 2
 }
 
+/// Whether a key of ours is one where a large value is put together.
+#[must_use]
+pub fn is_stage(key: &[u8]) -> bool {
+    let mut parts = key.rsplitn(4, |byte| *byte == b':');
+    let mut is_made_of = |is_part: fn(&u8) -> bool| {
+        parts.next().is_some_and(|part| !part.is_empty() && part.iter().all(is_part))
+    };
+    let ends = is_made_of(u8::is_ascii_hexdigit)
+        && is_made_of(u8::is_ascii_digit)
+        && is_made_of(u8::is_ascii_digit);
+    let stage = STAGE.trim_end_matches(':').as_bytes();
+    ends && parts.next().is_some_and(|rest| rest.ends_with(stage))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,10 +111,13 @@ mod tests {
             owner(slot(), "shop"),
             quarantine(slot(), "shop"),
         ];
-        for name in names {
+        for name in &names {
             assert!(is_ours(name.as_bytes()), "{name}");
         }
         assert!(is_ours(&stage(b"a\xff}b", "shop", 7, 3)));
+        assert!(names.iter().all(|name| !is_stage(name.as_bytes())));
+        assert!(is_stage(&stage(b"a\xff}b", "a:stage:b", 7, 3)));
+        assert!(!is_stage(checkpoint(slot(), "a:stage:b").as_bytes()));
     }
 
     #[test]

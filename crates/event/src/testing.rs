@@ -15,7 +15,7 @@ use wire::slot::Slot;
 
 pub use self::control::control;
 pub use self::image::{image, image_part};
-use crate::checkpoint::{Applied, Checkpoint, Marker, Resync, Verdict};
+use crate::checkpoint::{Applied, Checkpoint, Marker, Resync, Territory, Verdict};
 use crate::control::FunctionChange;
 use crate::fragment::Fragment;
 use crate::{
@@ -85,7 +85,9 @@ pub fn checkpoint() -> impl Strategy<Value = Checkpoint> {
     });
     let who = (name(), ulong(), ulong(), long());
     let places = (option::of(position()), option::of(position()));
-    let extra = (vec(resync(), 0..3), places, option::of(marker()));
+    let territory = (vec(uint(), 0..3), any::<bool>());
+    let territory = territory.prop_map(|(databases, shared)| Territory { databases, shared });
+    let extra = (vec(resync(), 0..3), places, territory, option::of(marker()));
     (who, covers, vec(applied(), 0..4), extra).prop_map(
         |(who, ((first_partition, last_partition), read_from), applied, extra)| Checkpoint {
             stream: who.0,
@@ -99,7 +101,8 @@ pub fn checkpoint() -> impl Strategy<Value = Checkpoint> {
             resyncs: extra.0,
             waits_at: extra.1.0,
             begun_at: extra.1.1,
-            marker: extra.2,
+            territory: extra.2,
+            marker: extra.3,
         },
     )
 }

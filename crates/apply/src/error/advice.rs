@@ -70,6 +70,7 @@ impl Classified for Error {
             | Self::CannotHold { .. }
             | Self::CannotHoldLibrary { .. }
             | Self::Inexact { .. }
+            | Self::Neighbours { .. }
             | Self::NotAllowed { .. }
             | Self::RefusedAgain { .. }
             | Self::Unanswered
@@ -167,7 +168,8 @@ impl Error {
             | Self::RefusedAgain { .. }
             | Self::QuarantineFull { .. }
             | Self::LeftOutFull { .. }
-            | Self::Inexact { .. } => self.advice_about_a_change(),
+            | Self::Inexact { .. }
+            | Self::Neighbours { .. } => self.advice_about_a_change(),
             Self::Unanswered => {
                 "Find out why the destination does not answer; then start again: nothing is lost."
             }
@@ -269,6 +271,11 @@ impl Error {
                 "Repeat it at the destination by hand where it is wanted, then start with \
                  --destination-inexact skip, which leaves such commands out (a script then goes to \
                  quarantine); or give the stream a destination of its own."
+            }
+            Self::Neighbours { .. } => {
+                "Everything that the snapshot names is there. Start with --existing overwrite, which leaves the \
+                 others from now on, or with --existing sweep, which removes them, whosever they are. A stream that \
+                 is no more is forgotten with its keys keyferry:{*}:<stream>*."
             }
             Self::QuarantineFull { .. } => {
                 "Look at what they have in common (keyferry quarantine list): a module or a \

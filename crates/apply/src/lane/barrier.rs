@@ -61,13 +61,14 @@ impl Pump<'_> {
             }
             Need::Together => {}
             Need::Sweep => {
-                if self.planner.begin_sweep(barrier.line()) {
+                let may_sweep = self.may_sweep(position).await?;
+                if may_sweep && self.planner.begin_sweep(barrier.line()) {
                     // Said at the destination before anything goes.
                     self.open.urgent = true;
                     self.barrier = Some(barrier);
                     return Ok(());
                 }
-                if !self.sweep(&barrier).await? {
+                if may_sweep && !self.sweep(&barrier).await? {
                     // Nothing behind it may be done before the rest of it.
                     self.end_intake();
                     return Ok(());
@@ -90,6 +91,7 @@ impl Pump<'_> {
                     return Ok(());
                 }
             }
+            Need::Functions => exact = self.may_forget_functions().await?,
             Need::Alone => {
                 if let Err(error) = self.require_alone(&barrier).await {
                     exact = self.leave_out(error)?;
@@ -286,36 +288,9 @@ impl Pump<'_> {
             return Err(inexact("filters take only some of the databases"));
         }
         self.look_for_others().await?;
-        match self.others_found {
+        match self.neighbours.found {
             true => Err(inexact("another stream keeps its checkpoint at this destination")),
             false => Ok(()),
         }
-    }
-
-    /// Looks through all databases for other streams, unless that was done a moment ago: it costs a full scan. Their
-    /// checkpoints may stand in another database than their data.
-    async fn look_for_others(&mut self) -> Result<(), Error> {
-        let now = self.tools.clock.monotonic();
-        if self.looked_at.is_some_and(|at| now.saturating_sub(at) < limits::OTHERS_LOOK_INTERVAL) {
-            return Ok(());
-        }
-        self.others_found = false;
-        for db in 0..self.planner.rules.databases {
-            self.others_found |= self.others_live_in(db).await?;
-        }
-        self.looked_at = Some(now);
-        Ok(())
-    }
-
-    /// Whether a database holds keys of other streams of ours.
-    async fn others_live_in(&mut self, db: u32) -> Result<bool, Error> {
-        select(&mut self.connection, db).await?;
-        let mut scan = Scan::matching(b"keyferry:{*}:*");
-        let mut found = false;
-        while let Some(keys) = scan.next(&mut self.connection).await? {
-            found |= keys.iter().any(|key| names::is_ours(key) && !self.names.is_own(key));
-        }
-        select(&mut self.connection, self.tools.config.checkpoint_db).await?;
-        Ok(found)
     }
 }

@@ -5,7 +5,6 @@
 //! a checkpoint never passes a batch that failed. An idle destination gets a batch at once; a busy one lets it grow.
 
 use std::collections::{BTreeSet, HashSet};
-use std::time::Duration;
 
 use event::checkpoint::Checkpoint;
 use journal::{Entry, ReadLimit, Reader};
@@ -16,6 +15,7 @@ use wire::resp::reply::Reply;
 
 use super::intake::Intake;
 use super::meet::{Bystander, Met, Scout, heard};
+use super::neighbours::Neighbours;
 use super::status::Phase;
 use super::throttle::Inflow;
 use super::ties::Ties;
@@ -118,9 +118,8 @@ pub(super) struct Pump<'a> {
     pub(super) suspects: Suspects,
     pub(super) stop: CancellationToken,
     pub(super) stopping: bool,
-    /// Whether other streams were found at the destination, and when that was looked at last.
-    pub(super) others_found: bool,
-    pub(super) looked_at: Option<Duration>,
+    /// What is known of other streams at the destination.
+    pub(super) neighbours: Neighbours,
 }
 
 /// A batch of which at least the body has been sent.
@@ -155,7 +154,9 @@ impl<'a> Pump<'a> {
         (memory, standing, stop): (&'a mut Memory, Standing, CancellationToken),
     ) -> Self {
         let doubt_from = standing.planner.doubt.from().map(<[u64]>::to_vec);
-        let lags = standing.stored.judged() != standing.judged;
+        let territory = &standing.planner.rules.territory;
+        let lags =
+            standing.stored.judged() != standing.judged || !standing.stored.all_say(territory);
         memory.stood = vec![standing.executed.clone()];
         memory.judged.clone_from(&standing.judged);
         memory.doubt_from.clone_from(&doubt_from);
@@ -200,8 +201,7 @@ impl<'a> Pump<'a> {
             suspects: Suspects::default(),
             stop,
             stopping: false,
-            others_found: false,
-            looked_at: None,
+            neighbours: Neighbours::default(),
         }
     }
 
@@ -411,6 +411,7 @@ impl<'a> Pump<'a> {
             owner: self.owner,
             now_ms: self.tools.clock.now_ms(),
             says_waits: self.tried.is_empty(),
+            territory: &self.planner.rules.territory,
         };
         flight.written = self.stored.news((self.scope, &batch.after), &written, batch.loses_own);
         for (track, checkpoint) in &flight.written {

@@ -29,6 +29,8 @@ pub(crate) enum Need {
     Sweep,
     /// Databases are emptied or exchanged, so nothing else may live there.
     Alone,
+    /// The beginning of a snapshot that leaves nothing else behind: libraries of functions go.
+    Functions,
     /// Keys of some slots go.
     Slots,
     /// A script, in whose way something is.

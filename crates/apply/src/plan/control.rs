@@ -40,8 +40,11 @@ impl Planner {
                 let what = "a slot that moves between shards";
                 return Err(Error::Unsupported { what, position: place.position });
             }
-            Control::SnapshotBegin(_) => self.forget_functions(place, batch)?,
-            Control::Function(_)
+            Control::SnapshotBegin(_) if self.forgets_functions(place) => {
+                return Ok(Some(Need::Functions));
+            }
+            Control::SnapshotBegin(_)
+            | Control::Function(_)
             | Control::Barrier(_)
             | Control::Flush { .. }
             | Control::SwapDb { .. }

@@ -221,17 +221,18 @@ impl Planner {
         self.scope.span(self.track).0 == 0 && is_that
     }
 
-    /// A snapshot that leaves nothing else behind leaves no other library either: its own follow.
+    /// Whether a snapshot begins that leaves nothing else behind, and so no other library either.
+    pub(super) fn forgets_functions(&self, place: &Place<'_>) -> bool {
+        let sweeps = self.progress.resyncs.get(&self.line(place.position));
+        sweeps.is_some_and(|resync| resync.sweep) && self.has_functions(place.position.shard)
+    }
+
+    /// Removes all libraries, where nothing else lives at the destination: those of the snapshot follow.
     pub(super) fn forget_functions(
         &mut self,
         place: &Place<'_>,
         batch: &mut Batch,
     ) -> Result<(), Error> {
-        let sweeps = self.progress.resyncs.get(&self.line(place.position));
-        let sweeps = sweeps.is_some_and(|resync| resync.sweep);
-        if !sweeps || !self.has_functions(place.position.shard) {
-            return Ok(());
-        }
         if self.rules.target.can(target::SEVEN) {
             self.require_allowed(place, "FUNCTION FLUSH")?;
             let db = self.rules.mapping.target(place.db);

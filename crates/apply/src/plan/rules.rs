@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use event::checkpoint::Territory;
 use event::image::ImageHead;
 use event::names::PREFIX;
 use redis_io::ServerFacts;
@@ -9,7 +10,7 @@ use redis_io::facts::SizeFacts;
 
 use super::sizes::Sizes;
 use crate::batch::{Batch, Sent};
-use crate::config::{Config, Inexact, Unsupported};
+use crate::config::{Config, Existing, Inexact, Unsupported};
 use crate::filter::{Filters, ValueKind};
 use crate::limits;
 use crate::mapping::DbMapping;
@@ -44,6 +45,8 @@ pub(crate) struct Rules {
     pub(crate) joins: bool,
     /// How many databases it has.
     pub(crate) databases: u32,
+    /// Where the stream's keys live there.
+    pub(crate) territory: Territory,
     /// What to do about what it cannot hold.
     pub(crate) unsupported: Unsupported,
     /// How much it takes at once.
@@ -59,11 +62,23 @@ pub(crate) struct Rules {
 /// Databases of a server that does not tell: the default of every version.
 const USUAL_DATABASES: u32 = 16;
 
+/// Where the keys of a stream live at a destination of so many databases.
+fn territory(config: &Config, databases: u32) -> Territory {
+    let is_target = |db: &u32| config.mapping.sources(*db, |from| config.filters.db(from)).next();
+    let targets: Vec<u32> = (0..databases).filter(|db| is_target(db).is_some()).collect();
+    let is_everywhere = targets.len() as u64 == u64::from(databases);
+    Territory {
+        databases: if is_everywhere { Vec::new() } else { targets },
+        shared: config.existing == Existing::Overwrite,
+    }
+}
+
 // === impl Rules ===
 
 impl Rules {
     /// The rules of a lane.
     pub(crate) fn new(config: &Config, names: Names, facts: &ServerFacts) -> Self {
+        let databases = facts.databases.unwrap_or(USUAL_DATABASES);
         Self {
             filters: config.filters.clone(),
             mapping: config.mapping.clone(),
@@ -76,7 +91,8 @@ impl Rules {
             names,
             target: Target::of(facts),
             joins: true,
-            databases: facts.databases.unwrap_or(USUAL_DATABASES),
+            databases,
+            territory: territory(config, databases),
             unsupported: config.unsupported,
             sizes: Sizes::of(facts.sizes, Target::of(facts), (config.batch, config.group_bytes)),
             skips_inexact: config.inexact == Inexact::Skip,

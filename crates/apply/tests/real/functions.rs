@@ -10,14 +10,14 @@ use testkit::Kind;
 use crate::harness::Bench;
 use crate::quarantine::shelf;
 
-fn function(words: &[&str]) -> Control {
+pub(crate) fn function(words: &[&str]) -> Control {
     let args = [&["FUNCTION"], words].concat();
     let args = args.into_iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
     Control::Function(FunctionChange { args, snapshot_id: 0 })
 }
 
 /// A library of one function of that name, which gives a number.
-fn library(name: &str, function: &str, gives: u32) -> String {
+pub(crate) fn library(name: &str, function: &str, gives: u32) -> String {
     format!(
         "#!lua name={name}\nredis.register_function('{function}', function() return {gives} end)"
     )

@@ -17,6 +17,7 @@ mod functions;
 mod harness;
 mod images;
 mod modules;
+mod neighbours;
 mod quarantine;
 mod refusals;
 mod replay;

@@ -8,7 +8,7 @@ use testkit::Kind;
 
 use crate::harness::Bench;
 
-fn names(bench: &mut Bench) -> Result<Vec<String>> {
+pub(crate) fn names(bench: &mut Bench) -> Result<Vec<String>> {
     let found = bench.client.cmd(&["KEYS", "*"])?.array()?;
     let names: Result<Vec<String>> = found.into_iter().map(testkit::Value::text).collect();
     let mut names: Vec<String> =

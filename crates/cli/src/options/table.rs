@@ -189,7 +189,7 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
             "destination.existing",
             Kind::Word(&["fail", "overwrite", "sweep"]),
             Some("fail"),
-            "What to do about keys that the destination holds before its first sync: refuse to start, write over them, or write over them and remove at the end what the source does not have.",
+            "What to do about keys that the destination holds before its first sync: refuse to start, write over them, or write over them and remove at the end what the source does not have. The destination remembers overwrite.",
         ),
         "existing",
     ),
@@ -224,7 +224,7 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "destination.inexact",
         Kind::Word(&["refuse", "skip"]),
         Some("refuse"),
-        "What to do about a flush, an exchange of databases or a script (of a Redis up to 4.0) that filters, mappings or other people's keys make inexact: stop and say so, or leave it out with a warning; a script then goes to quarantine.",
+        "What to do about a flush, an exchange of databases, the removals after a full copy or a script (of a Redis up to 4.0) that filters, mappings or other people's keys make inexact: stop and say so, or leave it out with a warning; a script then goes to quarantine.",
     ),
     short(
         option(

@@ -8,7 +8,7 @@ use super::check;
 use super::convert::{Convert, all, fitting, required};
 use super::error::{DecodeError, EncodeError};
 use super::sink::{Message, Sink};
-use crate::checkpoint::{Applied, Checkpoint, Marker, Resync, Verdict};
+use crate::checkpoint::{Applied, Checkpoint, Marker, Resync, Territory, Verdict};
 use crate::{Position, SCHEMA_VERSION, Shard, schema};
 
 /// Appends the encoding to `buf`, which is unchanged after an error.
@@ -46,6 +46,8 @@ impl Message for Checkpoint {
         out.messages(10, &self.resyncs);
         out.messages(11, &self.waits_at);
         out.messages(12, &self.begun_at);
+        out.packed(13, self.territory.databases.iter().map(|db| u64::from(*db)));
+        out.uint(14, self.territory.shared);
         out.messages(15, &self.marker);
     }
 }
@@ -64,6 +66,7 @@ impl Convert<schema::Checkpoint> for Checkpoint {
             resyncs: all(proto.resync)?,
             waits_at: proto.waits_at.map(Position::convert).transpose()?,
             begun_at: proto.begun_at.map(Position::convert).transpose()?,
+            territory: Territory { databases: proto.databases, shared: proto.shared },
             marker: proto.marker.map(Marker::convert).transpose()?,
         };
         check::checkpoint(&checkpoint)?;

@@ -1,7 +1,7 @@
 //! What the golden files hold.
 
 use bytes::Bytes;
-use event::checkpoint::{Applied, Checkpoint, Marker, Resync, Verdict};
+use event::checkpoint::{Applied, Checkpoint, Marker, Resync, Territory, Verdict};
 use event::control::{
     Barrier, Control, EpochBegin, EpochCause, FunctionChange, Heartbeat, SlotHandover,
     SnapshotBegin, SnapshotEnd,
@@ -44,6 +44,7 @@ pub(crate) fn checkpoints() -> Vec<(&'static str, Checkpoint)> {
         resyncs: vec![],
         waits_at: None,
         begun_at: None,
+        territory: Territory::default(),
         marker: None,
     };
     let full = Checkpoint {
@@ -63,6 +64,8 @@ pub(crate) fn checkpoints() -> Vec<(&'static str, Checkpoint)> {
     let two = Checkpoint { resyncs: vec![resync(), other], ..plain.clone() };
     let waiting = Checkpoint { waits_at: Some(position().at_index(2)), ..plain.clone() };
     let begun = Checkpoint { begun_at: Some(position().at_index(3)), ..plain.clone() };
+    let territory = Territory { databases: vec![0, 300], shared: true };
+    let shared = Checkpoint { territory, ..plain.clone() };
     vec![
         ("checkpoint", plain),
         ("checkpoint-resync-marker", full),
@@ -70,6 +73,7 @@ pub(crate) fn checkpoints() -> Vec<(&'static str, Checkpoint)> {
         ("checkpoint-two-resyncs", two),
         ("checkpoint-waiting", waiting),
         ("checkpoint-begun", begun),
+        ("checkpoint-shared", shared),
     ]
 }
 

@@ -88,7 +88,9 @@ impl Shared {
         }
         lane.batch = Batch::new(0);
         let read_from = &lane.stored_from()[..];
-        let written = Written { judged, read_from, owner: 1, now_ms: 0, says_waits: true };
+        let territory = &event::checkpoint::Territory::default();
+        let written =
+            Written { judged, read_from, owner: 1, now_ms: 0, says_waits: true, territory };
         let news = Checkpoints::default().news((&lane.scope, &progress), &written, true);
         let begun = news.into_iter().filter(|(_, checkpoint)| !checkpoint.applied.is_empty());
         self.checkpoints
