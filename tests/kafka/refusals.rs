@@ -13,6 +13,9 @@ use testkit::kafka::{Broker, Operation, Resource, Setup};
 
 use crate::stage::{append, appender, on, open, read, record, shared, within};
 
+/// How often two processes begin at once.
+const ROUNDS: usize = 6;
+
 pub(crate) async fn refusal(config: &KafkaConfig) -> OpenError {
     let opened = KafkaJournal::open(config.clone(), Arc::new(SystemClock::new()));
     match within("it is refused", opened).await {
@@ -100,6 +103,33 @@ async fn as_many_partitions_as_there_are_do_where_nobody_has_named_a_number() {
     let unnamed = KafkaConfig { partitions: 16, any_partitions: true, ..config.clone() };
     let described = open(&unnamed).await.describe().await.unwrap();
     assert_eq!(described.partitions.len(), 3);
+}
+
+/// Whoever is second finds what the first has made, while that is still on its way.
+#[tokio::test]
+async fn of_two_that_make_a_topic_at_once_the_second_takes_it_as_it_is() {
+    let mut met = 0;
+    for round in 0..ROUNDS {
+        let one = KafkaConfig { partitions: 2, ..shared(2) };
+        let any = KafkaConfig { partitions: 3, any_partitions: true, ..one.clone() };
+        let other = KafkaConfig { partitions: 4, ..one.clone() };
+        let second = if round % 2 == 0 { &any } else { &other };
+        let clock = || Arc::new(SystemClock::new());
+        let both = async {
+            tokio::join!(
+                KafkaJournal::open(one.clone(), clock()),
+                KafkaJournal::open(second.clone(), clock())
+            )
+        };
+        match within("both are answered", both).await {
+            (Ok(_), Ok(_)) => assert!(second.any_partitions, "two numbers are one too many"),
+            (Ok(_), Err(OpenError::Mismatch { .. })) | (Err(OpenError::Mismatch { .. }), Ok(_)) => {
+                met += 1
+            }
+            (one, other) => panic!("{:?}, {:?}", one.err(), other.err()),
+        }
+    }
+    assert!(met >= ROUNDS / 2, "{met}");
 }
 
 #[tokio::test]

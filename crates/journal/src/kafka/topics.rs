@@ -102,33 +102,38 @@ impl Topics {
     async fn ensure_one(&self, topic: &str, wanted: Option<usize>) -> Result<Ensured, OpenError> {
         let config = &self.config;
         let count = wanted.unwrap_or(usize::from(config.partitions));
-        let made = |is_new: bool| Ensured { is_new, partitions: count };
         match self.find(topic).await? {
             Found::Nothing if !config.create => Err(OpenError::Missing {
                 stream: config.stream.clone(),
                 what: format!("topic {topic} does not exist at {}", config.brokers),
             }),
-            Found::Nothing => {
-                let is_new = self.make(topic, count).await?;
-                self.appears(topic, count).await?;
-                Ok(made(is_new))
+            Found::Nothing if self.make(topic, count).await? => {
+                self.appears(topic, Some(count)).await?;
+                Ok(Ensured { is_new: true, partitions: count })
             }
-            // Somebody else is making it.
-            Found::Topic { partitions: 0, .. } => {
-                self.appears(topic, count).await?;
-                Ok(made(false))
+            // Somebody else is making it, with as many partitions as was told there.
+            Found::Nothing | Found::Topic { partitions: 0, .. } => {
+                let partitions = self.appears(topic, None).await?;
+                self.ensure_found(topic, wanted, partitions).await
             }
-            Found::Topic { partitions, .. } if wanted.is_some_and(|wanted| partitions != wanted) => {
-                Err(self.mismatch(format!(
-                    "topic {topic} at {} has {partitions} partition(s), and may have {count} only: make it anew",
-                    config.brokers
-                )))
-            }
-            Found::Topic { partitions, .. } => {
-                self.check(topic, partitions).await?;
-                Ok(Ensured { is_new: false, partitions })
-            }
+            Found::Topic { partitions, .. } => self.ensure_found(topic, wanted, partitions).await,
         }
+    }
+
+    async fn ensure_found(
+        &self,
+        topic: &str,
+        wanted: Option<usize>,
+        partitions: usize,
+    ) -> Result<Ensured, OpenError> {
+        if let Some(wanted) = wanted.filter(|wanted| partitions != *wanted) {
+            return Err(self.mismatch(format!(
+                "topic {topic} at {} has {partitions} partition(s), and may have {wanted} only: make it anew",
+                self.config.brokers
+            )));
+        }
+        self.check(topic, partitions).await?;
+        Ok(Ensured { is_new: false, partitions })
     }
 
     /// Looks for the topic of requests, and makes it if it is missing and this is who listens.
@@ -141,7 +146,7 @@ impl Topics {
             }
             Found::Nothing if listens && config.create => {
                 self.make(&topic, 1).await?;
-                return self.appears(&topic, 1).await;
+                return self.appears(&topic, Some(1)).await.map(drop);
             }
             Found::Nothing if listens => {
                 "does not exist, and may not be made: make it, with 1 partition, or allow keyferry to"
@@ -246,12 +251,16 @@ impl Topics {
         settings
     }
 
-    /// Waits until all partitions of a new topic are led.
-    async fn appears(&self, topic: &str, wanted: usize) -> Result<(), OpenError> {
+    /// Waits until all partitions of a new topic are led, and says how many there are; none wanted: as many as who makes it
+    /// was told.
+    async fn appears(&self, topic: &str, wanted: Option<usize>) -> Result<usize, OpenError> {
+        let is_whole = |led, partitions| {
+            led == partitions && partitions > 0 && wanted.is_none_or(|wanted| partitions == wanted)
+        };
         for _ in 0..APPEAR_LOOKS {
             match self.find(topic).await? {
-                Found::Topic { led, partitions } if led == wanted && partitions == wanted => {
-                    return Ok(());
+                Found::Topic { led, partitions } if is_whole(led, partitions) => {
+                    return Ok(partitions);
                 }
                 Found::Topic { .. } | Found::Nothing => self.clock.sleep(LOOK_EVERY).await,
             }

@@ -37,7 +37,7 @@ impl Topics {
     ) -> Result<bool, OpenError> {
         let is_missing = self.find(topic).await? == Found::Nothing;
         if is_missing && self.make(topic, partitions).await? {
-            self.appears(topic, partitions).await?;
+            self.appears(topic, Some(partitions)).await?;
             return Ok(true);
         }
         Ok(false)
