@@ -10,12 +10,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Existing};
 use crate::error::{BuildError, Error};
+use crate::import::Presence;
 use crate::lane::{Link, Stopped, Tools};
 use crate::names::Names;
 use crate::quarantine::store::{Letters, Place};
 use crate::scope::Scope;
 use crate::shift::Shift;
-use crate::{checkpoint, existing, import, limits, policy, rights};
+use crate::{checkpoint, existing, limits, policy, rights};
 
 /// What an apply service is made of, besides its settings.
 pub struct Parts {
@@ -118,12 +119,22 @@ impl Apply {
     /// # Errors
     /// What cannot be waited for.
     pub async fn run(mut self, stop: CancellationToken) -> Result<Summary, Error> {
-        let (config, connector) = (Arc::clone(&self.tools.config), self.tools.connector.clone());
+        let (connector, clock) = (self.tools.connector.clone(), Arc::clone(&self.tools.clock));
+        let number = self.random.next_u64();
+        let imports = self.tools.config.import_mode;
         let shift = Shift::new((&self.tools, &self.scope), &mut self.random, &self.status, stop);
-        let result = shift.run().await;
-        if config.import_mode {
-            end_import(&connector).await;
+        if !imports {
+            return Ok(Summary { lane: shift.run().await? });
         }
+        let (mut presence, over) =
+            (Presence::new(&connector, &*clock, number), CancellationToken::new());
+        let work = async {
+            let result = shift.run().await;
+            over.cancel();
+            result
+        };
+        let (result, ()) = tokio::join!(work, presence.show(&over));
+        end_import(presence).await;
         Ok(Summary { lane: result? })
     }
 }
@@ -143,9 +154,9 @@ async fn enter(journal: &dyn Journal, description: &Description, name: &str) {
     }
 }
 
-/// Ends the import mode of a destination that knows it.
-async fn end_import(connector: &Connector) {
-    if let Err(error) = import::end(connector).await {
+/// Ends the import mode of a destination that knows it, unless others feed it.
+async fn end_import(presence: Presence<'_>) {
+    if let Err(error) = presence.end().await {
         tracing::warn!(
             error = %chain(&error),
             "the destination may still be in import mode, where nothing expires: CONFIG SET import-mode no ends it"

@@ -38,6 +38,8 @@ pub(crate) struct Bench {
     pub(crate) unordered: bool,
     /// Who has which partitions, where services share them.
     pub(crate) roster: Option<Arc<Roster>>,
+    /// How many services were built: each is to draw other numbers.
+    built: AtomicU64,
 }
 
 /// Gives partitions to members, as a test says.
@@ -113,6 +115,7 @@ impl Bench {
             client,
             unordered: false,
             roster: None,
+            built: AtomicU64::new(0),
         })
     }
 
@@ -147,7 +150,7 @@ impl Bench {
                 is_shared: false,
             },
             clock: Arc::new(SystemClock::new()),
-            random: Random::from_seed(1),
+            random: Random::from_seed(self.built.fetch_add(1, Ordering::Relaxed)),
             status: status.clone(),
         };
         Ok((Apply::build(config, parts).await?, status))

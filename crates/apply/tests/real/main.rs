@@ -16,6 +16,7 @@ mod feed;
 mod functions;
 mod harness;
 mod images;
+mod imports;
 mod modules;
 mod neighbours;
 mod quarantine;
