@@ -111,6 +111,8 @@ pub(crate) struct Planner {
     sweeps_first: bool,
     /// Whether data that is not the stream's may live in its databases.
     spares_others: bool,
+    /// Whether libraries of functions may go that a snapshot does not hold; none: that is to be looked for.
+    libraries_may_go: Option<bool>,
 }
 
 /// The record at which a track stands until something has been done.
@@ -181,6 +183,7 @@ impl Planner {
             exact: true,
             sweeps_first: false,
             spares_others: false,
+            libraries_may_go: None,
             progress,
             held: Held::default(),
             refused: HashMap::new(),
@@ -372,8 +375,9 @@ impl Planner {
             record: &record,
             index: batch.next_record(),
         };
-        self.begin_on_demand(&place, batch)?;
+        let look = self.forget_functions_before(&event, &place, batch)?;
         let need = match &event.body {
+            _ if look.is_some() => look,
             Body::Command(command) => self.command(&place, command, batch).map(|()| None)?,
             Body::Image(image) => self.image(&place, image, batch).map(|()| None)?,
             Body::ImagePart(part) => self.part(&place, part, batch).map(|()| None)?,
@@ -437,7 +441,6 @@ impl Planner {
             (Body::Control(Control::FlushSlots { all, slots }), _) if exact => {
                 self.flushed(&place, *all, slots);
             }
-            (_, Need::Functions) if exact => self.forget_functions(&place, batch)?,
             (
                 _,
                 Need::Alone

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::existing::{Scan, select};
 use crate::limits;
 use crate::marks::{Mark, Marks, mark};
-use crate::plan::{Barrier, Need};
+use crate::plan::{Barrier, Need, Planned};
 use crate::quarantine::set::Spot;
 
 /// The keys that one shard has in a track.
@@ -91,7 +91,15 @@ impl Pump<'_> {
                     return Ok(());
                 }
             }
-            Need::Functions => exact = self.may_forget_functions().await?,
+            Need::Functions => {
+                let may_go = self.may_forget_functions().await?;
+                self.planner.rules.hold_expiry_anew(self.tools.clock.now_ms());
+                let planned = self.planner.plan_looked(*barrier, may_go, &mut self.open)?;
+                if let Planned::Barrier(next) = planned {
+                    self.barrier = Some(next);
+                }
+                return Ok(());
+            }
             Need::Alone => {
                 if let Err(error) = self.require_alone(&barrier).await {
                     exact = self.leave_out(error)?;

@@ -90,13 +90,10 @@ impl Pump<'_> {
         Ok(false)
     }
 
-    /// Whether all libraries of functions may go: they belong to the server, not to a database.
+    /// Whether all libraries of functions may go where nothing is said about it: they belong to the server, not to a
+    /// database.
     pub(super) async fn may_forget_functions(&mut self) -> Result<bool, Error> {
-        match self.tools.config.existing {
-            Existing::Sweep => return Ok(true),
-            Existing::Overwrite => return Ok(false),
-            Existing::Fail => self.look_for_others().await?,
-        }
+        self.look_for_others().await?;
         if self.neighbours.found {
             tracing::warn!(
                 "libraries of functions that the source has removed meanwhile stay: another stream uses the \

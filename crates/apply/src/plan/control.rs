@@ -40,9 +40,6 @@ impl Planner {
                 let what = "a slot that moves between shards";
                 return Err(Error::Unsupported { what, position: place.position });
             }
-            Control::SnapshotBegin(_) if self.forgets_functions(place) => {
-                return Ok(Some(Need::Functions));
-            }
             Control::SnapshotBegin(_)
             | Control::Function(_)
             | Control::Barrier(_)
@@ -128,6 +125,11 @@ impl Planner {
     pub(crate) fn expect_existing(&mut self, existing: Existing) {
         self.sweeps_first = existing == Existing::Sweep;
         self.spares_others = existing == Existing::Overwrite;
+        self.libraries_may_go = match existing {
+            Existing::Sweep => Some(true),
+            Existing::Overwrite => Some(false),
+            Existing::Fail => None,
+        };
     }
 
     fn epoch(&mut self, place: &Place<'_>, begin: &EpochBegin) -> Result<(), Error> {

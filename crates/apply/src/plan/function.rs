@@ -12,7 +12,7 @@ use wire::slot::{Slot, Slots};
 
 use super::fault::{AFTER_A_FAILURE, Failure, States, taint};
 use super::lower::Unfit;
-use super::{Place, Planner};
+use super::{Barrier, Need, Place, Planned, Planner};
 use crate::batch::{Batch, Judge, Sent};
 use crate::error::Error;
 use crate::quarantine::Draft;
@@ -221,25 +221,63 @@ impl Planner {
         self.scope.span(self.track).0 == 0 && is_that
     }
 
-    /// Whether a snapshot begins that leaves nothing else behind, and so no other library either.
-    pub(super) fn forgets_functions(&self, place: &Place<'_>) -> bool {
-        let sweeps = self.progress.resyncs.get(&self.line(place.position));
-        sweeps.is_some_and(|resync| resync.sweep) && self.has_functions(place.position.shard)
+    /// Whether a snapshot begins with an event that leaves nothing else behind, and so no other library either.
+    fn forgets_functions(&self, event: &Event) -> bool {
+        let position = event.position;
+        let sweeps = self.progress.resyncs.get(&self.line(position));
+        let begins = || match self.is_on_demand(position) {
+            // Its beginning stands where the stream was.
+            true => self.begins_on_demand(position),
+            false => matches!(&event.body, Body::Control(Control::SnapshotBegin(_))),
+        };
+        sweeps.is_some_and(|resync| resync.sweep) && begins() && self.has_functions(position.shard)
     }
 
-    /// Removes all libraries, where nothing else lives at the destination: those of the snapshot follow.
-    pub(super) fn forget_functions(
+    /// Ahead of an event: where a snapshot begins that leaves nothing else behind, all libraries go that may; its own
+    /// follow. Gives the look at the destination that this needs first.
+    pub(super) fn forget_functions_before(
         &mut self,
+        event: &Event,
         place: &Place<'_>,
         batch: &mut Batch,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Need>, Error> {
+        if !self.forgets_functions(event) {
+            return Ok(None);
+        }
         if self.rules.target.can(target::SEVEN) {
+            match self.libraries_may_go {
+                None => return Ok(Some(Need::Functions)),
+                Some(false) => return Ok(None),
+                Some(true) => {}
+            }
             self.require_allowed(place, "FUNCTION FLUSH")?;
             let db = self.rules.mapping.target(place.db);
             batch.command(db, Self::sent(place), [b"FUNCTION".as_slice(), b"FLUSH"]);
         }
         self.held.release_where(Spot::is_library);
-        Ok(())
+        Ok(None)
+    }
+
+    /// Plans an event ahead of which libraries go if they may, now that this is known.
+    ///
+    /// # Errors
+    /// As [`Planner::plan`].
+    pub(crate) fn plan_looked(
+        &mut self,
+        barrier: Barrier,
+        libraries_may_go: bool,
+        batch: &mut Batch,
+    ) -> Result<Planned, Error> {
+        let Barrier { track, event, record, .. } = barrier;
+        self.track = track;
+        // Others may have come when it is asked again.
+        let known = self.libraries_may_go.replace(libraries_may_go);
+        let planned = self.event(event, record, batch);
+        self.libraries_may_go = known;
+        if matches!(planned, Ok(Planned::Done)) {
+            self.parked.retain(|parked| parked.track != track);
+        }
+        planned
     }
 }
 

@@ -7,9 +7,7 @@
 use event::control::{Control, EpochCause};
 use event::{Body, Event, Position};
 
-use super::{Need, Place, Planner};
-use crate::batch::Batch;
-use crate::error::Error;
+use super::{Need, Planner};
 use crate::scope::Line;
 
 // === impl Planner ===
@@ -37,19 +35,12 @@ impl Planner {
         (of != mine || begins) && !supersedes
     }
 
-    /// Ahead of the first record of a snapshot made on demand: what its beginning does where it is part of the stream.
-    pub(super) fn begin_on_demand(
-        &mut self,
-        place: &Place<'_>,
-        batch: &mut Batch,
-    ) -> Result<(), Error> {
-        let Position { epoch, offset, .. } = place.position;
-        let applied = self.progress.of(self.line(place.position));
+    /// Whether a place is the first of a snapshot made on demand, which its line applies.
+    pub(super) fn begins_on_demand(&self, position: Position) -> bool {
+        let applied = self.progress.of(self.line(position));
+        let (epoch, offset) = (position.epoch, position.offset);
         let is_first = applied.is_none_or(|at| (at.epoch, at.offset) != (epoch, offset));
-        match self.is_on_demand(place.position) && is_first {
-            true => self.forget_functions(place, batch),
-            false => Ok(()),
-        }
+        self.is_on_demand(position) && is_first
     }
 
     /// What the end of a snapshot made on demand needs: that everything before it has been judged.

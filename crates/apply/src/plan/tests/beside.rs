@@ -1,10 +1,14 @@
 //! Snapshots made on demand: whoever does not begin with one passes over it.
 
+use event::checkpoint::Resync;
 use event::control::{FunctionChange, SnapshotBegin};
 use event::fragment::{self, Fragment};
 use event::image::{Elements, Flavour, Image, ImageHead, ImagePart, ImageValue};
 
 use super::*;
+use crate::config::Existing;
+use crate::plan::{Need, Planned};
+use crate::scope::Line;
 
 const ID: u64 = 7;
 
@@ -111,4 +115,43 @@ fn what_is_in_doubt_of_one_that_is_applied_is_applied_again_or_suspect() {
     doubt.note(image, &entry(image, 0, 0).payload, ((0, 0), &planner.rules)).unwrap();
     let settled = doubt.settle(&planner.rules).unwrap();
     assert_eq!((settled.again.len(), settled.suspects.len()), (1, 0));
+}
+
+/// What is done about the libraries of functions ahead of the first record of one that is applied.
+#[test]
+fn one_that_is_applied_removes_libraries_only_where_they_may_go() {
+    use Existing::{Fail, Overwrite, Sweep};
+    for (sweep, existing, found, flushes) in [
+        (false, Fail, None, false),
+        (false, Sweep, None, false),
+        (true, Sweep, None, true),
+        (true, Overwrite, None, false),
+        (true, Fail, Some(true), true),
+        (true, Fail, Some(false), false),
+    ] {
+        let mut planner = begun();
+        planner.expect_existing(existing);
+        let line = Line { track: 0, shard: Shard(0) };
+        let resync = Resync { shard: Shard(0), epoch: 1, sweep, sweeping: false, snapshot_id: ID };
+        planner.progress.resyncs.insert(line, resync);
+        let mut batch = Batch::new(0);
+        let first = planner.plan(entry(&records()[1], 0, 0), &mut batch).unwrap();
+        match (first, found) {
+            (Planned::Barrier(barrier), Some(may_go)) => {
+                assert_eq!(barrier.need, Need::Functions);
+                assert!(!batch.has_work());
+                let planned = planner.plan_looked(*barrier, may_go, &mut batch);
+                assert!(matches!(planned, Ok(Planned::Done)));
+            }
+            (Planned::Done, None) => {}
+            (first, _) => panic!("{first:?}"),
+        }
+        planner.plan(entry(&records()[2], 0, 1), &mut batch).unwrap();
+        batch.close_run();
+        let mut expected = vec!["FUNCTION LOAD REPLACE #!lua name=lib", "SET k of the snapshot"];
+        if flushes {
+            expected.insert(0, "FUNCTION FLUSH");
+        }
+        assert_eq!(commands(&batch), expected, "{sweep} {existing:?} {found:?}");
+    }
 }
