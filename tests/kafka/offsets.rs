@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use testkit::{Kind, eventually};
+use testkit::{Kind, Server, eventually};
 
 use crate::apart::{PARTITIONS, PATIENCE, Stage, stop};
 use crate::load::{Load, assert_counted};
@@ -150,5 +150,30 @@ fn a_group_commits_what_checkpoints_cover_and_no_more() -> Result<()> {
     watcher.until(&stage, "the lag is near nothing again", idle)?;
     assert_counted(&stage, counted)?;
     stop(&mut apply)?;
+    stop(&mut capture)
+}
+
+#[test]
+fn a_destination_that_takes_the_name_of_another_says_so() -> Result<()> {
+    let mut stage = Stage::start(Kind::Redis7_0)?;
+    let other = Server::start(Kind::Redis7_0, &[])?;
+    let (destination, other) = (stage.destination.uri(), other.uri());
+    let more = ["--destination-name", DESTINATION];
+    let mut capture = stage.capture("capture")?;
+    let mut first = stage.process(&["apply", &destination], "first", &more)?;
+    let watcher = Watcher::new(&stage)?;
+    let has_come_on = |seen: &Seen| seen.committed.iter().any(|offset| *offset > 0);
+    watcher.until(&stage, "something is committed", has_come_on)?;
+    let said = "Give each a name of its own";
+    let mut second = stage.process(&["apply", &other], "second", &more)?;
+    second.until(PATIENCE, "it says so", |_, text| text.contains(said).then_some(()))?;
+    stop(&mut second)?;
+    // One that comes to the same destination has nothing to say.
+    let mut third = stage.process(&["apply", &destination], "third", &more)?;
+    stage.source_client()?.cmd(&["SET", "k", "v"])?;
+    stage.caught_up(&mut [&mut capture, &mut first, &mut third])?;
+    ensure!(!third.stderr().contains(said), "{}", third.stderr());
+    stop(&mut third)?;
+    stop(&mut first)?;
     stop(&mut capture)
 }

@@ -124,7 +124,7 @@ async fn of_two_that_make_a_topic_at_once_the_second_takes_it_as_it_is() {
         match within("both are answered", both).await {
             (Ok(_), Ok(_)) => assert!(second.any_partitions, "two numbers are one too many"),
             (Ok(_), Err(OpenError::Mismatch { .. })) | (Err(OpenError::Mismatch { .. }), Ok(_)) => {
-                met += 1
+                met += 1;
             }
             (one, other) => panic!("{:?}, {:?}", one.err(), other.err()),
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use journal::{Description, Journal, Partition};
+use journal::{Description, Journal, Offset, Partition};
 use redis_io::{Connector, Settings};
 use runtime::{Clock, Random, StatusNode, chain};
 use tokio::sync::watch;
@@ -80,10 +80,14 @@ impl Apply {
         let scope = Scope::all(&description);
         let mut reaching =
             Reaching { config: &config, clock: clock.as_ref(), status: &status, answered };
-        config.existing = reaching.reach(&connector, &scope, &mut random).await?;
+        let begun = reaching.reach(&connector, &scope, &mut random).await?;
         if config.replay.is_none() {
+            if begun.is_none() {
+                warn_of_a_namesake(&description, &config);
+            }
             enter(&*journal, &description, &config.name).await;
         }
+        config.existing = begun.unwrap_or(config.existing);
         status.set("destination", config.name.clone());
         status.set("stream", description.stream.clone());
         let addressee = if letters.is_shared { config.name.as_str() } else { "" };
@@ -139,6 +143,23 @@ impl Apply {
     }
 }
 
+/// Says so where the destination knows nothing of the stream, and yet who reads the journal under its name has come on.
+fn warn_of_a_namesake(description: &Description, config: &Config) {
+    let starts: Vec<u64> = description.partitions.iter().map(|range| range.start.0).collect();
+    let has_come_on = |(partition, offset): &(Partition, Offset)| {
+        starts.get(usize::from(partition.0)).is_some_and(|start| offset.0 > *start)
+    };
+    let mut namesakes = description.readers.iter().filter(|reader| reader.name == config.name);
+    if namesakes.any(|reader| reader.released.iter().any(has_come_on)) {
+        tracing::warn!(
+            name = config.name,
+            "the journal has been read under this name, and the destination has no checkpoint of it: it was emptied, or \
+             the name is another destination's, and each then gets only a part of the changes. Give each a name of its \
+             own (destination.name)"
+        );
+    }
+}
+
 /// Has the journal keep everything for a reader that it does not know: what this one needs is released later, with its
 /// checkpoints.
 async fn enter(journal: &dyn Journal, description: &Description, name: &str) {
@@ -185,21 +206,21 @@ struct Reaching<'a> {
 // === impl Reaching ===
 
 impl Reaching<'_> {
-    /// Looks whether the lanes could begin, and what holds of data that is not the stream's. A destination that has never answered is not waited for, since a mistake in
+    /// Looks whether the lanes could begin; where they have begun, gives what holds of data that is not the stream's. A destination that has never answered is not waited for, since a mistake in
     /// the settings looks just so; one that has answered is, like later, when the connection breaks.
     async fn reach(
         &mut self,
         connector: &Connector,
         scope: &Scope,
         random: &mut Random,
-    ) -> Result<Existing, Error> {
+    ) -> Result<Option<Existing>, Error> {
         let mut backoff = policy::backoff();
         loop {
             let begun = self.clock.monotonic();
             let error = match check_destination(connector, self.config, scope).await {
-                Ok(existing) => {
+                Ok(begun) => {
                     self.status.unset("trouble");
-                    return Ok(existing);
+                    return Ok(begun);
                 }
                 Err(error) => error,
             };
@@ -220,13 +241,13 @@ impl Reaching<'_> {
     }
 }
 
-/// Looks whether a lane could begin, and says what holds of data that is not the stream's. What is there is in order once
-/// one has been at work.
+/// Looks whether a lane could begin. Data that is there is in order once one has been at work: then it says what holds of
+/// what is not the stream's.
 async fn check_destination(
     connector: &Connector,
     config: &Config,
     scope: &Scope,
-) -> Result<Existing, Error> {
+) -> Result<Option<Existing>, Error> {
     let mut link = Link::open(connector, config).await?;
     let names = Names::new(scope);
     rights::check(&mut link.connection, &names).await?;
@@ -238,16 +259,16 @@ async fn check_destination(
             let endpoint = link.connection.endpoint().to_string();
             return Err(Error::HasBegun { endpoint, stream: scope.stream.clone() });
         }
-        (Some(lasting), _) => return Ok(lasting),
+        (begun, _) => return Ok(begun),
     }
     let Err(error) = existing::check(&mut link, config, &names).await else {
-        return Ok(config.existing);
+        return Ok(None);
     };
     if !matches!(error, Error::Existing { .. }) || config.replay.is_some() {
         return Err(error);
     }
     // What is there may have come from another process meanwhile, with its checkpoint.
-    has_begun(&mut link, scope, config).await?.ok_or(error)
+    has_begun(&mut link, scope, config).await?.ok_or(error).map(Some)
 }
 
 /// What holds of data that is not the stream's at a destination that has a checkpoint of it; none: it has not.
