@@ -10,6 +10,9 @@
 //! change that cannot be put together, one of several tracks that another lane has executed) is applied again. Keys are
 //! those of the destination.
 //!
+//! Function libraries are told like keys: LOAD and DELETE make one what it is at the source, whatever it was, FLUSH makes
+//! all. What RESTORE brings is known only to the server: all that changed before it are suspects.
+//!
 //! A change of several tracks is of keys that others of them change, too. So all lines of a lane are noted before any is
 //! settled, and what was noted is looked at in the order of the shard, whatever order it was read in. Where several shards
 //! are in doubt there are no such changes, and each line is settled as soon as it is noted: a track in which one of them
@@ -29,7 +32,7 @@ use event::{Body, Change, Command, Event, Position, Shard};
 use self::evidence::{Evidence, Left};
 use self::notes::{Effect, Note, Noted};
 use crate::limits;
-use crate::plan::{Roles, Rules};
+use crate::plan::{Reach, Roles, Rules};
 use crate::scope::{Line, Point};
 
 /// What is in doubt at the start of a lane.
@@ -60,6 +63,21 @@ struct Range {
 /// Where a change stands in its line: epoch, offset, index, number in its group.
 type Order = (u64, u64, u64, u32);
 
+/// Where an event is read again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Where<'a> {
+    /// The track.
+    pub(crate) track: usize,
+    /// The partition's index in the lane.
+    pub(crate) lane_index: usize,
+    /// What the settings say.
+    pub(crate) rules: &'a Rules,
+    /// Whether changes of function libraries that stand in all partitions are applied there.
+    pub(crate) has_functions: bool,
+    /// Whether a snapshot has removed the libraries that there were before it.
+    pub(crate) forgets_functions: bool,
+}
+
 /// A change to be applied once more.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Again {
@@ -73,12 +91,12 @@ pub(crate) struct Again {
     pub(crate) record: Bytes,
 }
 
-/// A key that cannot be judged.
+/// A key, or a function library, that cannot be judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Doubtful {
-    /// Database of the source.
+    /// Database of the source; `Spot::LIBRARIES`: it is a library.
     pub(crate) db: u32,
-    /// The key.
+    /// The key, or the name of the library.
     pub(crate) key: Bytes,
     /// What it shows if nothing is wrong with it.
     pub(crate) evidence: Option<Evidence>,
@@ -163,7 +181,7 @@ impl Doubt {
         (!self.ranges.is_empty()).then_some(&self.from)
     }
 
-    /// Takes note of an event that has been applied, of the partition with that index in the lane, and its track.
+    /// Takes note of an event that has been applied.
     ///
     /// # Errors
     /// When it is a large change that cannot be put together: then nothing before it is applied again.
@@ -171,22 +189,22 @@ impl Doubt {
         &mut self,
         event: &Event,
         record: &Bytes,
-        ((track, lane_index), rules): ((usize, usize), &Rules),
+        here: Where<'_>,
     ) -> Result<(), Unseen> {
-        let point = Point { track, position: event.position };
+        let point = Point { track: here.track, position: event.position };
         if !self.ranges.iter().any(|range| range.has(point))
-            || is_beside_its_home(event, point, rules)
+            || is_beside_its_home(event, point, here.rules)
         {
             return Ok(());
         }
         let Body::Fragment(fragment) = &event.body else {
-            self.take(event, record, (track, rules));
+            self.take(event, record, here);
             return Ok(());
         };
-        match self.assemble(fragment, point, lane_index) {
+        match self.assemble(fragment, point, here.lane_index) {
             Ok(None) => Ok(()),
             Ok(Some((whole, record))) => {
-                self.take(&whole, &record, (track, rules));
+                self.take(&whole, &record, here);
                 Ok(())
             }
             Err(unseen) => {
@@ -227,7 +245,8 @@ impl Doubt {
         Ok(Some((event::codec::decode_lean(record.clone())?, record)))
     }
 
-    fn take(&mut self, event: &Event, record: &Bytes, (track, rules): (usize, &Rules)) {
+    fn take(&mut self, event: &Event, record: &Bytes, here: Where<'_>) {
+        let Where { track, rules, .. } = here;
         let position = event.position;
         let point = Point { track, position };
         let at = (point.line(), order(position, 0));
@@ -256,13 +275,21 @@ impl Doubt {
                         Change::SwapDb { first, second } => {
                             self.push(at, Noted::Swap(*first, *second));
                         }
-                        Change::Function(_) => {}
+                        Change::Function(function) => {
+                            self.push(at, Noted::Functions(Reach::of(function), again));
+                        }
                     }
                 }
             }
             Body::Control(Control::Flush { all }) => self.flush(at, (event.db, *all), rules),
             Body::Control(Control::SwapDb { first, second }) => {
                 self.push(at, Noted::Swap(*first, *second));
+            }
+            Body::Control(Control::Function(function)) if here.has_functions => {
+                self.push(at, Noted::Functions(Reach::of(function), again));
+            }
+            Body::Control(Control::SnapshotBegin(_)) if here.forgets_functions => {
+                self.push(at, Noted::Functions(Reach::All { deletes: true }, again));
             }
             // A capture that died while it wrote a large change writes it again.
             Body::Control(Control::EpochBegin(_)) => self.open.retain(|(of, _), _| *of != at.0),

@@ -44,6 +44,7 @@ use self::assemble::{Assembly, Gathered, Origin};
 pub(crate) use self::barrier::{Barrier, Need};
 use self::expiry::Lags;
 pub(crate) use self::fault::{Aftermath, Failure, Part};
+pub(crate) use self::function::Reach;
 pub(crate) use self::keys::Roles;
 use self::meet::{Gate, Others};
 use self::named::Passing;
@@ -343,6 +344,10 @@ impl Planner {
             Body::Image(image) => self.image(&place, image, batch),
             Body::ImagePart(part) => self.part(&place, part, batch),
             Body::Control(Control::Function(function)) => self.function(&place, function, batch),
+            // Where that needs a look, nothing goes: a flush that is executed does not fail.
+            Body::Control(Control::SnapshotBegin(_)) => {
+                self.forget_functions_before(&event, &place, batch).map(drop)
+            }
             Body::Group(group) => {
                 let number = usize::try_from(change).unwrap_or(usize::MAX);
                 let Some(change) = group.changes.get(number) else { return Ok(()) };

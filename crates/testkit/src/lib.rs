@@ -31,7 +31,7 @@ pub use deadline::{Deadline, eventually, now_ms};
 pub use kind::Kind;
 pub use port::free as free_port;
 pub use process::{Process, binary as keyferry_binary};
-pub use relay::{Relay, Then};
+pub use relay::{Relay, Then, Turn};
 pub use seed::{seed, seed_or};
 pub use server::Server;
 pub use tls::{ServerCert, TlsFiles};

@@ -10,7 +10,7 @@ use event::{Position, Shard};
 
 use super::evidence::{Evidence, Left};
 use super::{Again, Doubtful, Order, Range, Settled};
-use crate::plan::Rules;
+use crate::plan::{Reach, Rules};
 use crate::quarantine::set::Spot as At;
 use crate::scope::Line;
 use crate::swap::Swap;
@@ -35,6 +35,8 @@ pub(super) enum Noted {
     Flush { db: u32, all: bool },
     /// Two databases were exchanged.
     Swap(u32, u32),
+    /// A change of function libraries: which.
+    Functions(Reach, Again),
     /// A change of which nobody knows what keys it changed: a script, or one that cannot be put together.
     Unseen,
     /// A change that has its home in that track, or in one of another lane: of keys of the line, too.
@@ -52,7 +54,7 @@ pub(super) enum Effect {
     Change(Option<Evidence>),
 }
 
-/// A key of the destination, and the line whose changes it is judged by.
+/// A key of the destination, or a function library there, and the line whose changes it is judged by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Spot {
     line: Line,
@@ -63,7 +65,7 @@ struct Spot {
 /// What is known of a key after what was noted so far.
 #[derive(Clone, Debug)]
 struct Last {
-    /// Database of the source.
+    /// Database of the source; [`At::LIBRARIES`]: it is a library.
     db: u32,
     /// The first change since the value was replaced.
     since: Position,
@@ -112,6 +114,7 @@ impl Look<'_> {
         match noted {
             Noted::Put { db, key, effect } => self.put((line, order), (db, key), effect),
             Noted::Flush { db, all } => self.flush(line.shard, db, all),
+            Noted::Functions(reach, again) => self.functions((line, order), reach, again),
             Noted::Swap(first, second) => {
                 // One that is no part of a transaction stands in all tracks.
                 let here = Some((line.shard, order));
@@ -139,15 +142,19 @@ impl Look<'_> {
         self.ranges.iter().any(|range| range.line == line && range.covers(order))
     }
 
+    /// The line of the track that a spot belongs to, if that is in doubt so far as well: else it may have been changed
+    /// there since, and that have been judged.
+    fn own(&self, (line, order): (Line, Order), spot: &At) -> Option<Line> {
+        let own = self.rules.names.track_of(spot).map(|track| Line { track, ..line });
+        own.filter(|own| *own == line || self.covers(*own, order))
+    }
+
     fn put(&mut self, (line, order): (Line, Order), (db, key): (u32, Bytes), effect: Effect) {
         let (epoch, offset, index, _) = order;
         let here = Position { shard: line.shard, epoch, offset, index };
-        let target = self.rules.mapping.target(db);
-        // Its own track may have changed it since, and that have been judged: then nothing is known of it.
-        let own = self.rules.names.track_of(&At { db: target, key: key.clone() });
-        let own = own.map(|track| Line { track, ..line });
-        let own = own.filter(|own| *own == line || self.covers(*own, order));
-        let spot = Spot { line: own.unwrap_or(line), db: target, key };
+        let at = self.rules.spot(db, key);
+        let own = self.own((line, order), &at);
+        let spot = Spot { line: own.unwrap_or(line), db: at.db, key: at.key };
         let effect = if own.is_some() { effect } else { Effect::Change(None) };
         let last = match effect {
             Effect::Again(again, left) => Last { again: Some(again), left, ..Last::of(db, here) },
@@ -171,9 +178,31 @@ impl Look<'_> {
         self.last.insert(spot, last);
     }
 
+    /// Function libraries: one is what it is at the source after the change, whatever it was, or all are. A change of
+    /// those that only the server can name may be one of any.
+    fn functions(&mut self, (line, order): (Line, Order), reach: Reach, again: Again) {
+        let own = self.own((line, order), &At::library(Bytes::new()));
+        let (name, effect) = match (reach, own) {
+            (Reach::One { name, .. }, _) => (name, Effect::Again(again, None)),
+            (Reach::All { .. }, Some(own)) => {
+                self.last.retain(|spot, _| !(spot.is_library() && spot.line == own));
+                (Bytes::new(), Effect::Again(again, None))
+            }
+            (Reach::All { .. } | Reach::Some, _) => {
+                let is_library = |spot: &Spot| spot.is_library() && spot.line.shard == line.shard;
+                let libraries = self.last.iter_mut().filter(|(spot, _)| is_library(spot));
+                libraries.for_each(|(_, last)| *last = Last::of(last.db, last.since));
+                (Bytes::new(), Effect::Change(None))
+            }
+        };
+        self.put((line, order), (At::LIBRARIES, name), effect);
+    }
+
     fn flush(&mut self, shard: Shard, db: u32, all: bool) {
         let target = self.rules.mapping.target(db);
-        let emptied = |spot: &Spot| spot.line.shard == shard && (all || spot.db == target);
+        let emptied = |spot: &Spot| {
+            spot.line.shard == shard && !spot.is_library() && (all || spot.db == target)
+        };
         if self.rules.skips_inexact {
             // Nobody knows any more whether it was done here.
             let kept = self.last.iter_mut().filter(|(spot, _)| emptied(spot));
@@ -220,6 +249,14 @@ impl Look<'_> {
         settled.again.sort_by_key(Again::order);
         settled.suspects.sort_by(|one, other| (one.db, &one.key).cmp(&(other.db, &other.key)));
         settled
+    }
+}
+
+// === impl Spot ===
+
+impl Spot {
+    fn is_library(&self) -> bool {
+        self.db == At::LIBRARIES
     }
 }
 

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use event::control::{Control, FunctionChange};
 use event::text::Shortened;
-use event::{Body, Change, Event, Shard};
+use event::{Body, Change, Event, Position, Shard};
 use wire::slot::{Slot, Slots};
 
 use super::fault::{AFTER_A_FAILURE, Failure, States, taint};
@@ -21,19 +21,28 @@ use crate::target;
 
 /// What a change of functions reaches.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Reach {
-    /// This library, and it is gone then if that is so.
-    One { name: Bytes, deletes: bool },
+pub(crate) enum Reach {
+    /// This library.
+    One {
+        /// What it is called.
+        name: Bytes,
+        /// Whether it is gone then.
+        deletes: bool,
+    },
     /// Libraries that only the server can name.
     Some,
-    /// All of them, and none is left then if that is so.
-    All { deletes: bool },
+    /// All of them.
+    All {
+        /// Whether none is left then.
+        deletes: bool,
+    },
 }
 
 // === impl Reach ===
 
 impl Reach {
-    fn of(change: &FunctionChange) -> Self {
+    /// What one change reaches.
+    pub(crate) fn of(change: &FunctionChange) -> Self {
         let word = |number: usize| change.args.get(number).map(Bytes::as_ref).unwrap_or_default();
         let is = |number, word_is: &str| word(number).eq_ignore_ascii_case(word_is.as_bytes());
         if is(1, "FLUSH") {
@@ -221,16 +230,10 @@ impl Planner {
         self.scope.span(self.track).0 == 0 && is_that
     }
 
-    /// Whether a snapshot begins with an event that leaves nothing else behind, and so no other library either.
-    fn forgets_functions(&self, event: &Event) -> bool {
-        let position = event.position;
-        let sweeps = self.progress.resyncs.get(&self.line(position));
-        let begins = || match self.is_on_demand(position) {
-            // Its beginning stands where the stream was.
-            true => self.begins_on_demand(position),
-            false => matches!(&event.body, Body::Control(Control::SnapshotBegin(_))),
-        };
-        sweeps.is_some_and(|resync| resync.sweep) && begins() && self.has_functions(position.shard)
+    /// Whether a snapshot that is applied there leaves no library that there was before.
+    pub(super) fn forgets_functions(&self, position: Position) -> bool {
+        let resync = self.progress.resyncs.get(&self.line(position));
+        resync.is_some_and(|resync| resync.sweep) && self.has_functions(position.shard)
     }
 
     /// Ahead of an event: where a snapshot begins that leaves nothing else behind, all libraries go that may; its own
@@ -241,7 +244,12 @@ impl Planner {
         place: &Place<'_>,
         batch: &mut Batch,
     ) -> Result<Option<Need>, Error> {
-        if !self.forgets_functions(event) {
+        let begins = match self.is_on_demand(event.position) {
+            // Its beginning stands where the stream was.
+            true => self.begins_on_demand(event.position),
+            false => matches!(&event.body, Body::Control(Control::SnapshotBegin(_))),
+        };
+        if !begins || !self.forgets_functions(event.position) {
             return Ok(None);
         }
         if self.rules.target.can(target::SEVEN) {
@@ -314,7 +322,7 @@ mod tests {
     #[test]
     fn a_library_that_cannot_be_held_is_named() {
         let said = |reach: Reach| {
-            let (db, key, position) = (0, Bytes::new(), event::Position::default());
+            let (db, key, position) = (0, Bytes::new(), Position::default());
             let why = "it knows no functions".into();
             let error = reach.of_error(Error::CannotHold { db, key, position, why });
             assert!(runtime::Classified::advice(&error).contains("7.0"), "{error:?}");

@@ -9,9 +9,8 @@ use journal::Entry;
 
 use super::{Planner, decoded};
 use crate::batch::Batch;
-use crate::doubt::{Doubtful, Settled};
+use crate::doubt::{Doubtful, Settled, Where};
 use crate::error::Error;
-use crate::quarantine::set::Spot;
 use crate::quarantine::suspects::Suspected;
 
 // === impl Planner ===
@@ -39,7 +38,14 @@ impl Planner {
     /// An event that has been applied may still have to be looked at: after a crash, and for marks.
     pub(super) fn passed(&mut self, event: &Event, record: &Bytes) -> Result<(), Error> {
         self.counts.repeated += 1;
-        if let Err(error) = self.doubt.note(event, record, ((self.track, self.at.0), &self.rules)) {
+        let here = Where {
+            track: self.track,
+            lane_index: self.at.0,
+            rules: &self.rules,
+            has_functions: self.has_functions(event.position.shard),
+            forgets_functions: self.forgets_functions(event.position),
+        };
+        if let Err(error) = self.doubt.note(event, record, here) {
             tracing::warn!(
                 position = %event.position, error = %error,
                 "a change whose reply nobody has read cannot be read again: its key may be wrong, \
@@ -56,11 +62,12 @@ impl Planner {
             return Ok(());
         };
         for Doubtful { db, key, evidence, since } in suspects {
-            let spot = Spot { db: self.rules.mapping.target(db), key };
+            let spot = self.rules.spot(db, key);
             // What has come of a key since it was set aside has not been executed; what came before may have failed.
             let is_later = self.held.since(&spot).is_some_and(|held| held.is_after(&since));
             let is_held = self.held.contains(spot.db, &spot.key) && !is_later;
-            if self.rules.takes(db, &spot.key) && !is_held {
+            let is_taken = spot.is_library() || self.rules.takes(db, &spot.key);
+            if is_taken && !is_held {
                 self.suspects.push(Suspected { spot, evidence });
             }
         }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use event::checkpoint::Territory;
 use event::image::ImageHead;
 use event::names::PREFIX;
@@ -16,6 +17,7 @@ use crate::limits;
 use crate::mapping::DbMapping;
 use crate::marks::{Marks, Snapshot};
 use crate::names::Names;
+use crate::quarantine::set::Spot;
 use crate::target::{self, Target};
 
 /// The settings and facts that planning depends on.
@@ -114,6 +116,12 @@ impl Rules {
     /// Whether a key of a database of the source is taken.
     pub(crate) fn takes(&self, db: u32, key: &[u8]) -> bool {
         self.filters.db(db) && self.filters.key(key)
+    }
+
+    /// Where a key of a database of the source goes. Function libraries belong to none.
+    pub(crate) fn spot(&self, db: u32, key: Bytes) -> Spot {
+        let db = if db == Spot::LIBRARIES { db } else { self.mapping.target(db) };
+        Spot { db, key }
     }
 
     /// Whether an image of such a key of a database of the source is taken, or a part of one.

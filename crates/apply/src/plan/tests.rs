@@ -28,6 +28,7 @@ use wire::slot::Slot;
 use super::{Planner, Rules};
 use crate::batch::Batch;
 use crate::config::Config;
+use crate::doubt::Where;
 use crate::names::Names;
 use crate::progress::Progress;
 use crate::scope::Scope;
@@ -67,6 +68,11 @@ fn begun() -> Planner {
     let mut planner = planner();
     plan(&mut planner, &[begin(1, EpochCause::FullResync)]);
     planner
+}
+
+/// In the only track, which has the functions.
+fn here(rules: &Rules) -> Where<'_> {
+    Where { track: 0, lane_index: 0, rules, has_functions: true, forgets_functions: false }
 }
 
 fn at(offset: u64) -> Position {

@@ -105,14 +105,14 @@ fn what_is_in_doubt_of_one_that_is_applied_is_applied_again_or_suspect() {
     let judged = at(1_000).at_index(1);
     let mut doubt = crate::doubt::Doubt::new([(judged, at(1_000).at_index(5).into())], vec![0; 4]);
     for event in records().iter().skip(2).take(3) {
-        doubt.note(event, &entry(event, 0, 0).payload, ((0, 0), &planner.rules)).unwrap();
+        doubt.note(event, &entry(event, 0, 0).payload, here(&planner.rules)).unwrap();
     }
     // Of the same key first an image, then parts.
     let settled = doubt.settle(&planner.rules).unwrap();
     assert_eq!((settled.again.len(), settled.suspects.len()), (0, 1));
     let mut doubt = crate::doubt::Doubt::new([(judged, at(1_000).at_index(3).into())], vec![0; 4]);
     let image = &records()[2];
-    doubt.note(image, &entry(image, 0, 0).payload, ((0, 0), &planner.rules)).unwrap();
+    doubt.note(image, &entry(image, 0, 0).payload, here(&planner.rules)).unwrap();
     let settled = doubt.settle(&planner.rules).unwrap();
     assert_eq!((settled.again.len(), settled.suspects.len()), (1, 0));
 }

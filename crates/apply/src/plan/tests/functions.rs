@@ -1,9 +1,12 @@
 //! Function libraries in one batch with failures: what is held under which name, and what makes it right.
 
-use event::control::FunctionChange;
+use event::control::{FunctionChange, SnapshotBegin};
+use event::image::Flavour;
 
 use super::cases::failure;
 use super::*;
+use crate::config::Existing;
+use crate::doubt::Doubt;
 use crate::quarantine::set::Spot;
 
 fn function(offset: u64, words: &[&str]) -> Event {
@@ -82,4 +85,48 @@ fn a_destination_without_functions_holds_what_it_lacks_and_nothing_else() {
     assert_eq!((planner.held.len(), batch.letters.len()), (1, 0));
     plan(&mut planner, &[function(4, &["FUNCTION", "FLUSH"])]);
     assert!(planner.held.is_empty());
+}
+
+#[test]
+fn libraries_in_doubt_from_before_a_snapshot_that_leaves_no_other_do_not_come_back() {
+    let of_epoch = |epoch, index, event: Event| Event {
+        position: Position::new(Shard(0), epoch, 0).at_index(index),
+        ..event
+    };
+    let begins = SnapshotBegin {
+        snapshot_id: 0,
+        keys_expected: 0,
+        bytes_expected: 0,
+        rdb_version: 11,
+        flavour: Flavour::Redis,
+        slots: None,
+    };
+    let begins = event(at(0), b"", Body::Control(Control::SnapshotBegin(begins)));
+    let events = [
+        load(1, "a"),
+        begin(2, EpochCause::FullResync),
+        of_epoch(2, 1, begins),
+        of_epoch(2, 2, load(0, "b")),
+    ];
+    let next = of_epoch(2, 3, load(0, "c"));
+    let mut before = begun();
+    before.expect_existing(Existing::Sweep);
+    let executed = commands(&plan(&mut before, &events));
+    let libraries = |executed: &[String]| {
+        let ends = executed.iter().map(|words| words.rsplit([' ', '=']).next().unwrap_or_default());
+        ends.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let again_after = |judged: Position| {
+        let mut planner = begun();
+        planner.expect_existing(Existing::Sweep);
+        planner.progress = before.now();
+        let applied = planner.progress.applied[0];
+        planner.doubt = Doubt::new([(judged, applied)], vec![0; 4]);
+        let events = [&events[..], std::slice::from_ref(&next)].concat();
+        libraries(&commands(&plan(&mut planner, &events)))
+    };
+    assert_eq!(libraries(&executed), ["a", "FLUSH", "b"]);
+    // What makes an end of all, and what came behind it; or only that.
+    assert_eq!(again_after(at(0)), ["FLUSH", "b", "c"]);
+    assert_eq!(again_after(events[2].position), ["b", "c"]);
 }

@@ -142,7 +142,7 @@ fn whole_values_from_before_a_script_in_doubt_are_not_written_again() {
     let planner = begun();
     let mut doubt = crate::doubt::Doubt::new([(at(0), at(3).into())], vec![0; 4]);
     for event in events.iter().chain([&after]) {
-        doubt.note(event, &entry(event, 0, 0).payload, ((0, 0), &planner.rules)).unwrap();
+        doubt.note(event, &entry(event, 0, 0).payload, here(&planner.rules)).unwrap();
     }
     let settled = doubt.settle(&planner.rules).expect("all is noted");
     assert_eq!(settled.again.len(), 1);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use event::control::{Barrier as BarrierEvent, Control};
+use event::control::{Barrier as BarrierEvent, Control, FunctionChange};
 use event::{Change, Group, GroupedChange, group};
 
 use super::super::meet::{PARTITIONS, number};
@@ -10,6 +10,7 @@ use super::super::once::stream::{LARGE, Stream, head};
 use super::super::*;
 use crate::doubt::Doubt;
 use crate::mapping::DbMapping;
+use crate::quarantine::set::Spot;
 use crate::scope::Point;
 
 /// One change of a source, of databases and keys by number.
@@ -26,6 +27,12 @@ pub(super) enum Act {
     Flush(u32),
     FlushAll,
     Swap(u32, u32),
+    /// Changes of function libraries, which belong to no database.
+    Load(u8),
+    Unload(u8),
+    UnloadAll,
+    /// Of one library, beside those that are there.
+    Restore(u8),
 }
 
 /// What a source does at once, and whether each of it fails at the destination.
@@ -36,6 +43,9 @@ pub(super) struct Step {
     /// So many steps before stand in the journal again behind this one.
     pub(super) repeated: usize,
 }
+
+/// Keys, and libraries, with their databases.
+pub(super) type Spots = BTreeSet<(u32, String)>;
 
 /// What a server holds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -81,8 +91,14 @@ impl Server {
                     self.0.insert(spot(to), value);
                 }
             }
+            ["FUNCTION", "LOAD", "REPLACE", "#!lua", name] => self.load(name),
+            ["FUNCTION", "RESTORE", name, "REPLACE"] => self.load(name),
+            ["FUNCTION", "DELETE", name] => {
+                self.0.remove(&(Spot::LIBRARIES, name.to_owned()));
+            }
+            ["FUNCTION", "FLUSH"] => self.0.retain(|(db, _), _| *db != Spot::LIBRARIES),
             ["FLUSHDB"] => self.0.retain(|(of, _), _| *of != db),
-            ["FLUSHALL"] => self.0.clear(),
+            ["FLUSHALL"] => self.0.retain(|(db, _), _| *db == Spot::LIBRARIES),
             ["SWAPDB", one, other] => {
                 let (one, other): (u32, u32) = (one.parse().unwrap(), other.parse().unwrap());
                 let swapped = |db: u32| match db {
@@ -96,6 +112,13 @@ impl Server {
             _ => panic!("{words:?}"),
         }
     }
+
+    /// A library, named in the first line of its text.
+    fn load(&mut self, text: &str) {
+        let (name, code) = text.split_once('\n').unwrap();
+        let name = name.strip_prefix("name=").unwrap().to_owned();
+        self.0.insert((Spot::LIBRARIES, name), code.to_owned());
+    }
 }
 
 // === impl Act ===
@@ -107,6 +130,7 @@ impl Act {
             Self::Delete(db, _) | Self::SetTwo(db, ..) | Self::Rename(db, ..) => *db,
             Self::Script(db, _) | Self::Flush(db) => *db,
             Self::FlushAll | Self::Swap(..) => 0,
+            Self::Load(_) | Self::Unload(_) | Self::UnloadAll | Self::Restore(_) => 0,
         }
     }
 
@@ -122,6 +146,10 @@ impl Act {
             Self::Flush(_) => "FLUSHDB".into(),
             Self::FlushAll => "FLUSHALL".into(),
             Self::Swap(one, other) => format!("SWAPDB {one} {other}"),
+            Self::Load(name) => format!("FUNCTION LOAD REPLACE #!lua name=key:{name}\n{value}"),
+            Self::Unload(name) => format!("FUNCTION DELETE key:{name}"),
+            Self::UnloadAll => "FUNCTION FLUSH".into(),
+            Self::Restore(name) => format!("FUNCTION RESTORE name=key:{name}\n{value} REPLACE"),
         }
     }
 
@@ -141,6 +169,13 @@ impl Act {
             Self::Flush(_) => Change::Flush { all: false },
             Self::FlushAll => Change::Flush { all: true },
             Self::Swap(first, second) => Change::SwapDb { first: *first, second: *second },
+            Self::Load(_) | Self::Unload(_) | Self::UnloadAll | Self::Restore(_) => {
+                // The text of a library is one argument.
+                let args = if matches!(self, Self::Load(_)) { 4 } else { usize::MAX };
+                let args =
+                    words.splitn(args, ' ').map(|word| Bytes::copy_from_slice(word.as_bytes()));
+                Change::Function(FunctionChange { args: args.collect(), snapshot_id: 0 })
+            }
         }
     }
 
@@ -183,7 +218,12 @@ impl World {
             let db = self.mapping.target(act.db());
             // A source says only what it has done.
             let lacks = |key: &u8| !self.source.0.contains_key(&(db, format!("key:{key}")));
-            let idle = matches!(act, Act::Rename(_, from, to) if from == to || lacks(from));
+            let library = |name: &u8| (Spot::LIBRARIES, format!("key:{name}"));
+            let idle = match act {
+                Act::Rename(_, from, to) => from == to || lacks(from),
+                Act::Unload(name) => !self.source.0.contains_key(&library(name)),
+                _ => false,
+            };
             let mixed = !self.mapping.keeps_apart() && act.needs_databases();
             if idle || mixed {
                 continue;
@@ -224,7 +264,7 @@ impl World {
             Change::Command(command) => Body::Command(command),
             Change::Flush { all } => Body::Control(Control::Flush { all }),
             Change::SwapDb { first, second } => Body::Control(Control::SwapDb { first, second }),
-            Change::Function(_) => return,
+            Change::Function(function) => Body::Control(Control::Function(function)),
         };
         self.offset += 10;
         let event = Event { db: change.db, ..event(at(self.offset), &change.key, body) };
@@ -283,18 +323,24 @@ impl World {
     }
 
     /// Reads everything again, and something new. Gives the keys that are suspects then.
-    pub(super) fn recover(&mut self, judged: Position) -> BTreeSet<(u32, String)> {
+    pub(super) fn recover(&mut self, judged: Position) -> Spots {
         let mut planner = self.planner(judged);
         self.offset += 10;
         let next = written(self.offset, "SET next v", Effect::Overwrite);
         self.append(&next);
         self.source.run(self.mapping.target(0), "SET next v");
         let mut batch = Batch::new(0);
-        for entry in self.stream.from(&[0; 4]) {
-            planner.plan(entry.clone(), &mut batch).unwrap();
-        }
+        let suspects = self.read_again(&mut planner, &mut batch);
         self.execute(&mut batch);
-        planner.suspects.iter().map(|it| (it.spot.db, name(&it.spot.key))).collect()
+        suspects
+    }
+
+    /// Reads everything again. Gives the keys, and libraries, that are suspects then.
+    pub(super) fn read_again(&self, planner: &mut Planner, batch: &mut Batch) -> Spots {
+        for entry in self.stream.from(&[0; 4]) {
+            planner.plan(entry.clone(), batch).unwrap();
+        }
+        suspects_of(planner)
     }
 
     /// The source sets some keys anew.
@@ -311,7 +357,7 @@ impl World {
 
     /// Lanes of these partitions begin where everything has been executed but what is new, one after the other, read
     /// everything again in such an order, and what is new. Gives the keys that are suspects then.
-    pub(super) fn recover_apart(&mut self, spread: &[u8], turns: &[u8]) -> BTreeSet<(u32, String)> {
+    pub(super) fn recover_apart(&mut self, spread: &[u8], turns: &[u8]) -> Spots {
         let mut suspects = BTreeSet::new();
         for lane in 0..3 {
             let numbers = (0..4u16).filter(|number| spread[usize::from(*number)] == lane);
@@ -323,7 +369,7 @@ impl World {
         suspects
     }
 
-    fn recover_lane(&mut self, numbers: &[u16], turns: &[u8]) -> BTreeSet<(u32, String)> {
+    fn recover_lane(&mut self, numbers: &[u16], turns: &[u8]) -> Spots {
         let scope = Scope { numbers: numbers.into(), ..scope(false) };
         let config = Config { mapping: self.mapping.clone(), ..config() };
         let mut progress = Progress::from(vec![0; numbers.len()]);
@@ -358,7 +404,7 @@ impl World {
         for (number, point) in numbers.iter().zip(&planner.progress.applied) {
             self.ends[usize::from(*number)] = (point.position, point.position);
         }
-        planner.suspects.iter().map(|it| (it.spot.db, name(&it.spot.key))).collect()
+        suspects_of(&planner)
     }
 
     fn execute(&mut self, batch: &mut Batch) {
@@ -372,16 +418,17 @@ impl World {
         }
     }
 
-    /// The keys at which the destination is not what the source is.
-    pub(super) fn wrong(&self) -> BTreeSet<(u32, String)> {
+    /// The keys, and libraries, at which the destination is not what the source is.
+    pub(super) fn wrong(&self) -> Spots {
         let (source, destination) = (&self.source.0, &self.destination.0);
         let spots = source.keys().chain(destination.keys());
         spots.filter(|spot| source.get(*spot) != destination.get(*spot)).cloned().collect()
     }
 }
 
-fn name(key: &Bytes) -> String {
-    String::from_utf8_lossy(key).into_owned()
+fn suspects_of(planner: &Planner) -> Spots {
+    let name = |key: &Bytes| String::from_utf8_lossy(key).into_owned();
+    planner.suspects.iter().map(|it| (it.spot.db, name(&it.spot.key))).collect()
 }
 
 /// The partitions of the keys of changes, the home first.
