@@ -102,6 +102,19 @@ fn a_kill_between_the_parts_of_a_large_value_leaves_nothing_behind() -> Result<(
     stop(&mut bridge)
 }
 
+/// Notes of a resync go with the process that makes them, or else with the next start.
+#[test]
+fn notes_of_a_resync_that_a_killed_process_left_are_gone_after_a_start() -> Result<()> {
+    let mut pair = Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
+    let left = Path::new(&pair.data_dir()).join("marks/main/.tmpLeft");
+    std::fs::create_dir_all(&left)?;
+    std::fs::write(left.join("marks-000"), "left")?;
+    let mut bridge = pair.run(&[])?;
+    pair.caught_up(&mut bridge)?;
+    ensure!(!left.exists(), "{} is there", left.display());
+    stop(&mut bridge)
+}
+
 /// How many increments one script makes: a transaction of many times the memory for it.
 const SCRIPT_WRITES: u64 = 60_000;
 /// Kills in one such transaction.

@@ -4,6 +4,7 @@ mod admin;
 mod asking;
 mod capturing;
 mod ending;
+mod leftovers;
 mod opening;
 mod origin;
 mod place;
@@ -56,7 +57,8 @@ struct Started {
     capturing: Option<Capturing>,
     apply: Option<apply::Apply>,
     asking: Option<Asking>,
-    lock: Option<Lock>,
+    /// What no other process may use, or remove, meanwhile.
+    locks: Vec<Lock>,
 }
 
 /// How long the two sides may take to finish what is under way. The journal's own drain is within.
@@ -223,7 +225,7 @@ impl Shared {
             started = self.start(settings) => started?,
         };
         self.status.set("state", "running");
-        let Started { journal, letters, capturing, apply, asking, lock } = started;
+        let Started { journal, letters, capturing, apply, asking, locks } = started;
         let captures = capturing.is_some();
         let ending = self.run_sides(tasks, capturing, apply, asking).await;
         if captures {
@@ -234,7 +236,7 @@ impl Shared {
             Err(failure) => Err(failure),
         };
         // Dropping them writes and syncs what was accepted.
-        let closed = tokio::task::spawn_blocking(|| drop((journal, letters, lock)));
+        let closed = tokio::task::spawn_blocking(|| drop((journal, letters, locks)));
         self.step("closing the journal", async { closed.await.ok() }).await;
         ending
     }
@@ -254,6 +256,7 @@ impl Shared {
         let journal = self.step("opening the journal", opening).await?;
         let lock = settings.dir.lock(&settings.stream, settings.role);
         let lock = (is_shared && !replays).then(|| Lock::take(&lock, settings.role)).transpose()?;
+        let mut locks = Vec::from_iter(lock);
         if settings.role.captures() {
             self.file.take();
         }
@@ -266,6 +269,10 @@ impl Shared {
         };
         // Whoever has the letters, or the lock where these are shared, is the only apply here.
         self.file.take();
+        if settings.role.applies() {
+            let clearing = leftovers::clear_marks(&settings.dir, &settings.stream);
+            locks.push(self.step("clearing the data directory", clearing).await?);
+        }
         let mut answered = (false, false);
         if let (Some(from), Some(to)) = (&settings.source, &settings.destination) {
             let connecting = self.refuse_a_loop(&from.source, &to.destination, to.existing);
@@ -297,6 +304,6 @@ impl Shared {
         let (capturing, _) =
             tokio::join!(OptionFuture::from(beginning), OptionFuture::from(offering));
         let capturing = capturing.transpose()?;
-        Ok(Started { journal, letters, capturing, apply, asking, lock })
+        Ok(Started { journal, letters, capturing, apply, asking, locks })
     }
 }

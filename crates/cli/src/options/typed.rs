@@ -121,6 +121,11 @@ impl DataDir {
         }
     }
 
+    /// Held by all processes that note there what a resync of a stream has beyond its memory.
+    pub(crate) fn lock_of_marks(&self, stream: &str) -> PathBuf {
+        self.0.join("locks").join(format!("{stream}~marks"))
+    }
+
     /// The streams that have been carried here.
     pub(crate) fn streams(&self) -> BTreeSet<String> {
         let mut streams = names_in(&self.0.join("journal"));

@@ -23,8 +23,8 @@ use crate::options::typed::DEAD_LETTERS;
 use crate::options::typed::JournalSettings;
 use crate::role::Role;
 
-/// Keeps a second process of the kind from the files of this one; given up when dropped, and by the system.
-pub(super) struct Lock(#[expect(dead_code, reason = "open it is locked")] File);
+/// Keeps other processes from files that this one uses; given up when dropped, and by the system.
+pub(super) struct Lock(#[expect(dead_code, reason = "open it is locked")] pub(super) File);
 
 /// Makes the data directory, for this account alone: it holds every value of the source.
 pub(super) fn make_dir(dir: &Path) -> Result<(), Failure> {
@@ -166,7 +166,8 @@ impl Lock {
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
+/// Opens a file to be locked.
+pub(super) fn open(path: &Path) -> io::Result<File> {
     if let Some(dir) = path.parent() {
         DirBuilder::new().recursive(true).mode(PRIVATE).create(dir)?;
     }
