@@ -1,7 +1,9 @@
 //! Whatever is killed and when: every change takes effect once.
 
 use anyhow::Result;
-use testkit::{Deadline, Kind};
+use apply::Config;
+use redis_io::Endpoint;
+use testkit::{Deadline, Kind, Relay, Turn, eventually};
 
 use crate::harness::{Bench, LIMIT, checkpoint};
 
@@ -259,6 +261,35 @@ async fn a_transaction_in_pieces_goes_on_after_a_letter_and_a_kill_between_two_o
         assert_eq!(bench.get("after")?, Some(round.to_string()));
         assert_eq!(bench.get("key:59")?.map(|value| value.len()), Some(300_000));
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_is_set_aside_though_the_connection_is_lost_before_more_is_taken_back()
+-> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+    bench.feed.command("SET bad text").await?;
+    // What follows the failure is at the destination, inside MULTI, before the replies to it come.
+    let fails = "RPUSH\r\n$3\r\nbad\r\n";
+    let cues = [(fails, Turn::Mute), ("waiting", Turn::Unmute), ("DISCARD\r\n", Turn::Cut)];
+    let relay = Relay::with_cues(bench.server.port(), &cues)?;
+    let mut config = Config::new(Endpoint::parse(&relay.uri())?);
+    config.batch.commands = 2;
+    let service = bench.start_with(config).await?;
+    bench.caught_up()?;
+    bench.feed.command("RPUSH bad x").await?;
+    eventually(LIMIT, "the failure is under way", || Ok((relay.cues_left() < 3).then_some(())))?;
+    bench.feed.commands(&["INCR waiting", "INCR n", "INCR n", "INCR n"]).await?;
+    service.shows("quarantined_keys", "1")?;
+    assert_eq!(relay.cues_left(), 0, "nothing had to be taken back");
+    bench.caught_up()?;
+    let [letter] = &bench.all_letters().await?[..] else { panic!("one letter") };
+    assert!(letter.why.contains("WRONGTYPE"), "{letter:?}");
+    assert_eq!(
+        (bench.get("waiting")?.as_deref(), bench.get("n")?.as_deref()),
+        (Some("1"), Some("3"))
+    );
+    service.stop().await?;
     Ok(())
 }
 
