@@ -4,6 +4,7 @@
 
 mod accounts;
 mod apart;
+mod backlog;
 mod beside;
 mod brokers;
 mod chaos;

@@ -149,8 +149,9 @@ pub(crate) const MEETING_PAUSE: Duration = Duration::from_millis(1);
 /// It doubles up to this much while nothing moves, so that a lane that waits for another costs the destination little.
 pub(crate) const MEETING_PAUSE_MAX: Duration = Duration::from_millis(20);
 
-/// What has been read of tracks that wait for others may take so much memory; beyond that it is read again: a few
-/// fetches of a broker, so that tracks which are read unevenly still meet without that.
+/// Of tracks that wait for others no more is read than this together, each its part: so those come that they wait for.
+pub(crate) const AHEAD_BYTES: usize = 8 << 20;
+/// What has been read of them may take so much memory, with what was on its way; beyond that it is read again.
 pub(crate) const STASH_BYTES: usize = 32 << 20;
 /// What a record takes there besides its bytes.
 pub(crate) const STASHED_RECORD_BYTES: usize = 96;

@@ -1,5 +1,7 @@
 //! The contract that every backend keeps: the traits and what they describe.
 
+use std::collections::BTreeSet;
+
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
@@ -100,6 +102,10 @@ pub trait Reader: Send {
     /// The next records, at least one; waits at the tail. Cancel-safe: nothing is lost when
     /// dropped.
     fn next(&mut self, limit: ReadLimit) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>>;
+
+    /// Brings nothing more of these partitions for now, and of all others again, so that those come which can be used. What
+    /// is under way comes still, and a reader that has one order for all may take no notice.
+    fn hold(&mut self, _partitions: BTreeSet<Partition>) {}
 }
 
 /// How much [`Reader::next`] may return at once. A single record larger than `bytes` is returned

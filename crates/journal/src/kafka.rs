@@ -22,6 +22,7 @@ mod fences;
 mod fetch;
 mod follow;
 mod identity;
+mod inlets;
 mod lease;
 mod lifeline;
 mod mailbox;

@@ -2,11 +2,12 @@
 //! of the rest.
 //!
 //! Guarantees: of each track, what is given is in its order and whole up to where reading goes on. What tracks that wait
-//! take in memory is bounded: beyond that the longest is forgotten, and read again when its turn comes.
+//! take in memory is bounded: the reader holds those of which enough has been read. What comes all the same, beyond the
+//! bound, is forgotten, the longest first, and read again when its turn comes.
 
 use std::collections::VecDeque;
 
-use journal::Entry;
+use journal::{Entry, Partition};
 
 use super::pump::Pump;
 use crate::error::Error;
@@ -27,6 +28,8 @@ struct Queue {
     bytes: usize,
     /// Whether some did not fit: from there on all of it is read again.
     overflowed: bool,
+    /// Whether the reader brings no more of it for now.
+    held: bool,
 }
 
 // === impl Intake ===
@@ -83,6 +86,20 @@ impl Intake {
         self.bytes == 0 || self.ready(waits).is_none()
     }
 
+    /// The tracks of which enough has been read while they wait, where these are others than before.
+    fn held_anew(&mut self, waits: impl Fn(usize) -> bool) -> Option<Vec<usize>> {
+        let part = limits::AHEAD_BYTES / self.queues.len().max(1);
+        let mut is_news = false;
+        for (track, queue) in self.queues.iter_mut().enumerate() {
+            // Not again and again for little.
+            let enough = if queue.held { part / 2 } else { part };
+            let held = queue.overflowed || (queue.bytes > enough && waits(track));
+            is_news |= std::mem::replace(&mut queue.held, held) != held;
+        }
+        let held = self.queues.iter().enumerate().filter(|(_, queue)| queue.held);
+        is_news.then(|| held.map(|(track, _)| track).collect())
+    }
+
     /// Forgets the longest of those that wait, while together they take more than they may.
     fn keep_bound(&mut self) {
         while self.bytes > limits::STASH_BYTES {
@@ -90,7 +107,7 @@ impl Intake {
                 return;
             };
             self.bytes -= longest.bytes;
-            *longest = Queue { overflowed: true, ..Queue::default() };
+            *longest = Queue { overflowed: true, held: longest.held, ..Queue::default() };
         }
     }
 
@@ -132,10 +149,14 @@ impl Pump<'_> {
     /// Reads again what was forgotten of a track whose turn has come.
     pub(super) async fn read_forgotten(&mut self) -> Result<(), Error> {
         // What else is there has been planned, or waits: it is bounded, and read again as well.
-        match self.is_out_of_input() && self.lacks_input() {
-            true => self.read_on().await,
-            false => Ok(()),
+        if !self.is_out_of_input() || !self.lacks_input() {
+            return Ok(());
         }
+        tracing::debug!(
+            bound = limits::STASH_BYTES,
+            "reads again what was forgotten of partitions that waited"
+        );
+        self.read_on().await
     }
 
     /// Whether something was forgotten that may be planned now.
@@ -146,13 +167,18 @@ impl Pump<'_> {
     /// Nothing that is left may be planned: what waits is kept within its bound.
     pub(super) fn bound_intake(&mut self) {
         self.intake.keep_bound();
+        if let Some(held) = self.intake.held_anew(|track| self.planner.waits(track)) {
+            let numbers = held.into_iter().flat_map(|track| self.scope.lane_indexes(track));
+            let numbers = numbers.filter_map(|index| self.scope.numbers.get(index));
+            self.reader.hold(numbers.map(|number| Partition(*number)).collect());
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use journal::{Offset, Partition};
+    use journal::Offset;
 
     use super::*;
 
@@ -189,6 +215,26 @@ mod tests {
         intake.put_back(0, first);
         assert_eq!(place(intake.next(|_| false)), Some((0, 0)));
         assert_eq!(place(intake.next(|_| false)), Some((0, 1)));
+    }
+
+    #[test]
+    fn of_a_track_that_waits_enough_is_read_until_half_of_it_is_planned() {
+        let mut intake = Intake::of(2);
+        let part = limits::AHEAD_BYTES / 2;
+        for offset in 0..4 {
+            intake.push(0, entry(0, offset, part / 3));
+            intake.push(1, entry(1, offset, 1));
+        }
+        assert_eq!(intake.held_anew(|_| false), None, "they are about to be planned");
+        assert_eq!(intake.held_anew(|_| true), Some(vec![0]));
+        assert_eq!(intake.held_anew(|_| true), None, "that is no news");
+        (0..2).for_each(|_| drop(intake.next(|track| track == 1)));
+        assert_eq!(intake.held_anew(|_| true), None, "it is still half full");
+        drop(intake.next(|track| track == 1));
+        assert_eq!(intake.held_anew(|_| true), Some(vec![]));
+        intake.push(1, entry(1, 4, limits::STASH_BYTES));
+        intake.keep_bound();
+        assert_eq!(intake.held_anew(|_| false), Some(vec![1]), "nothing of it can be taken");
     }
 
     #[test]

@@ -12,10 +12,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Offset as Place, TopicPartitionList};
 
-use super::client::{Quiet, assign, idle, passes};
+use super::client::{Quiet, passes};
 use super::config::KafkaConfig;
 use super::fences::{Verdict, writer_of};
 use super::follow::{Follower, Following, Known};
+use super::inlets::Inlets;
 use super::ranges::Ranges;
 use super::reader::{LastWord, Queue};
 use super::record::{Copies, Origin, place_of};
@@ -37,7 +38,7 @@ type Doubts = BTreeMap<(u16, Option<Writer>), u64>;
 /// What the thread has.
 pub(super) struct Fetch {
     config: KafkaConfig,
-    consumer: BaseConsumer<Quiet>,
+    inlets: Inlets,
     following: Arc<Following>,
     ranges: Arc<Ranges>,
     queue: Arc<Queue>,
@@ -77,16 +78,18 @@ impl Fetch {
                 .map_err(|error| failed(&error))?;
             wanted.insert(partition.0, offset.0);
         }
-        let made = settings::of(Role::Reader, config).create_with_context(Quiet::new(config));
+        let role = Role::Partitions(from.len());
+        let made = settings::of(role, config).create_with_context(Quiet::new(config));
         let consumer: BaseConsumer<Quiet> =
             made.map_err(|error| of_opener(settings_error(&error)))?;
-        assign(&consumer, &config.topic, &places).map_err(|error| failed(&error))?;
+        let queue = Arc::default();
+        let inlets = Inlets::new(consumer, (&config.topic, &places), &queue);
         Ok(Self {
             config: config.clone(),
-            consumer,
+            inlets: inlets.map_err(|error| failed(&error))?,
             following,
             ranges,
-            queue: Arc::default(),
+            queue,
             wanted,
             doubt: Doubts::new(),
             copies: Copies::default(),
@@ -111,58 +114,57 @@ impl Fetch {
         }
     }
 
-    /// Waits for the next record, and takes with it what is there.
+    /// Takes what is there; waits for something where that is nothing.
     fn take_some(&mut self, taken: &mut Taken) -> Result<(), ReadError> {
-        let consumer = &self.consumer;
-        let mut patience = POLL;
-        while !taken.is_full() {
-            match consumer.poll(patience) {
-                None => {
-                    idle(consumer, &self.config.topic, patience);
-                    break;
+        let Self { config, inlets, following, ranges, queue, wanted, doubt, copies } = self;
+        let mut heard = false;
+        inlets.take(&queue.held(), |came| {
+            heard = true;
+            match came {
+                Ok(message) => {
+                    let follower = following.follower();
+                    let mut judge = Judge { follower, queue, doubt, copies, place: config };
+                    judge.take(&message, wanted, taken)?;
                 }
-                Some(Ok(message)) => {
-                    let mut judge = Judge {
-                        follower: self.following.follower(),
-                        queue: &self.queue,
-                        doubt: &mut self.doubt,
-                        copies: &mut self.copies,
-                        place: &self.config,
-                    };
-                    judge.take(&message, &mut self.wanted, taken)?;
-                }
-                Some(Err(error)) => self.explain(&error)?,
+                Err(error) => explain(&error, (config, ranges), wanted)?,
             }
-            patience = Duration::ZERO;
+            Ok(!taken.is_full())
+        })?;
+        if !heard && !queue.rest(POLL) {
+            inlets.idle(POLL);
         }
         Ok(())
     }
+}
 
-    /// What an error of the consumer means for the reader.
-    fn explain(&self, error: &KafkaError) -> Result<(), ReadError> {
-        let code = error.rdkafka_error_code();
-        let left = [RDKafkaErrorCode::AutoOffsetReset, RDKafkaErrorCode::OffsetOutOfRange];
-        if code.is_some_and(|code| left.contains(&code)) {
-            return Err(self.out_of_retention().unwrap_or_else(|| {
-                let place = self.config.place();
-                ReadError::Failed(format!("{place}: a place that was read is not there any more"))
-            }));
-        }
-        if passes(error) {
-            tracing::debug!(topic = self.config.topic, %error, "trouble with reading");
-            return Ok(());
-        }
-        Err(Asked::Read(&self.config.topic).read_error(error, &self.config.place()))
+/// What an error of the consumer means for the reader.
+fn explain(
+    error: &KafkaError,
+    (config, ranges): (&KafkaConfig, &Ranges),
+    wanted: &BTreeMap<u16, u64>,
+) -> Result<(), ReadError> {
+    let code = error.rdkafka_error_code();
+    let left = [RDKafkaErrorCode::AutoOffsetReset, RDKafkaErrorCode::OffsetOutOfRange];
+    if code.is_some_and(|code| left.contains(&code)) {
+        return Err(out_of_retention(ranges, wanted).unwrap_or_else(|| {
+            let place = config.place();
+            ReadError::Failed(format!("{place}: a place that was read is not there any more"))
+        }));
     }
+    if passes(error) {
+        tracing::debug!(topic = config.topic, %error, "trouble with reading");
+        return Ok(());
+    }
+    Err(Asked::Read(&config.topic).read_error(error, &config.place()))
+}
 
-    fn out_of_retention(&self) -> Option<ReadError> {
-        let raw = self.ranges.raw().ok()?;
-        self.wanted.iter().find_map(|(&partition, &offset)| {
-            let &(start, _) = raw.get(usize::from(partition))?;
-            let (partition, offset, start) = (Partition(partition), Offset(offset), Offset(start));
-            (offset < start).then_some(ReadError::OutOfRetention { partition, offset, start })
-        })
-    }
+fn out_of_retention(ranges: &Ranges, wanted: &BTreeMap<u16, u64>) -> Option<ReadError> {
+    let raw = ranges.raw().ok()?;
+    wanted.iter().find_map(|(&partition, &offset)| {
+        let &(start, _) = raw.get(usize::from(partition))?;
+        let (partition, offset, start) = (Partition(partition), Offset(offset), Offset(start));
+        (offset < start).then_some(ReadError::OutOfRetention { partition, offset, start })
+    })
 }
 
 /// Records that are handed over together.

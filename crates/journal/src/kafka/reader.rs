@@ -3,14 +3,15 @@
 //! Guarantees: order of each partition; a dropped `next` loses nothing, since records are taken from the queue only
 //! when it returns; a dropped reader returns at once and its thread ends by itself.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
-use crate::{Entry, ReadError, ReadLimit, Reader};
+use crate::{Entry, Partition, ReadError, ReadLimit, Reader};
 
 /// The thread waits while so many payload bytes are in the queue.
 const QUEUE_BYTES: usize = 8 * 1024 * 1024;
@@ -30,6 +31,8 @@ pub(super) struct Queue {
     came: Notify,
     /// There is room again, or nobody reads any more.
     room: Condvar,
+    /// The thread has something to look at.
+    bell: Condvar,
 }
 
 /// Fails the queue when its thread ends without a word, as by a panic: whoever reads would wait for ever.
@@ -41,6 +44,10 @@ struct Waiting {
     bytes: usize,
     failed: Option<ReadError>,
     is_closed: bool,
+    /// Of these nothing is wanted for now.
+    held: BTreeSet<Partition>,
+    /// Something may have come since the thread has looked.
+    has_rung: bool,
 }
 
 // === impl KafkaReader ===
@@ -63,12 +70,18 @@ impl Reader for KafkaReader {
             }
         })
     }
+
+    fn hold(&mut self, partitions: BTreeSet<Partition>) {
+        self.queue.waiting.lock().held = partitions;
+        self.queue.ring();
+    }
 }
 
 impl Drop for KafkaReader {
     fn drop(&mut self) {
         self.queue.waiting.lock().is_closed = true;
         self.queue.room.notify_all();
+        self.queue.ring();
     }
 }
 
@@ -109,6 +122,26 @@ impl Queue {
         !waiting.is_closed
     }
 
+    /// Wakes the thread: something has come, or others are wanted.
+    pub(super) fn ring(&self) {
+        self.waiting.lock().has_rung = true;
+        self.bell.notify_all();
+    }
+
+    /// Waits until the thread has something to look at, for so long at most; false: it has not.
+    pub(super) fn rest(&self, time: Duration) -> bool {
+        let mut waiting = self.waiting.lock();
+        if !waiting.has_rung {
+            self.bell.wait_for(&mut waiting, time);
+        }
+        std::mem::take(&mut waiting.has_rung)
+    }
+
+    /// The partitions of which nothing is wanted for now.
+    pub(super) fn held(&self) -> BTreeSet<Partition> {
+        self.waiting.lock().held.clone()
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.waiting.lock().is_closed
     }
@@ -142,7 +175,7 @@ impl Drop for LastWord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Offset, Partition};
+    use crate::Offset;
 
     fn entry(offset: u64, bytes: usize) -> Entry {
         let payload = vec![0; bytes].into();

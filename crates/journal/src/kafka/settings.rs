@@ -18,6 +18,8 @@ pub(super) enum Role<'a> {
     Notes,
     /// Reads records or notes from places it is told; belongs to no group.
     Reader,
+    /// The same of so many partitions, each with a queue of its own.
+    Partitions(usize),
     /// A member of the named group, which reads nothing.
     Member(&'a str),
     /// Asks for and commits offsets of the named group from outside.
@@ -103,7 +105,7 @@ impl Role<'_> {
             Self::Admin => vec![EVERYBODY],
             Self::Events => vec![EVERYBODY, WRITING, EVENTS],
             Self::Notes => vec![EVERYBODY, WRITING, NOTES],
-            Self::Reader | Self::Asker(_) => vec![EVERYBODY, READING],
+            Self::Reader | Self::Partitions(_) | Self::Asker(_) => vec![EVERYBODY, READING],
             Self::Member(_) => vec![EVERYBODY, READING, MEMBER],
         }
     }
@@ -147,7 +149,7 @@ pub(super) fn of(role: Role<'_>, config: &KafkaConfig) -> ClientConfig {
         Role::Member(group) | Role::Asker(group) => {
             settings.set("group.id", group);
         }
-        Role::Reader => {
+        Role::Reader | Role::Partitions(_) => {
             // Places are given by hand, but librdkafka wants a name; nobody joins it.
             settings.set("group.id", config.group("reader"));
         }
@@ -156,6 +158,12 @@ pub(super) fn of(role: Role<'_>, config: &KafkaConfig) -> ClientConfig {
             settings.set("compression.type", config.compression.name());
         }
         Role::Admin | Role::Notes => {}
+    }
+    if let Role::Partitions(count) = role {
+        // What all of them may have ahead, for each its part.
+        let part = |all: usize| (all / count.max(1)).max(1024).to_string();
+        settings.set("queued.min.messages", part(20_000));
+        settings.set("queued.max.messages.kbytes", part(16_384));
     }
     for (name, value) in &config.properties {
         // Others than members belong to no group.
@@ -177,7 +185,7 @@ mod tests {
             let made: Result<rdkafka::producer::BaseProducer, _> = of(role, &config).create();
             assert!(made.is_ok(), "{role:?}: {:?}", made.err());
         }
-        for role in [Role::Reader, Role::Member("a"), Role::Asker("b")] {
+        for role in [Role::Reader, Role::Partitions(16), Role::Member("a"), Role::Asker("b")] {
             let made: Result<rdkafka::consumer::BaseConsumer, _> = of(role, &config).create();
             assert!(made.is_ok(), "{role:?}: {:?}", made.err());
         }
