@@ -85,9 +85,11 @@ impl Figures {
             applied_events: lanes.sum("events"),
             rate: 0.0,
             lag_events: lanes.sum("lag_records"),
-            lag_bytes: lanes
-                .offset()
-                .map_or(0, |applied| number("/capture/offset").saturating_sub(applied)),
+            // A process that does not capture knows only about how much it is.
+            lag_bytes: match status.pointer("/capture/offset").and_then(Value::as_u64) {
+                Some(offset) => lanes.offset().map_or(0, |applied| offset.saturating_sub(applied)),
+                None => lanes.lag_bytes(),
+            },
             lag_seconds: lanes.largest("lag_seconds"),
             quarantined: lanes.sum("quarantined_keys"),
         };
@@ -252,6 +254,12 @@ impl<'a> Lanes<'a> {
         positions.filter_map(|position| position.split(':').nth(2)?.parse().ok()).min()
     }
 
+    /// What all partitions lack, where that can be estimated.
+    fn lag_bytes(&self) -> u64 {
+        let parts = self.0.iter().filter_map(|lane| lane.get("partitions")?.as_object());
+        parts.flat_map(Map::values).filter_map(|part| part.get("lag_bytes")?.as_u64()).sum()
+    }
+
     /// What the first lane with such a value says.
     fn text(&self, name: &str) -> String {
         let texts = self.0.iter().filter_map(|lane| lane.get(name)?.as_str());
@@ -300,6 +308,13 @@ mod tests {
         let figures = Figures::read(&json!({ "capture": capture }), Duration::ZERO, None);
         assert_eq!((figures.percent(), figures.time_to_read()), (None, None));
         assert_eq!((figures.snapshot_keys, figures.snapshot_bytes), (5, 50));
+    }
+
+    #[test]
+    fn who_does_not_capture_adds_up_what_partitions_lack() {
+        let parts = json!({ "0": { "lag_bytes": 30 }, "1": { "lag_bytes": "unknown" }, "2": { "lag_bytes": 12 } });
+        let status = json!({ "apply": { "a": { "applied": "0:9:70:+", "partitions": parts } } });
+        assert_eq!(Figures::read(&status, Duration::ZERO, None).lag_bytes, 42);
     }
 
     #[test]
