@@ -61,18 +61,8 @@ impl Pump<'_> {
             }
             Need::Together => {}
             Need::Sweep => {
-                let may_sweep = self.may_sweep(position).await?;
-                if may_sweep && self.planner.begin_sweep(barrier.line()) {
-                    // Said at the destination before anything goes.
-                    self.open.urgent = true;
-                    self.barrier = Some(barrier);
-                    return Ok(());
-                }
-                if may_sweep && !self.sweep(&barrier).await? {
-                    // Nothing behind it may be done before the rest of it.
-                    self.end_intake();
-                    return Ok(());
-                }
+                let Some(swept) = self.pass_sweep(barrier).await? else { return Ok(()) };
+                barrier = swept;
             }
             Need::Slots => {
                 if self.lags {
@@ -91,15 +81,7 @@ impl Pump<'_> {
                     return Ok(());
                 }
             }
-            Need::Functions => {
-                let may_go = self.may_forget_functions().await?;
-                self.planner.rules.hold_expiry_anew(self.tools.clock.now_ms());
-                let planned = self.planner.plan_looked(*barrier, may_go, &mut self.open)?;
-                if let Planned::Barrier(next) = planned {
-                    self.barrier = Some(next);
-                }
-                return Ok(());
-            }
+            Need::Functions => return self.pass_functions(*barrier).await,
             Need::Alone => {
                 if let Err(error) = self.require_alone(&barrier).await {
                     exact = self.leave_out(error)?;
@@ -115,9 +97,41 @@ impl Pump<'_> {
         }
     }
 
+    /// Removes what a snapshot did not name, if that may go. Gives back its end once nothing of that is left; until then
+    /// nothing behind it may be done.
+    async fn pass_sweep(&mut self, barrier: Box<Barrier>) -> Result<Option<Box<Barrier>>, Error> {
+        let (line, position) = (barrier.line(), barrier.event.position);
+        let begins = !self.planner.is_sweeping(line);
+        if !self.may_sweep((position, begins)).await? {
+            return Ok(Some(barrier));
+        }
+        if self.planner.begin_sweep(line) {
+            // Said at the destination before anything goes.
+            self.open.urgent = true;
+            self.barrier = Some(barrier);
+            return Ok(None);
+        }
+        if self.sweep(&barrier).await? {
+            return Ok(Some(barrier));
+        }
+        self.end_intake();
+        Ok(None)
+    }
+
+    /// Plans an event ahead of which libraries of functions go, if they may.
+    async fn pass_functions(&mut self, barrier: Barrier) -> Result<(), Error> {
+        let may_go = self.may_forget_functions().await?;
+        self.planner.rules.hold_expiry_anew(self.tools.clock.now_ms());
+        if let Planned::Barrier(next) = self.planner.plan_looked(barrier, may_go, &mut self.open)? {
+            self.barrier = Some(next);
+        }
+        Ok(())
+    }
+
     /// Says that what is not exact is left out, where the settings say so.
     fn leave_out(&self, error: Error) -> Result<bool, Error> {
-        if self.tools.config.inexact == Inexact::Refuse {
+        let is_inexact = matches!(error, Error::Inexact { .. });
+        if self.tools.config.inexact == Inexact::Refuse || !is_inexact {
             return Err(error);
         }
         tracing::warn!(error = %error, "left it out, as the settings say");
@@ -283,7 +297,7 @@ impl Pump<'_> {
         let position = barrier.event.position;
         let inexact = |why| Error::Inexact { command: barrier.command(), position, why };
         let config = &self.tools.config;
-        if config.existing == Existing::Overwrite {
+        if self.planner.rules.existing == Existing::Overwrite {
             return Err(inexact("other data may live there, as the settings allow"));
         }
         if config.filters.split_databases() {

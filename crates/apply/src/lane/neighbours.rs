@@ -1,8 +1,10 @@
 //! Other streams that use the destination, too: what is theirs must stay when this one removes what it does not know.
 //!
-//! Guarantees: a full copy removes nothing from a database that another stream writes to, unless that is asked for.
+//! Guarantees: a full copy removes nothing from a database that another stream writes to, unless that is asked for, or
+//! what it may remove is named by a filter.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,46 +25,73 @@ pub(super) struct Neighbours {
     looked_at: Option<Duration>,
     /// Whether anything of theirs was found.
     pub(super) found: bool,
-    /// Those that have a checkpoint, and where they live.
-    streams: Vec<(String, Territory)>,
+    /// Where those live that have a checkpoint; of one that has several, wherever any of them says.
+    streams: BTreeMap<String, Territory>,
+    /// Whether keys were found that belong to none of these: nobody knows where the rest of theirs is.
+    has_homeless: bool,
 }
 
 // === impl Neighbours ===
 
 impl Neighbours {
-    /// Takes note of a checkpoint; of a stream that has several they all say the same.
+    /// Takes note of a checkpoint.
     fn take(&mut self, checkpoint: Checkpoint) {
-        if !self.streams.iter().any(|(stream, _)| *stream == checkpoint.stream) {
-            self.streams.push((checkpoint.stream, checkpoint.territory));
+        let Territory { databases, .. } = checkpoint.territory;
+        match self.streams.entry(checkpoint.stream) {
+            Entry::Vacant(entry) => {
+                entry.insert(Territory { databases, shared: false });
+            }
+            Entry::Occupied(mut entry) => {
+                let known = &mut entry.get_mut().databases;
+                match known.is_empty() || databases.is_empty() {
+                    true => known.clear(),
+                    false => known.extend(databases),
+                }
+            }
         }
+    }
+
+    /// Takes note of keys of theirs that are no checkpoints.
+    fn take_rest(&mut self, rest: &BTreeSet<Bytes>) {
+        let is_known = |key: &Bytes| {
+            let is_beside = |stream: &String| {
+                let behind = behind_tag(key).and_then(|of| of.strip_prefix(stream.as_bytes()));
+                behind.is_some_and(|rest| rest.starts_with(b":"))
+            };
+            self.streams.keys().any(is_beside)
+        };
+        self.has_homeless = !rest.iter().all(is_known);
     }
 
     /// Those that write to one of the databases of a stream.
     fn beside(&self, own: &Territory) -> Option<String> {
-        let meets = |(_, theirs): &&(String, Territory)| {
-            let both = [own, theirs].map(|of| of.databases.iter().collect::<BTreeSet<_>>());
-            let [own, theirs] = both;
-            own.is_empty() || theirs.is_empty() || !own.is_disjoint(&theirs)
+        let meets = |(_, theirs): &(&String, &Territory)| {
+            let (own, theirs) = (&own.databases, &theirs.databases);
+            own.is_empty() || theirs.is_empty() || own.iter().any(|db| theirs.contains(db))
         };
-        let names: Vec<&str> =
-            self.streams.iter().filter(meets).map(|(stream, _)| stream.as_str()).collect();
-        match names.is_empty() {
-            // Temporary keys tell nothing of where the rest is.
-            true if self.found && self.streams.is_empty() => {
-                Some("one without a checkpoint".to_owned())
-            }
-            true => None,
-            false => Some(names.join(", ")),
-        }
+        let names = self.streams.iter().filter(meets).map(|(stream, _)| stream.as_str());
+        let homeless = self.has_homeless.then_some("one without a checkpoint");
+        let names: Vec<&str> = names.chain(homeless).collect();
+        (!names.is_empty()).then(|| names.join(", "))
     }
+}
+
+/// What stands behind the tag in a key of ours: the name of its stream, and what is beside that.
+fn behind_tag(key: &[u8]) -> Option<&[u8]> {
+    let end = key.iter().position(|byte| *byte == b'}')?;
+    key.get(end + 1..)?.strip_prefix(b":")
 }
 
 // === impl Pump ===
 
 impl Pump<'_> {
     /// Whether what a snapshot did not name may go: where others write, too, nobody knows whose it is.
-    pub(super) async fn may_sweep(&mut self, position: Position) -> Result<bool, Error> {
-        match self.tools.config.existing {
+    /// The first time it `begins` with a look.
+    pub(super) async fn may_sweep(
+        &mut self,
+        (position, begins): (Position, bool),
+    ) -> Result<bool, Error> {
+        match self.planner.rules.existing {
             Existing::Sweep => return Ok(true),
             Existing::Overwrite => {
                 tracing::warn!(
@@ -76,6 +105,9 @@ impl Pump<'_> {
         // Whoever names the keys that it takes removes no others.
         if !self.tools.config.filters.keys.include.is_empty() {
             return Ok(true);
+        }
+        if begins {
+            self.neighbours.looked_at = None;
         }
         self.look_for_others().await?;
         let Some(streams) = self.neighbours.beside(&self.planner.rules.territory) else {
@@ -112,31 +144,45 @@ impl Pump<'_> {
             return Ok(());
         }
         self.neighbours = Neighbours::default();
+        let mut rest = BTreeSet::new();
         for db in 0..self.planner.rules.databases {
-            self.look_into(db).await?;
+            self.look_into(db, &mut rest).await?;
         }
+        self.neighbours.take_rest(&rest);
         select(&mut self.connection, self.tools.config.checkpoint_db).await?;
         self.neighbours.looked_at = Some(now);
         Ok(())
     }
 
     /// Takes note of what a database holds of other streams of ours.
-    async fn look_into(&mut self, db: u32) -> Result<(), Error> {
+    async fn look_into(&mut self, db: u32, rest: &mut BTreeSet<Bytes>) -> Result<(), Error> {
         select(&mut self.connection, db).await?;
         let mut scan = Scan::matching(b"keyferry:{*}:*");
         while let Some(keys) = scan.next(&mut self.connection).await? {
             let is_theirs = |key: &Bytes| names::is_ours(key) && !self.names.is_own(key);
             let theirs: Vec<Bytes> = keys.into_iter().filter(is_theirs).collect();
             self.neighbours.found |= !theirs.is_empty();
-            // Of the others some are of another type, or nothing that can be read: they say nothing.
-            for key in theirs.iter().filter(|key| !names::is_stage(key)) {
-                if let Reply::Bulk(bytes) = self.connection.ask([b"GET".as_slice(), key]).await? {
-                    let decoded = codec::checkpoint::decode(&bytes);
-                    decoded.into_iter().for_each(|checkpoint| self.neighbours.take(checkpoint));
+            for key in theirs {
+                // A large value may be there, of which the name tells enough.
+                let said = match names::is_stage(&key) {
+                    true => None,
+                    false => self.checkpoint_at(&key).await?,
+                };
+                match said {
+                    Some(checkpoint) => self.neighbours.take(checkpoint),
+                    None => drop(rest.insert(key)),
                 }
             }
         }
         Ok(())
+    }
+
+    /// The checkpoint that a key of the selected database holds, if it is one.
+    async fn checkpoint_at(&mut self, key: &Bytes) -> Result<Option<Checkpoint>, Error> {
+        Ok(match self.connection.ask([b"GET".as_slice(), key]).await? {
+            Reply::Bulk(bytes) => codec::checkpoint::decode(&bytes).ok(),
+            _ => None,
+        })
     }
 }
 
@@ -148,25 +194,56 @@ mod tests {
         Territory { databases: databases.to_vec(), shared: false }
     }
 
-    fn beside(theirs: &[&[u32]], own: &[u32]) -> Option<String> {
-        let streams = theirs.iter().enumerate();
-        let streams =
-            streams.map(|(number, of)| (format!("stream-{number}"), in_databases(of))).collect();
-        let neighbours = Neighbours { looked_at: None, found: true, streams };
+    fn checkpoint(stream: &str, databases: &[u32]) -> Checkpoint {
+        let mut checkpoint = Checkpoint {
+            stream: stream.to_owned(),
+            incarnation: 0,
+            first_partition: 0,
+            last_partition: 0,
+            applied: Vec::new(),
+            read_from: vec![0],
+            owner_epoch: 0,
+            written_ms: 0,
+            resyncs: Vec::new(),
+            waits_at: None,
+            begun_at: None,
+            territory: in_databases(databases),
+            marker: None,
+        };
+        checkpoint.territory.shared = true;
+        checkpoint
+    }
+
+    fn beside(theirs: &[(&str, &[u32])], own: &[u32]) -> Option<String> {
+        let mut neighbours = Neighbours::default();
+        theirs.iter().for_each(|(stream, of)| neighbours.take(checkpoint(stream, of)));
         neighbours.beside(&in_databases(own))
     }
 
     #[test]
     fn only_those_that_write_to_the_same_database_are_in_the_way() {
-        assert_eq!(beside(&[&[1, 2], &[3]], &[0, 4]), None);
-        assert_eq!(beside(&[&[1, 2], &[3], &[4]], &[0, 3, 4]).unwrap(), "stream-1, stream-2");
-        assert_eq!(beside(&[&[1]], &[]).unwrap(), "stream-0");
-        assert_eq!(beside(&[&[]], &[7]).unwrap(), "stream-0");
+        let three: [(&str, &[u32]); 3] = [("a", &[1, 2]), ("b", &[3]), ("c", &[4])];
+        assert_eq!(beside(&three, &[0, 5]), None);
+        assert_eq!(beside(&three, &[0, 3, 4]).unwrap(), "b, c");
+        assert_eq!(beside(&[("a", &[1])], &[]).unwrap(), "a");
+        assert_eq!(beside(&[("a", &[])], &[7]).unwrap(), "a");
+    }
+
+    #[test]
+    fn of_several_checkpoints_of_a_stream_each_counts() {
+        assert_eq!(beside(&[("a", &[1]), ("a", &[0])], &[0]).unwrap(), "a");
+        assert_eq!(beside(&[("a", &[1]), ("a", &[])], &[0]).unwrap(), "a");
+        assert_eq!(beside(&[("a", &[]), ("a", &[1])], &[0]).unwrap(), "a");
     }
 
     #[test]
     fn where_nothing_tells_whose_keys_were_found_they_are_in_the_way() {
-        assert!(beside(&[], &[0]).unwrap().contains("without a checkpoint"));
-        assert_eq!(Neighbours::default().beside(&in_databases(&[])), None);
+        let mut neighbours = Neighbours::default();
+        neighbours.take(checkpoint("known", &[1]));
+        let key = |name: &str| BTreeSet::from([Bytes::from(format!("keyferry:{{abc}}:{name}"))]);
+        neighbours.take_rest(&key("known:owner"));
+        assert_eq!(neighbours.beside(&in_databases(&[0])), None);
+        neighbours.take_rest(&key("gone:owner"));
+        assert!(neighbours.beside(&in_databases(&[0])).unwrap().contains("without a checkpoint"));
     }
 }

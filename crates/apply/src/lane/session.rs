@@ -14,7 +14,7 @@ use super::start::{Start, start};
 use super::status::Phase;
 use super::{Lane, claim};
 use crate::checkpoint::{self, Checkpoints};
-use crate::config::Config;
+use crate::config::{Config, Existing};
 use crate::error::Error;
 use crate::import;
 use crate::names::Names;
@@ -115,7 +115,8 @@ impl Lane {
         let mut start = start(tools, &description, (scope, &known), memory).await?;
         let imports = import::begin(&mut link.connection, &tools.config, &link.facts).await?;
         self.status.imports(imports);
-        let mut planner = self.planner(&link, &mut start);
+        let existing = known.lasting(tools.config.existing);
+        let mut planner = self.planner(&link, &mut start, existing);
         if imports {
             planner.rules.trust_import_mode();
         }
@@ -150,9 +151,10 @@ impl Lane {
         Some(Cut::new(until, ends.clone(), planner.next()))
     }
 
-    fn planner(&mut self, link: &Link, start: &mut Start) -> Planner {
+    fn planner(&mut self, link: &Link, start: &mut Start, existing: Existing) -> Planner {
         let config = &self.tools.config;
-        let rules = Rules::new(config, self.names.clone(), &link.facts);
+        let mut rules = Rules::new(config, self.names.clone(), &link.facts);
+        rules.take_existing(existing);
         let marks = std::mem::take(&mut self.memory.marks);
         let mut planner = Planner::new(rules, &self.scope, start.progress.clone(), marks);
         planner.floor.clone_from(&start.floor);
@@ -160,7 +162,7 @@ impl Lane {
         planner.doubt = std::mem::take(&mut start.doubt);
         planner.deadlines = std::mem::take(&mut self.memory.deadlines);
         planner.refused = std::mem::take(&mut self.memory.refused);
-        planner.expect_existing(config.existing);
+        planner.expect_existing(existing);
         for (shard, slots) in std::mem::take(&mut start.slots) {
             planner.know_slots(shard, slots);
         }

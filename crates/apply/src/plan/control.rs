@@ -287,6 +287,11 @@ impl Planner {
         self.require_marks();
     }
 
+    /// Whether what the snapshot of a line did not name has begun to go.
+    pub(crate) fn is_sweeping(&self, line: Line) -> bool {
+        self.progress.resyncs.get(&line).is_some_and(|resync| resync.sweeping)
+    }
+
     /// Notes that the snapshot of a line has ended and what it did not name is about to go. Says whether that is news.
     pub(crate) fn begin_sweep(&mut self, line: Line) -> bool {
         let resync = self.progress.resyncs.get_mut(&line).filter(|resync| !resync.sweeping);

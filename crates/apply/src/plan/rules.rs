@@ -49,6 +49,8 @@ pub(crate) struct Rules {
     pub(crate) databases: u32,
     /// Where the stream's keys live there.
     pub(crate) territory: Territory,
+    /// What holds of data that is not the stream's.
+    pub(crate) existing: Existing,
     /// What to do about what it cannot hold.
     pub(crate) unsupported: Unsupported,
     /// How much it takes at once.
@@ -95,6 +97,7 @@ impl Rules {
             joins: true,
             databases,
             territory: territory(config, databases),
+            existing: config.existing,
             unsupported: config.unsupported,
             sizes: Sizes::of(facts.sizes, Target::of(facts), (config.batch, config.group_bytes)),
             skips_inexact: config.inexact == Inexact::Skip,
@@ -106,6 +109,12 @@ impl Rules {
     /// Takes note of how much the destination takes at once by now.
     pub(crate) fn take_sizes(&mut self, facts: SizeFacts, config: &Config) {
         self.sizes = Sizes::of(facts, self.target, (config.batch, config.group_bytes));
+    }
+
+    /// Takes what holds of data that is not the stream's from the checkpoints, which may know more than who is here.
+    pub(crate) fn take_existing(&mut self, existing: Existing) {
+        self.existing = existing;
+        self.territory.shared = existing == Existing::Overwrite;
     }
 
     /// No marks, for a snapshot that begins.

@@ -4,7 +4,7 @@
 //! Guarantees: messages of a partition in their order; no partition comes before others for longer than its turn; of one
 //! that is held nothing comes, and what is fetched of it is bounded.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ use crate::{Partition, ReadError};
 /// How much of one partition comes before the next one has its turn.
 const TURN_MESSAGES: usize = 128;
 const TURN_BYTES: usize = 256 * 1024;
+/// So many events of no partition are taken at once.
+const EVENTS: usize = 64;
 
 /// The partitions that one consumer reads.
 pub(super) struct Inlets {
@@ -45,20 +47,18 @@ impl Inlets {
         queue: &Arc<Queue>,
     ) -> KafkaResult<Self> {
         let consumer = Arc::new(consumer);
-        assign(&consumer, topic, places)?;
         let mut queues = Vec::new();
-        let numbers: BTreeMap<i32, Partition> = places
-            .elements()
-            .iter()
-            .filter_map(|of| Some((of.partition(), Partition(u16::try_from(of.partition()).ok()?))))
-            .collect();
-        for (number, partition) in numbers {
-            // Of one that the client does not split off, all comes with the others.
-            let Some(mut split) = consumer.split_partition_queue(topic, number) else { continue };
+        // Ahead of the places: nothing of these partitions may come with what is of none, where it could be overtaken.
+        for of in places.elements() {
+            let Ok(partition) = u16::try_from(of.partition()) else { continue };
+            let Some(mut split) = consumer.split_partition_queue(topic, of.partition()) else {
+                continue;
+            };
             let bell = Arc::clone(queue);
             split.set_nonempty_callback(move || bell.ring());
-            queues.push((partition, split));
+            queues.push((Partition(partition), split));
         }
+        assign(&consumer, topic, places)?;
         Ok(Self { consumer, topic: topic.to_owned(), queues, at: 0 })
     }
 
@@ -68,26 +68,39 @@ impl Inlets {
         held: &BTreeSet<Partition>,
         mut take: impl FnMut(KafkaResult<BorrowedMessage<'_>>) -> Result<bool, ReadError>,
     ) -> Result<(), ReadError> {
-        // What came before the queues were split stands before what is in them; then only what is of no partition.
-        while let Some(came) = self.consumer.poll(Duration::ZERO) {
-            if !take(came)? {
-                return Ok(());
+        // Nothing said may be one of several events that the client keeps for itself.
+        for _ in 0..EVENTS {
+            match self.consumer.poll(Duration::ZERO) {
+                None => {}
+                Some(Err(error)) => drop(take(Err(error))?),
+                Some(Ok(message)) => return Err(self.astray(&message)),
             }
         }
         for _ in 0..self.queues.len() {
             let Some((partition, queue)) = self.queues.get(self.at) else { break };
-            let (mut messages, mut bytes) = (0, 0);
+            let (mut messages, mut bytes, mut wants_more) = (0, 0, true);
             while !held.contains(partition) && messages < TURN_MESSAGES && bytes < TURN_BYTES {
                 let Some(came) = queue.poll(Duration::ZERO) else { break };
                 messages += 1;
                 bytes += came.as_ref().map_or(0, size);
-                if !take(came)? {
-                    return Ok(());
+                wants_more = take(came)?;
+                if !wants_more {
+                    break;
                 }
             }
             self.at = (self.at + 1) % self.queues.len();
+            if !wants_more {
+                break;
+            }
         }
         Ok(())
+    }
+
+    /// A message came outside its partition's queue, so that its place among the others is not known: whoever reads anew
+    /// gets all of them.
+    fn astray(&self, message: &BorrowedMessage<'_>) -> ReadError {
+        let (topic, partition, offset) = (&self.topic, message.partition(), message.offset());
+        ReadError::Failed(format!("{topic}: offset {offset} came beside partition {partition}"))
     }
 
     /// Nothing has come for so long again.

@@ -160,10 +160,12 @@ pub(super) fn of(role: Role<'_>, config: &KafkaConfig) -> ClientConfig {
         Role::Admin | Role::Notes => {}
     }
     if let Role::Partitions(count) = role {
-        // What all of them may have ahead, for each its part.
-        let part = |all: usize| (all / count.max(1)).max(1024).to_string();
-        settings.set("queued.min.messages", part(20_000));
-        settings.set("queued.max.messages.kbytes", part(16_384));
+        // What all of them may have ahead, for each its part; a record that is larger comes by itself.
+        let part = |all: usize, least: usize| (all / count.max(1)).max(least);
+        settings.set("queued.min.messages", part(20_000, 100).to_string());
+        settings.set("queued.max.messages.kbytes", part(16_384, 64).to_string());
+        let fetched = part(16 << 20, 64 << 10).min(1 << 20);
+        settings.set("fetch.message.max.bytes", fetched.to_string());
     }
     for (name, value) in &config.properties {
         // Others than members belong to no group.

@@ -114,13 +114,18 @@ impl Topics {
             // Somebody else is making it, with as many partitions as was told there.
             Found::Nothing | Found::Topic { partitions: 0, .. } => {
                 let partitions = self.appears(topic, None).await?;
-                self.ensure_found(topic, wanted, partitions).await
+                self.agree(topic, wanted, partitions)
             }
-            Found::Topic { partitions, .. } => self.ensure_found(topic, wanted, partitions).await,
+            Found::Topic { partitions, .. } => {
+                let ensured = self.agree(topic, wanted, partitions)?;
+                self.check(topic, partitions).await?;
+                Ok(ensured)
+            }
         }
     }
 
-    async fn ensure_found(
+    /// A topic that was there has as many partitions as are wanted.
+    fn agree(
         &self,
         topic: &str,
         wanted: Option<usize>,
@@ -132,7 +137,6 @@ impl Topics {
                 self.config.brokers
             )));
         }
-        self.check(topic, partitions).await?;
         Ok(Ensured { is_new: false, partitions })
     }
 
