@@ -281,6 +281,7 @@ impl Service {
         eventually(LIMIT, format!("{name} is {value}"), || {
             Ok((self.lane(name) == value).then_some(()))
         })
+        .with_context(|| format!("it is {}", self.lane(name)))
     }
 
     /// A value of its status, by a path below the lane.
