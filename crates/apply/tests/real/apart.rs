@@ -27,6 +27,9 @@ struct Pair {
 /// Who has which partitions.
 const SPREADS: [[&[u16]; 2]; 3] = [[&[0, 1], &[2, 3]], [&[1, 3], &[0, 2]], [&[3], &[0, 1, 2]]];
 
+/// What the status calls those who have the first of them.
+const LANES: [&str; 2] = ["partitions-0-1", "partitions-2-3"];
+
 impl Pair {
     async fn start() -> Result<Self> {
         let mut bench = bench().await?;
@@ -39,6 +42,15 @@ impl Pair {
         let mut pair = Self { bench, roster, services, letters, model, _model: server };
         pair.revive().await?;
         pair.spread(SPREADS[0]);
+        // The first has had all until now: what comes next is to be dealt with by who has it then.
+        for ((service, _), lane) in pair.services.iter().flatten().zip(LANES) {
+            eventually(LIMIT, format!("there is {lane}, and no other"), || {
+                let shown = service.status.snapshot();
+                let names = shown.as_object().into_iter().flat_map(|shown| shown.keys());
+                let lanes = names.filter(|name| name.starts_with("partition")).count();
+                Ok((shown[lane]["phase"] == "stream" && lanes == 1).then_some(()))
+            })?;
+        }
         Ok(pair)
     }
 
