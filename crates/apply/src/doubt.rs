@@ -32,7 +32,7 @@ use event::{Body, Change, Command, Event, Position, Shard};
 use self::evidence::{Evidence, Left};
 use self::notes::{Effect, Note, Noted};
 use crate::limits;
-use crate::plan::{Reach, Roles, Rules};
+use crate::plan::{AppliedFunctions, Reach, Roles, Rules};
 use crate::scope::{Line, Point};
 
 /// What is in doubt at the start of a lane.
@@ -72,8 +72,8 @@ pub(crate) struct Where<'a> {
     pub(crate) lane_index: usize,
     /// What the settings say.
     pub(crate) rules: &'a Rules,
-    /// Whether changes of function libraries that stand in all partitions are applied there.
-    pub(crate) has_functions: bool,
+    /// Which changes of function libraries are applied there.
+    pub(crate) functions: AppliedFunctions,
     /// Whether a snapshot has removed the libraries that there were before it.
     pub(crate) forgets_functions: bool,
 }
@@ -275,6 +275,7 @@ impl Doubt {
                         Change::SwapDb { first, second } => {
                             self.push(at, Noted::Swap(*first, *second));
                         }
+                        Change::Function(_) if here.functions == AppliedFunctions::None => {}
                         Change::Function(function) => {
                             self.push(at, Noted::Functions(Reach::of(function), again));
                         }
@@ -285,7 +286,9 @@ impl Doubt {
             Body::Control(Control::SwapDb { first, second }) => {
                 self.push(at, Noted::Swap(*first, *second));
             }
-            Body::Control(Control::Function(function)) if here.has_functions => {
+            Body::Control(Control::Function(function))
+                if here.functions == AppliedFunctions::All =>
+            {
                 self.push(at, Noted::Functions(Reach::of(function), again));
             }
             Body::Control(Control::SnapshotBegin(_)) if here.forgets_functions => {

@@ -44,7 +44,7 @@ use self::assemble::{Assembly, Gathered, Origin};
 pub(crate) use self::barrier::{Barrier, Need};
 use self::expiry::Lags;
 pub(crate) use self::fault::{Aftermath, Failure, Part};
-pub(crate) use self::function::Reach;
+pub(crate) use self::function::{AppliedFunctions, Reach};
 pub(crate) use self::keys::Roles;
 use self::meet::{Gate, Others};
 use self::named::Passing;

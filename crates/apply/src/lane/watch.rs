@@ -9,7 +9,6 @@ use event::Position;
 use futures::future::BoxFuture;
 use journal::{Description, ReadError};
 use wire::resp::encode::Decimal;
-use wire::slot::{Slot, Slots};
 
 use super::parts::Standing;
 use super::pump::Pump;
@@ -215,10 +214,11 @@ impl Pump<'_> {
         let names = self.names;
         let known: Vec<_> =
             lines.iter().map(|line| (*line, self.planner.slots_of(*line))).collect();
+        let planner = &self.planner;
         let is_anew = |spot: &Spot| {
             let of = names.track_of(spot);
-            let has = |slots: &Slots| slots.contains(Slot::of_key(&spot.key));
-            known.iter().any(|(line, slots)| of == Some(line.track) && has(slots))
+            let mut known = known.iter().filter(|(line, _)| of == Some(line.track));
+            known.any(|(line, slots)| planner.is_of((*line, slots), spot))
         };
         let anew: Vec<Spot> =
             self.suspects.iter().map(|(spot, _)| spot.clone()).filter(is_anew).collect();

@@ -104,6 +104,7 @@ impl Planner {
             let place = Place { change: number, db: change.db, key: &change.key, ..*place };
             match &change.change {
                 Change::Command(command) => self.command(&place, command, batch)?,
+                Change::Function(_) if !self.functions_count(place.position.shard) => {}
                 Change::Function(function) => self.function(&place, function, batch)?,
                 Change::Flush { all } => self.flush(&place, *all, batch)?,
                 Change::SwapDb { first, second } => {

@@ -4,7 +4,7 @@ use event::checkpoint::Resync;
 use event::control::{Control, EpochBegin, EpochCause};
 use event::{Position, Shard};
 
-use super::{Need, Place, Planner};
+use super::{AppliedFunctions, Need, Place, Planner};
 use crate::batch::Batch;
 use crate::config::Existing;
 use crate::doubt::Doubt;
@@ -33,7 +33,9 @@ impl Planner {
                 return Ok(Some(Need::Alone));
             }
             Control::FlushSlots { .. } => return Ok(Some(Need::Slots)),
-            Control::Function(change) if self.has_functions(place.position.shard) => {
+            Control::Function(change)
+                if self.applied_functions(place.position.shard) == AppliedFunctions::All =>
+            {
                 self.function(place, change, batch)?;
             }
             Control::SlotHandover(_) => {

@@ -38,6 +38,17 @@ pub(crate) enum Reach {
     },
 }
 
+/// Which changes of function libraries are applied of those that are read in a track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AppliedFunctions {
+    /// None: those of another shard count.
+    None,
+    /// Those in transactions. The others stand in every track, and another applies them.
+    InGroups,
+    /// All.
+    All,
+}
+
 // === impl Reach ===
 
 impl Reach {
@@ -216,24 +227,33 @@ impl Planner {
         }
     }
 
-    /// Whether the track at hand is the one that applies changes of functions, and the shard the one whose functions
-    /// count: of several, which all have the same, that of the first slot.
-    pub(super) fn has_functions(&self, shard: Shard) -> bool {
+    /// Which changes of functions of a shard the track at hand applies: those that stand in all tracks are the first
+    /// one's.
+    pub(super) fn applied_functions(&self, shard: Shard) -> AppliedFunctions {
+        match (self.functions_count(shard), self.scope.span(self.track).0) {
+            (false, _) => AppliedFunctions::None,
+            (true, 0) => AppliedFunctions::All,
+            (true, _) => AppliedFunctions::InGroups,
+        }
+    }
+
+    /// Whether the functions of a shard count: of several, which all have the same, those of the one with the first slot.
+    pub(super) fn functions_count(&self, shard: Shard) -> bool {
         let first = Slot::new(0).expect("there is a slot 0");
         let has_first =
             |slots: &Option<Slots>| slots.as_ref().is_none_or(|slots| slots.contains(first));
-        let is_that = match self.slots.get(&shard) {
+        match self.slots.get(&shard) {
             Some(slots) => has_first(slots),
             // Not met in this session: it is if no other one is.
             None => !self.slots.values().any(has_first),
-        };
-        self.scope.span(self.track).0 == 0 && is_that
+        }
     }
 
     /// Whether a snapshot that is applied there leaves no library that there was before.
     pub(super) fn forgets_functions(&self, position: Position) -> bool {
         let resync = self.progress.resyncs.get(&self.line(position));
-        resync.is_some_and(|resync| resync.sweep) && self.has_functions(position.shard)
+        resync.is_some_and(|resync| resync.sweep)
+            && self.applied_functions(position.shard) == AppliedFunctions::All
     }
 
     /// Ahead of an event: where a snapshot begins that leaves nothing else behind, all libraries go that may; its own

@@ -42,7 +42,7 @@ impl Planner {
             track: self.track,
             lane_index: self.at.0,
             rules: &self.rules,
-            has_functions: self.has_functions(event.position.shard),
+            functions: self.applied_functions(event.position.shard),
             forgets_functions: self.forgets_functions(event.position),
         };
         if let Err(error) = self.doubt.note(event, record, here) {

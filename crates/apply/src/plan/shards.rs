@@ -61,6 +61,14 @@ impl Planner {
         }
     }
 
+    /// Whether a key is of these slots of a line's shard; or a library, and that shard is the one whose libraries count.
+    pub(crate) fn is_of(&self, (line, slots): (Line, &Slots), spot: &Spot) -> bool {
+        match spot.is_library() {
+            true => self.functions_count(line.shard),
+            false => slots.contains(Slot::of_key(&spot.key)),
+        }
+    }
+
     /// Forgets the deadlines of a shard's keys: every key of the source comes again, and others are not its.
     pub(super) fn forget_deadlines_of(&mut self, shard: Shard) {
         match self.slots.get(&shard).and_then(Option::as_ref) {

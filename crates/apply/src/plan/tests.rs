@@ -25,7 +25,7 @@ use redis_io::{Endpoint, ServerFacts};
 use wire::resp::reply::{Reply, ReplyDecoder, ReplyLimits};
 use wire::slot::Slot;
 
-use super::{Planner, Rules};
+use super::{AppliedFunctions, Planner, Rules};
 use crate::batch::Batch;
 use crate::config::Config;
 use crate::doubt::Where;
@@ -72,7 +72,8 @@ fn begun() -> Planner {
 
 /// In the only track, which has the functions.
 fn here(rules: &Rules) -> Where<'_> {
-    Where { track: 0, lane_index: 0, rules, has_functions: true, forgets_functions: false }
+    let functions = AppliedFunctions::All;
+    Where { track: 0, lane_index: 0, rules, functions, forgets_functions: false }
 }
 
 fn at(offset: u64) -> Position {

@@ -13,6 +13,7 @@ use crate::config::{BatchLimits, Existing};
 use crate::doubt::Doubt;
 use crate::marks::{Marks, mark};
 use crate::plan::{Barrier, Need, Planned};
+use crate::quarantine::set::Spot;
 use crate::scope::{Line, Point};
 
 const SLOTS: u16 = Slot::COUNT;
@@ -184,6 +185,65 @@ fn functions_are_those_of_the_shard_with_the_first_slot_whichever_was_met() {
     assert!(taken(&[0, 1], 0) && !taken(&[0, 1], 1));
     assert!(!taken(&[0], 1), "the other has it");
     assert!(taken(&[1], 0), "nobody else has it");
+}
+
+#[test]
+fn functions_in_transactions_are_those_of_the_same_shard() {
+    let load = |shard| {
+        let words = ["FUNCTION", "LOAD", "#!lua name=a"];
+        let args = words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+        let change = event::Change::Function(FunctionChange { args, snapshot_id: 0 });
+        let key = key(shard, 0);
+        let count = written(9, &format!("INCR {}", String::from_utf8_lossy(&key)), Effect::Merge);
+        let Body::Command(command) = count.body else { unreachable!("a command") };
+        let (db, slot) = (0, count.slot);
+        let changes = vec![
+            event::GroupedChange { db, slot, key: Bytes::new(), change },
+            event::GroupedChange { db, slot, key, change: event::Change::Command(command) },
+        ];
+        let partitions = Vec::new();
+        let group = event::Group { changes, partitions, number: 0, last: true, transaction: true };
+        event(Position::new(Shard(shard), 1, 9), b"", Body::Group(group))
+    };
+    let both = |planner: &mut Planner| {
+        for shard in [0, 1] {
+            planner.know_slots(Shard(shard), Some(slots(shard)));
+            planner.progress.advance(0, Position::new(Shard(shard), 1, 1));
+        }
+    };
+    let mut planner = planner();
+    both(&mut planner);
+    let events = [0, 1].map(load);
+    let done = commands(&plan(&mut planner, &events));
+    let loads = done.iter().filter(|words| words.starts_with("FUNCTION"));
+    assert_eq!((done.len(), loads.count()), (3, 1), "{done:?}");
+    // Nothing of the other's is in doubt: what is counted is, of both.
+    let mut planner = super::planner();
+    both(&mut planner);
+    let pairs = [0, 1].map(|shard| {
+        let applied = Position::new(Shard(shard), 1, 9).at_index(Position::LAST_INDEX);
+        planner.progress.advance(0, applied);
+        (Position::new(Shard(shard), 1, 1), Point { track: 0, position: applied })
+    });
+    planner.doubt = Doubt::new(pairs, vec![0; 4]);
+    let mut batch = plan(&mut planner, &events);
+    planner.settle_doubt(&mut batch).unwrap();
+    batch.close_run();
+    assert_eq!(commands(&batch), ["FUNCTION LOAD #!lua name=a"]);
+    assert_eq!(planner.suspects.len(), 2);
+}
+
+#[test]
+fn libraries_are_written_anew_with_the_snapshot_of_the_shard_whose_functions_count() {
+    let mut planner = planner();
+    for shard in [0, 1] {
+        planner.know_slots(Shard(shard), Some(slots(shard)));
+    }
+    let library = Spot::library(key(1, 0));
+    let of = |shard, spot| planner.is_of((line(shard), &slots(shard)), spot);
+    assert!(of(0, &library) && !of(1, &library));
+    let key = Spot { db: 0, key: key(1, 0) };
+    assert!(of(1, &key) && !of(0, &key));
 }
 
 #[test]
