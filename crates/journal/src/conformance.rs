@@ -44,7 +44,7 @@ pub use reading::{
     a_dropped_read_loses_nothing, a_reader_at_the_end_waits_for_what_comes,
     a_reader_beyond_the_end_waits_for_its_offset, limits_are_kept,
     readers_do_not_disturb_each_other, readers_follow_the_tail, reading_starts_at_any_offset,
-    time_is_looked_up,
+    time_is_looked_up, what_is_held_comes_on_where_it_was,
 };
 
 /// How the cases get streams of one backend.
@@ -85,6 +85,7 @@ macro_rules! conformance_tests {
             readers_do_not_disturb_each_other
             limits_are_kept
             a_dropped_read_loses_nothing
+            what_is_held_comes_on_where_it_was
             time_is_looked_up
             reopening_keeps_everything
             trimmed_offsets_are_out_of_retention

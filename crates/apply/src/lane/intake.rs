@@ -100,6 +100,11 @@ impl Intake {
         is_news.then(|| held.map(|(track, _)| track).collect())
     }
 
+    /// Whether the reader brings no more of a track for now.
+    pub(super) fn holds(&self, track: usize) -> bool {
+        self.queues.get(track).is_some_and(|queue| queue.held)
+    }
+
     /// Forgets the longest of those that wait, while together they take more than they may.
     fn keep_bound(&mut self) {
         while self.bytes > limits::STASH_BYTES {

@@ -5,6 +5,7 @@ use journal::Entry;
 use super::Reached;
 use super::pump::Pump;
 use crate::error::Error;
+use crate::replay::Cut;
 
 // === impl Pump ===
 
@@ -54,9 +55,14 @@ impl Pump<'_> {
     }
 
     /// Whether everything has been applied that is to be. What still waits for others then waits for what the journal
-    /// has not.
+    /// has not: also where not all of it has been read.
     pub(super) fn is_at_the_end(&mut self) -> bool {
-        let Some(cut) = self.cut.as_ref().filter(|cut| cut.is_complete()) else { return false };
+        let is_left = |index| {
+            let track = self.scope.track(index);
+            self.intake.holds(track) && self.planner.waits(track)
+        };
+        let ends = |cut: &&Cut| cut.is_complete_but_for(is_left);
+        let Some(cut) = self.cut.as_ref().filter(ends) else { return false };
         let is_at_the_end =
             self.is_out_of_input() && !self.lacks_input() && self.planner.doubt.is_over();
         if is_at_the_end {

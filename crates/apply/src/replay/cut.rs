@@ -76,7 +76,12 @@ impl Cut {
 
     /// Whether nothing more is taken of any partition.
     pub(crate) fn is_complete(&self) -> bool {
-        self.done.iter().all(Option::is_some)
+        self.is_complete_but_for(|_| false)
+    }
+
+    /// Whether nothing more is taken of any partition but of these.
+    pub(crate) fn is_complete_but_for(&self, is_left: impl Fn(usize) -> bool) -> bool {
+        (0..).zip(&self.done).all(|(index, done)| done.is_some() || is_left(index))
     }
 
     /// Whether what comes next in a partition is behind the place.

@@ -186,6 +186,23 @@ impl Feed {
 
     /// A transaction; each command with its database.
     pub(crate) async fn group(&mut self, commands: &[(u32, &str)]) -> Result<()> {
+        let (position, partitions) = self.home_of_group(commands).await?;
+        for other in partitions.iter().skip(1) {
+            let partitions = partitions.clone();
+            let barrier =
+                Barrier { home_partition: *partitions.first().unwrap_or(other), partitions };
+            let event = self.event(position, b"", Body::Control(Control::Barrier(barrier)));
+            self.push_to(Partition(*other), &event).await?;
+        }
+        Ok(())
+    }
+
+    /// As much of a transaction as a capture leaves that dies before the other partitions have theirs. Gives which they all
+    /// are.
+    pub(crate) async fn home_of_group(
+        &mut self,
+        commands: &[(u32, &str)],
+    ) -> Result<(Position, Vec<u16>)> {
         let changes: Vec<GroupedChange> = commands
             .iter()
             .map(|(db, words)| match *words {
@@ -220,18 +237,11 @@ impl Feed {
             key: &event.key,
             seen: &[],
         };
-        let Body::Group(group) = event.body.clone() else { return Ok(()) };
+        let Body::Group(group) = event.body.clone() else { anyhow::bail!("it is a group") };
         for record in event::group::cut(&head, group) {
             self.push(&record).await?;
         }
-        for other in partitions.iter().skip(1) {
-            let partitions = partitions.clone();
-            let barrier =
-                Barrier { home_partition: *partitions.first().unwrap_or(other), partitions };
-            let event = self.event(position, b"", Body::Control(Control::Barrier(barrier)));
-            self.push_to(Partition(*other), &event).await?;
-        }
-        Ok(())
+        Ok((position, partitions))
     }
 
     /// The partitions that meet at a transaction, the home first; none if there is just that one.

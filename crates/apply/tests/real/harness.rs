@@ -12,8 +12,8 @@ use event::checkpoint::Checkpoint;
 use event::quarantine::Letter;
 use futures::future::BoxFuture;
 use journal::{
-    AppendError, Appender, Assignment, Description, Entry, Journal, Mailbox, Membership,
-    MemoryJournal, Offset, OpenError, Partition, ReadError, ReadLimit, Reader,
+    AppendError, Appender, Assignment, Description, Journal, Mailbox, Membership, MemoryJournal,
+    Offset, OpenError, Partition, ReadError, Reader,
 };
 use parking_lot::Mutex;
 use redis_io::Endpoint;
@@ -22,6 +22,7 @@ use testkit::{Client, Deadline, Kind, Server, eventually};
 use tokio::sync::watch;
 
 use crate::feed::Feed;
+use crate::unordered::Unordered;
 
 /// How long anything may take in these tests.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
@@ -62,12 +63,6 @@ enum Guise {
     Unordered(Option<Arc<Roster>>),
     /// Every reader comes through a passage.
     Behind(Arc<Passage>),
-}
-
-/// Reads partitions as a broker gives them: each in its order, and no two in one.
-struct Unordered {
-    readers: Vec<Box<dyn Reader>>,
-    random: Random,
 }
 
 /// Counts the readers of a journal, and may let only so many through.
@@ -297,7 +292,8 @@ impl Service {
     }
 
     async fn ended(self) -> Result<Result<Summary, Error>> {
-        let outcome = self.tasks.join(LIMIT).await;
+        let ended = tokio::time::timeout(LIMIT, self.tasks.join(LIMIT)).await;
+        let outcome = ended.with_context(|| format!("it goes on: {}", self.status.snapshot()))?;
         if !outcome.stuck.is_empty() {
             bail!("it did not stop");
         }
@@ -432,36 +428,6 @@ impl Membership for Listed {
 
     fn leave(self: Box<Self>) -> BoxFuture<'static, Result<(), ReadError>> {
         Box::pin(std::future::ready(Ok(())))
-    }
-}
-
-// === impl Unordered ===
-
-impl Unordered {
-    async fn open(
-        journal: &MemoryJournal,
-        from: Vec<(Partition, Offset)>,
-    ) -> Result<Box<dyn Reader>, ReadError> {
-        let mut readers = Vec::new();
-        for place in from {
-            readers.push(journal.reader(vec![place]).await?);
-        }
-        Ok(Box::new(Self { readers, random: Random::from_seed(7) }))
-    }
-}
-
-impl Reader for Unordered {
-    fn next(&mut self, limit: ReadLimit) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>> {
-        // A few of one partition at a time, so that others stay behind.
-        let mut below = |most: usize| {
-            usize::try_from(self.random.below(most as u64)).expect("it is below that")
-        };
-        let limit = ReadLimit { records: below(20).max(1), ..limit };
-        let first = below(self.readers.len());
-        let (before, after) = self.readers.split_at_mut(first);
-        let next = after.iter_mut().chain(before).map(|reader| reader.next(limit));
-        let next = futures::future::select_all(next.collect::<Vec<_>>());
-        Box::pin(async { next.await.0 })
     }
 }
 

@@ -30,3 +30,4 @@ mod sizes;
 mod standing;
 mod throttle;
 mod tracks;
+mod unordered;

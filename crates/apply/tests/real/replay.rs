@@ -10,6 +10,7 @@ use event::Position;
 use journal::{Journal, MemoryJournal, Offset, Partition};
 use runtime::{Limits, Rate, Throttle};
 use testkit::{Client, Dataset, Deadline, Kind, Server, Tolerance, Value, eventually};
+use wire::slot::{Slot, partition_of};
 
 use crate::harness::{Bench, LIMIT, Roster};
 use crate::tracks::{all_caught_up, write};
@@ -364,6 +365,33 @@ async fn one_without_a_snapshot_waits_until_there_is_one() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_without_a_snapshot_wait_until_there_is_one() -> Result<()> {
     waits_for_one(true).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_of_a_journal_that_was_torn_ends_before_what_it_has_not_whole() -> Result<()> {
+    let mut world = World::new(true).await?;
+    world.write().await?;
+    let before = world.moment().await?;
+    let [home, other] = ["n1", "n4"];
+    let of = |key: &str| partition_of(Slot::of_key(key.as_bytes()), 4);
+    assert_ne!(of(home), of(other));
+    let incr = [home, other].map(|key| format!("INCR {key}"));
+    world.bench.feed.home_of_group(&[(0, &incr[0]), (0, &incr[1])]).await?;
+    // More than is read ahead of a partition that waits.
+    let value = "v".repeat(500_000);
+    for number in 0..40 {
+        world.bench.feed.command(&format!("SET {number}:{{{home}}} {value}")).await?;
+    }
+    let end = world.bench.feed.position();
+    let behind = Place::Offset { epoch: Some(end.epoch), offset: end.offset + 1_000 };
+    let later = Place::TimeMs(i64::try_from(testkit::now_ms())? + 1_000_000);
+    for until in [None, Some(behind), Some(later)] {
+        world.bench.client.cmd(&["FLUSHALL"])?;
+        let reached = world.replay((Origin::Snapshot, until), Existing::Fail).await?;
+        world.assert_holds(&before)?;
+        assert_eq!(reached.passed, until.is_none(), "{until:?}");
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! Reading: from anywhere, at the tail, beside others, within limits, by time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use futures::future::poll_immediate;
 
@@ -139,6 +139,29 @@ pub async fn a_dropped_read_loses_nothing(backend: &dyn Backend) {
     let rest = read(&mut *reader, 40 - found.len()).await;
     found.extend(texts(&rest));
     assert_eq!(found, (0..40).map(|round| format!("{round}")).collect::<Vec<_>>());
+}
+
+/// What is held comes on from where it was, also to who waits for it, and holds up nothing else.
+pub async fn what_is_held_comes_on_where_it_was(backend: &dyn Backend) {
+    let mut stage = Stage::new(backend, 2).await;
+    let mut reader = stage.reader_of(&[0, 1]).await;
+    let mut found = Vec::new();
+    let of = |found: &[Entry], partition: u16| only(found, partition).len();
+    for round in 0..20_usize {
+        reader.hold((round % 2 == 0).then_some(Partition(0)).into_iter().collect());
+        stage.append((0..50).map(|i| record(i % 2, 0, format!("{round}/{i}"))).collect()).await;
+        while of(&found, 1) < 25 * (round + 1) {
+            found.extend(read(&mut *reader, 1).await);
+        }
+    }
+    reader.hold([Partition(0), Partition(1)].into());
+    while let Some(read) = poll_immediate(reader.next(ALL)).await {
+        found.extend(read.expect("it can be read"));
+    }
+    reader.hold(BTreeSet::new());
+    found.extend(read(&mut *reader, 1_000 - found.len()).await);
+    assert_eq!((of(&found, 0), of(&found, 1)), (500, 500));
+    assert_offsets_grow(&found);
 }
 
 /// The first record that is not older, also when times do not grow; the end when there is none.
