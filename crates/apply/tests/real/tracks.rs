@@ -130,6 +130,36 @@ async fn transactions_over_partitions_take_effect_once_whatever_is_killed() -> R
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_wait_with_more_than_is_read_ahead_go_on_whatever_is_killed() -> Result<()>
+{
+    let mut bench = bench().await?;
+    let model = Server::start(Kind::Redis7_0, &[])?;
+    let mut model = model.client()?;
+    let value = "v".repeat(400_000);
+    for round in 0..6 {
+        // One partition after the other has much between two transactions of all.
+        for number in 0..12 {
+            let words = format!("APPEND big:{{n{round}}}:{} {value}", number % 3);
+            model.cmd(&words.split(' ').collect::<Vec<_>>())?;
+            bench.feed.command(&words).await?;
+        }
+        write(&mut bench, &mut model, round).await?;
+    }
+    for _ in 0..4 {
+        let service = bench.start().await?;
+        let sent = || service.lane("sent_bytes").parse::<u64>().unwrap_or_default();
+        eventually(LIMIT, "it has begun", || Ok((sent() > 2 << 20).then_some(())))?;
+        service.kill().await?;
+    }
+    let service = bench.start().await?;
+    all_caught_up(&mut bench)?;
+    bench.assert_holds(&mut model)?;
+    service.shows("dead_letters", "0")?;
+    service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_flush_comes_between_what_is_before_and_after_it_in_every_partition() -> Result<()> {
     let mut bench = bench().await?;
     let model = Server::start(Kind::Redis7_0, &[])?;
