@@ -193,6 +193,27 @@ fn rights_that_are_missing_are_named_all_at_once() -> Result<()> {
 }
 
 #[test]
+fn rights_that_import_mode_needs_are_named_all_at_once() -> Result<()> {
+    let source = Server::start(Kind::Valkey9_1, &[])?;
+    let destination = Server::start(Kind::Valkey9_1, &[])?;
+    let mut client = destination.client()?;
+    let rules = "ACL SETUSER writer on >pw ~* +@all -config|set -client|import-source";
+    client.cmd(&rules.split_whitespace().collect::<Vec<_>>())?;
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().display().to_string();
+    let env = [("KEYFERRY_DESTINATION_USER", "writer"), ("KEYFERRY_DESTINATION_PASSWORD", "pw")];
+    let args = ["run", &source.uri(), &destination.uri(), "--data-dir", &data, "--import-mode"];
+    let mut bridge = Process::start_with(&args, &env)?;
+    arrives(&source, &mut bridge, &destination)?;
+    let said = bridge.stderr();
+    ensure!(said.contains("ACL SETUSER writer +client|import-source +config|set."), "{said}");
+    ensure!(said.contains("expiry is held back instead"), "{said}");
+    stop(&mut bridge)?;
+    ensure!(!bridge.stderr().contains("may still be in import mode"), "{}", bridge.stderr());
+    Ok(())
+}
+
+#[test]
 fn the_end_of_an_outage_is_told_once() -> Result<()> {
     let mut pair = crate::bridge::Pair::start(Kind::Redis7_0, Kind::Redis7_0)?;
     let mut bridge = pair.run(&[])?;

@@ -16,6 +16,7 @@ use crate::names::Names;
 use crate::quarantine::store::{Letters, Place};
 use crate::scope::Scope;
 use crate::shift::Shift;
+use crate::target::{self, Target};
 use crate::{checkpoint, existing, limits, policy, rights};
 
 /// What an apply service is made of, besides its settings.
@@ -97,8 +98,19 @@ impl Apply {
         let config = Arc::new(config);
         let begun = Arc::default();
         let (need, needs) = watch::channel(None);
-        let tools =
-            Tools { config, connector, journal, letters, clock, wanted: ask, needs: need, begun };
+        let number = random.next_u64();
+        let presence = Arc::new(Presence::new(connector.clone(), Arc::clone(&clock), number));
+        let tools = Tools {
+            config,
+            connector,
+            journal,
+            letters,
+            clock,
+            wanted: ask,
+            needs: need,
+            presence,
+            begun,
+        };
         Ok(Self { tools, scope, random, status, wanted, needs })
     }
 
@@ -123,15 +135,11 @@ impl Apply {
     /// # Errors
     /// What cannot be waited for.
     pub async fn run(mut self, stop: CancellationToken) -> Result<Summary, Error> {
-        let (connector, clock) = (self.tools.connector.clone(), Arc::clone(&self.tools.clock));
-        let number = self.random.next_u64();
-        let imports = self.tools.config.import_mode;
         let shift = Shift::new((&self.tools, &self.scope), &mut self.random, &self.status, stop);
-        if !imports {
+        if !self.tools.config.import_mode {
             return Ok(Summary { lane: shift.run().await? });
         }
-        let (mut presence, over) =
-            (Presence::new(&connector, &*clock, number), CancellationToken::new());
+        let (presence, over) = (&self.tools.presence, CancellationToken::new());
         let work = async {
             let result = shift.run().await;
             over.cancel();
@@ -175,8 +183,8 @@ async fn enter(journal: &dyn Journal, description: &Description, name: &str) {
     }
 }
 
-/// Ends the import mode of a destination that knows it, unless others feed it.
-async fn end_import(presence: Presence<'_>) {
+/// Ends the import mode of the destination, unless others feed it.
+async fn end_import(presence: &Presence) {
     if let Err(error) = presence.end().await {
         tracing::warn!(
             error = %chain(&error),
@@ -250,7 +258,8 @@ async fn check_destination(
 ) -> Result<Option<Existing>, Error> {
     let mut link = Link::open(connector, config).await?;
     let names = Names::new(scope);
-    rights::check(&mut link.connection, &names).await?;
+    let imports = config.import_mode && Target::of(&link.facts).can(target::IMPORT_MODE);
+    rights::check(&mut link.connection, &names, imports).await?;
     existing::check_mapping(&link, config)?;
     match (has_begun(&mut link, scope, config).await?, &config.replay) {
         (None, _) => {}

@@ -48,6 +48,7 @@ pub(crate) use self::status::LaneStatus;
 use crate::config::Config;
 use crate::deadlines::{Before, Deadlines};
 use crate::error::Error;
+use crate::import::Presence;
 use crate::marks::Marks;
 use crate::names::Names;
 use crate::plan::{Aftermath, Refused};
@@ -75,6 +76,8 @@ pub(crate) struct Tools {
     pub(crate) wanted: Sender<u64>,
     /// Whether a snapshot is needed that the journal does not hold: which need it is.
     pub(crate) needs: Sender<Option<u64>>,
+    /// Shows others that the service is there, where it uses import mode.
+    pub(crate) presence: Arc<Presence>,
     /// Of a replay, the partitions that this process has begun anew.
     pub(crate) begun: Arc<Mutex<BTreeSet<u16>>>,
 }

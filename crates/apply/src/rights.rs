@@ -54,25 +54,40 @@ const WANTED: [Probe; 13] = [
 /// So many of them write nothing.
 const WANTED_READS: usize = 5;
 
-/// Looks for rights that are missing.
+/// Import mode needs these, besides one that everything needs: by that a transaction shows. Likewise.
+const IMPORTS: [Probe; 3] = [
+    ("get", &["GET", KEY]),
+    ("client|import-source", &["CLIENT", "IMPORT-SOURCE", "OFF"]),
+    ("config|set", &["CONFIG", "SET", "import-mode", "yes"]),
+];
+
+/// So many of them change nothing.
+const IMPORTS_READS: usize = 2;
+
+/// Looks for rights that are missing; for those to import mode where it `imports`.
 ///
 /// # Errors
 /// [`Error::LacksRights`] with all of them that nothing goes without; others are warned of. [`Error::NoTransactions`]
 /// where a command in `MULTI` is not queued.
-pub(crate) async fn check(connection: &mut Connection, names: &Names) -> Result<(), Error> {
+pub(crate) async fn check(
+    connection: &mut Connection,
+    names: &Names,
+    imports: bool,
+) -> Result<(), Error> {
     let Some(TrackNames { checkpoint: key, .. }) = names.track(0) else { return Ok(()) };
     let mut lacking = of_transactions(connection, key).await?;
     if lacking.is_empty() {
         lacking = queued(connection, NEEDED.split_at(NEEDED_READS), key).await?;
         let wanted = queued(connection, WANTED.split_at(WANTED_READS), key).await?;
-        if !lacking.is_empty() {
+        let import = match imports && lacking.is_empty() {
+            true => queued(connection, IMPORTS.split_at(IMPORTS_READS), key).await?,
+            false => Vec::new(),
+        };
+        if lacking.is_empty() {
+            warn(connection, &wanted, "the account lacks rights that most streams need");
+            warn(connection, &import, "the account lacks rights that import mode needs");
+        } else {
             lacking.extend(wanted);
-        } else if !wanted.is_empty() {
-            tracing::warn!(
-                destination = %connection.endpoint(),
-                advice = advice(connection.endpoint(), &wanted),
-                "the account lacks rights that most streams need"
-            );
         }
     }
     match lacking.is_empty() {
@@ -82,6 +97,14 @@ pub(crate) async fn check(connection: &mut Connection, names: &Names) -> Result<
             let advice = advice(&endpoint, &lacking);
             Err(Error::LacksRights { endpoint, rights: lacking.join(", "), advice })
         }
+    }
+}
+
+/// Tells of rights that are missing, if any are.
+fn warn(connection: &Connection, lacking: &[&str], what: &str) {
+    if !lacking.is_empty() {
+        let endpoint = connection.endpoint();
+        tracing::warn!(destination = %endpoint, advice = advice(endpoint, lacking), "{what}");
     }
 }
 

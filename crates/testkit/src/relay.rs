@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
 use parking_lot::{Condvar, Mutex};
@@ -39,6 +39,8 @@ pub struct Relay {
 
 #[derive(Debug)]
 struct Shared {
+    /// Where new connections lead.
+    port: AtomicU16,
     limit_bytes: AtomicU64,
     then: Then,
     broken: AtomicU64,
@@ -79,6 +81,7 @@ impl Relay {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen")?;
         let address = listener.local_addr().context("the address of a listener")?;
         let shared = Arc::new(Shared {
+            port: AtomicU16::new(port),
             limit_bytes: AtomicU64::new(limit_bytes),
             then,
             broken: AtomicU64::new(0),
@@ -93,6 +96,7 @@ impl Relay {
                 if of_thread.ended.load(Ordering::Relaxed) {
                     return;
                 }
+                let port = of_thread.port.load(Ordering::Relaxed);
                 // A server that is down closes what was begun.
                 if let (Ok(client), Ok(server)) =
                     (connection, TcpStream::connect((Ipv4Addr::LOCALHOST, port)))
@@ -107,6 +111,11 @@ impl Relay {
     /// Where it listens.
     pub fn uri(&self) -> String {
         format!("redis://{}", self.address)
+    }
+
+    /// New connections lead to the server at another port from now on.
+    pub fn lead_to(&self, port: u16) {
+        self.shared.port.store(port, Ordering::Relaxed);
     }
 
     /// From now on everything passes, over connections that are not at their limit.

@@ -113,7 +113,8 @@ impl Lane {
         }
         let description = tools.journal.describe().await?;
         let mut start = start(tools, &description, (scope, &known), memory).await?;
-        let imports = import::begin(&mut link.connection, &tools.config, &link.facts).await?;
+        let imports =
+            import::begin(&mut link.connection, (config, &link.facts), &tools.presence).await?;
         self.status.imports(imports);
         let existing = known.lasting(tools.config.existing);
         let mut planner = self.planner(&link, &mut start, existing);

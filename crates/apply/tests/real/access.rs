@@ -220,7 +220,7 @@ const DOCUMENTED: &str = "~* -@all +@write +ping +info +select +scan +get +hgeta
                           +exec +discard +client|setname +client|list +client|kill +type +getrange +hmget";
 
 /// An account with the documented rights but for some. Gives settings that use it.
-fn account(bench: &mut Bench, changes: &[&str]) -> Result<Config> {
+pub(crate) fn account(bench: &mut Bench, changes: &[&str]) -> Result<Config> {
     let mut rules = vec!["ACL", "SETUSER", "app", "reset", "on", ">pw"];
     rules.extend(DOCUMENTED.split_whitespace());
     rules.extend(changes);

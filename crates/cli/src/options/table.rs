@@ -216,7 +216,7 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
             "destination.import_mode",
             Kind::Flag,
             Some("false"),
-            "Have a Valkey from 8.1 on in import mode while it is fed: it removes nothing that has expired, and evicts nothing, before the source's own delete comes, and deadlines are written as they are instead of being held back (hold_expiry). Ended when keyferry stops; its account needs CONFIG SET.",
+            "Have a Valkey from 8.1 on in import mode while it is fed: it removes nothing that has expired, and evicts nothing, before the source's own delete comes, and deadlines are written as they are instead of being held back (hold_expiry). Ended when keyferry stops, unless another one feeds the server. The account needs config|set and client|import-source; without one of them the mode is not begun.",
         ),
         "import-mode",
     ),
