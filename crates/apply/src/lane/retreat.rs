@@ -28,7 +28,8 @@ impl Pump<'_> {
     }
 
     /// Puts the checkpoint back to before the batch, in which a change of whole databases failed, and says so. Where it
-    /// cannot be put back, the change would be skipped: that is said, and it is not tried again.
+    /// cannot be put back, the change would be skipped: that is said, and it is not tried again. The lane ends either
+    /// way, so nothing but the destination is asked.
     pub(super) async fn stand_before(
         &mut self,
         batch: Batch,
@@ -45,7 +46,7 @@ impl Pump<'_> {
         for exchanged in batch.exchanged.iter().rev() {
             self.suspects.exchange(*exchanged);
         }
-        self.rewind(Some(batch)).await?;
+        self.take_back(Some(batch)).await?;
         back.after = self.executed.clone();
         // Its own keys may be gone, or elsewhere, and those of others.
         let bystanders: Vec<u16> = self.bystanders.iter().map(Bystander::partition).collect();

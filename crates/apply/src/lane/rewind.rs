@@ -1,4 +1,4 @@
-//! After a failure: what was planned behind it is taken back, read again and planned anew.
+//! After a failure: what was planned behind it is taken back, and, unless the lane ends, read again and planned anew.
 
 use event::Position;
 
@@ -71,7 +71,23 @@ impl Pump<'_> {
 
     /// Takes back everything that was planned after the last executed batch, and reads it again. `refused` is the batch
     /// that was to be executed and was not.
-    pub(super) async fn rewind(&mut self, mut refused: Option<Batch>) -> Result<(), Error> {
+    pub(super) async fn rewind(&mut self, refused: Option<Batch>) -> Result<(), Error> {
+        self.take_back(refused).await?;
+        let mut progress = self.executed.clone();
+        if let Some(from) = &self.doubt_from {
+            progress.needed.clone_from(from);
+            self.planner.doubt = Doubt::new(self.doubtful(), from.clone());
+        }
+        let description = self.tools.journal.describe().await?;
+        self.durable = durable(&description, self.scope);
+        progress.stay_before(&self.durable);
+        self.planner.rewind(progress);
+        self.read_on().await
+    }
+
+    /// Takes back everything that was planned after the last executed batch, also what waits at the destination. The
+    /// journal, which may be away just then, is not asked: who plans on has to read again.
+    pub(super) async fn take_back(&mut self, mut refused: Option<Batch>) -> Result<(), Error> {
         let planned = self.planner.held.take_changes();
         self.planner.held.undo(&planned);
         self.take_back_deadlines();
@@ -100,16 +116,7 @@ impl Pump<'_> {
         self.unsettled = true;
         self.barrier = None;
         self.intake.clear();
-        let mut progress = self.executed.clone();
-        if let Some(from) = &self.doubt_from {
-            progress.needed.clone_from(from);
-            self.planner.doubt = Doubt::new(self.doubtful(), from.clone());
-        }
-        let description = self.tools.journal.describe().await?;
-        self.durable = durable(&description, self.scope);
-        progress.stay_before(&self.durable);
-        self.planner.rewind(progress);
-        self.read_on().await
+        Ok(())
     }
 
     /// Per line, up to where it is judged and executed.

@@ -12,7 +12,8 @@ use event::control::Control;
 use runtime::Classified;
 use testkit::Kind;
 
-use crate::harness::{Bench, checkpoint};
+use crate::harness::{Bench, Roster, checkpoint};
+use crate::tracks;
 
 fn keys(bench: &mut Bench, db: u32) -> Result<Vec<String>> {
     bench.client.select(db)?;
@@ -285,6 +286,31 @@ async fn what_is_refused_of_whole_databases_while_it_executes_is_never_passed() 
     let again = bench.start().await?.failed().await?;
     assert!(matches!(again, Error::NotAllowed { command: "SWAPDB", .. }), "{again}");
     assert_eq!(bench.get("n")?.as_deref(), Some("1"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_of_whole_databases_is_not_passed_while_the_brokers_are_away() -> Result<()>
+{
+    let mut bench = tracks::bench().await?;
+    bench.feed.commands(&["SET a 1", "INCR n"]).await?;
+    for round in 0..2 {
+        // The second start meets it again.
+        let roster = Arc::new(Roster::default());
+        bench.roster = Some(Arc::clone(&roster));
+        let config = Config { name: "copy".into(), ..bench.config() };
+        let service = bench.start_with(config).await?;
+        if round == 0 {
+            bench.feed.heartbeat().await?;
+            tracks::all_caught_up(&mut bench)?;
+            roster.be_silent_for(u64::MAX);
+            bench.feed.control(Control::SwapDb { first: 0, second: 20 }).await?;
+            bench.feed.command("INCR n").await?;
+        }
+        let error = service.failed().await?;
+        assert!(matches!(error, Error::NotAllowed { command: "SWAPDB", .. }), "{error}");
+        assert_eq!(bench.get("n")?.as_deref(), Some("1"));
+    }
     Ok(())
 }
 
