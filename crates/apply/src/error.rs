@@ -324,6 +324,8 @@ pub enum Error {
         position: Position,
         /// Which streams.
         streams: String,
+        /// Whether there are some whose keys the account may not read.
+        hidden: bool,
     },
     /// The destination does not take a command that concerns whole databases.
     #[error("the destination does not take {command} at {position}: {said}")]

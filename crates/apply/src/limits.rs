@@ -88,6 +88,14 @@ pub const TICK: Duration = Duration::from_secs(1);
 /// scan of all keys, and a new stream does not come twice an hour.
 pub const OTHERS_LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How long a look for other streams holds where keys that are not known are about to go: all partitions of one copy that
+/// end within such a time need one look.
+pub(crate) const SWEEP_LOOK_HOLDS: Duration = Duration::from_secs(5);
+
+/// How often it is asked who is connected, meanwhile and while such keys go: it costs next to nothing, and of a stream
+/// that begins just then no more than it writes in that time can go.
+pub(crate) const NEWCOMERS_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How long a connection and its greeting may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -92,6 +92,12 @@ impl Classified for Error {
                 redis_io::refusal::user_of(endpoint)
             ),
             Self::LacksRights { advice, .. } | Self::Untold { advice, .. } => advice.clone(),
+            Self::Neighbours { endpoint, hidden: true, .. } => format!(
+                "Let the account read the other streams' checkpoints, which say in which databases they live: ACL SETUSER \
+                 {} ~keyferry:* (from 7.0 on %R~keyferry:* is enough). Where they write to the same ones: {}",
+                redis_io::refusal::user_of(endpoint),
+                self.plain_advice()
+            ),
             Self::Journal(error) => error.advice(),
             Self::Letters(error) => error.advice(),
             Self::Letter(error) => error.advice(),
@@ -275,7 +281,8 @@ impl Error {
             Self::Neighbours { .. } => {
                 "Everything that the snapshot names is there. Start with --existing overwrite, which leaves the \
                  others from now on, or with --existing sweep, which removes them, whosever they are. A stream that \
-                 is no more is forgotten with its keys keyferry:{*}:<stream>*."
+                 is no more is forgotten with its keys keyferry:{*}:<stream>*; one that is just beginning has its \
+                 checkpoint a moment later."
             }
             Self::QuarantineFull { .. } => {
                 "Look at what they have in common (keyferry quarantine list): a module or a \

@@ -17,7 +17,7 @@ use journal::{
 };
 use parking_lot::Mutex;
 use redis_io::Endpoint;
-use runtime::{OnFailure, Random, StatusNode, SystemClock, Tasks};
+use runtime::{Clock, OnFailure, Random, StatusNode, SystemClock, Tasks};
 use testkit::{Client, Deadline, Kind, Server, eventually};
 use tokio::sync::watch;
 
@@ -39,6 +39,8 @@ pub(crate) struct Bench {
     pub(crate) unordered: bool,
     /// Who has which partitions, where services share them.
     pub(crate) roster: Option<Arc<Roster>>,
+    /// The time of services.
+    pub(crate) clock: Arc<dyn Clock>,
     /// How many services were built: each is to draw other numbers.
     built: AtomicU64,
 }
@@ -110,6 +112,7 @@ impl Bench {
             client,
             unordered: false,
             roster: None,
+            clock: Arc::new(SystemClock::new()),
             built: AtomicU64::new(0),
         })
     }
@@ -144,7 +147,7 @@ impl Bench {
                 )),
                 is_shared: false,
             },
-            clock: Arc::new(SystemClock::new()),
+            clock: Arc::clone(&self.clock),
             random: Random::from_seed(self.built.fetch_add(1, Ordering::Relaxed)),
             status: status.clone(),
         };

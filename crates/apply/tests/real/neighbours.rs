@@ -1,14 +1,22 @@
 //! Data at the destination that is not the stream's: it stays, whatever is copied anew, unless it is to go.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use apply::mapping::DbMapping;
 use apply::{Config, Error, Existing, Inexact};
-use testkit::{Kind, eventually};
+use event::control::Control;
+use journal::MemoryJournal;
+use runtime::Classified;
+use testkit::{Client, Kind, eventually};
+use wire::slot::Slot;
 
+use crate::crowd::Hasty;
 use crate::feed::Feed;
 use crate::functions::{function, library};
 use crate::harness::{Bench, LIMIT};
 use crate::resync::names;
+use crate::tracks::all_caught_up;
 
 /// A full copy of these keys, and a change behind it.
 async fn copy(bench: &mut Bench, keys: &[&str]) -> Result<()> {
@@ -156,5 +164,161 @@ async fn a_full_copy_removes_libraries_of_functions_unless_they_may_be_anothers(
         bench.start().await?.failed().await?;
         assert_eq!(bench.client.cmd(&["FCALL", "f", "0"])?.int()?, 1, "{kind}");
     }
+    Ok(())
+}
+
+/// How often a destination was asked for some of its keys.
+fn scans(client: &mut Client) -> Result<u64> {
+    let told = client.cmd(&["INFO", "commandstats"])?.text()?;
+    let calls = told.split("cmdstat_scan:calls=").nth(1).and_then(|rest| rest.split(',').next());
+    Ok(calls.map_or(Ok(0), str::parse)?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_is_heard_while_others_are_looked_for() -> Result<()> {
+    const DATABASES: u64 = 10_000;
+    for flushes in [false, true] {
+        let mut bench = Bench::with(Kind::Redis6_2, &[&format!("databases {DATABASES}")]).await?;
+        copy(&mut bench, &["a", "b"]).await?;
+        let service = bench.start().await?;
+        bench.caught_up()?;
+        service.stop().await?;
+        match flushes {
+            true => bench.feed.control(Control::Flush { all: false }).await?,
+            false => copy(&mut bench, &["b"]).await?,
+        }
+        bench.feed.command("SET end 2").await?;
+        bench.client.cmd(&["CONFIG", "RESETSTAT"])?;
+        let service = bench.start().await?;
+        eventually(LIMIT, "it looks for others", || {
+            Ok((scans(&mut bench.client)? > 10).then_some(()))
+        })?;
+        service.stop().await?;
+        let looked_into = scans(&mut bench.client)?;
+        assert!(looked_into < DATABASES, "it came to the end");
+        assert_eq!(names(&mut bench)?, ["a", "b", "end"]);
+        assert_eq!(bench.get("end")?.as_deref(), Some("1"));
+
+        // The next start looks again.
+        let service = bench.start().await?;
+        bench.caught_up()?;
+        assert_eq!(names(&mut bench)?, if flushes { vec!["end"] } else { vec!["b", "end"] });
+        assert!(scans(&mut bench.client)? >= looked_into + DATABASES);
+        service.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_partitions_of_a_copy_need_one_look() -> Result<()> {
+    let mut bench = Bench::streaming(Kind::Redis6_2).await?;
+    bench.unordered = true;
+    bench.feed.command("SET a 1").await?;
+    bench.feed.heartbeat().await?;
+    let service = bench.start().await?;
+    all_caught_up(&mut bench)?;
+    bench.client.cmd(&["CONFIG", "RESETSTAT"])?;
+    copy(&mut bench, &["b"]).await?;
+    bench.feed.heartbeat().await?;
+    all_caught_up(&mut bench)?;
+    assert_eq!(names(&mut bench)?, ["b", "end"]);
+    // Of 16 databases, each of which takes one to remove what is to go from each of four partitions.
+    let looks = scans(&mut bench.client)? / 16 - 4;
+    assert!((1..=2).contains(&looks), "{looks} looks");
+    service.stop().await?;
+    Ok(())
+}
+
+/// Another stream comes when some of the crowd are gone. Sees that it keeps what it writes, and some of the crowd stay.
+pub(crate) async fn comes_to_the_crowd(bench: &mut Bench, config: Config) -> Result<Option<Error>> {
+    let is_left_out = config.inexact == Inexact::Skip;
+    bench.clock = Arc::new(Hasty::default());
+    bench.crowd()?;
+    let service = bench.start_with(config).await?;
+    let mut other = bench.server.client()?;
+    bench.crowd_goes()?;
+    // As every worker does: it takes a number, then a name, then it writes.
+    let slot = Slot::new(0).expect("a slot");
+    other.cmd(&["SET", &event::names::owner(slot, "other"), "7"])?;
+    other.cmd(&["CLIENT", "SETNAME", "keyferry:other:0-3:7"])?;
+    for number in 0..1000 {
+        other.cmd(&["SET", &format!("theirs:{number}"), "1"])?;
+    }
+    let ended = match is_left_out {
+        true => {
+            bench.caught_up()?;
+            service.stop().await?;
+            None
+        }
+        false => {
+            service.shows("phase", "stopped")?;
+            Some(service.failed().await?)
+        }
+    };
+    assert_eq!(bench.client.cmd(&["KEYS", "theirs:*"])?.array()?.len(), 1000);
+    assert_ne!(bench.client.cmd(&["KEYS", "crowd:*"])?.array()?.len(), 0, "it came to its end");
+    Ok(ended)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_begins_while_keys_are_removed_loses_none() -> Result<()> {
+    for inexact in [Inexact::Refuse, Inexact::Skip] {
+        let mut bench = begun(Kind::Redis6_2).await?;
+        copy(&mut bench, &["b"]).await?;
+        let config = Config { inexact, ..bench.config() };
+        let ended = comes_to_the_crowd(&mut bench, config).await?;
+        let refused = matches!(ended, Some(Error::Neighbours { .. }));
+        assert_eq!(refused, inexact == Inexact::Refuse, "{ended:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_apply_that_begins_while_another_removes_keys_loses_none() -> Result<()> {
+    let mut bench = begun(Kind::Redis6_2).await?;
+    bench.clock = Arc::new(Hasty::default());
+    bench.crowd()?;
+    copy(&mut bench, &["b"]).await?;
+    let service = bench.start().await?;
+    bench.feed = Feed::new("other").await?;
+    bench.letters = MemoryJournal::new("letters of the other", 1);
+    let theirs: Vec<String> = (0..500).map(|number| format!("theirs:{number}")).collect();
+    copy(&mut bench, &theirs.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    bench.crowd_goes()?;
+    let config = Config { existing: Existing::Overwrite, ..bench.config() };
+    let other = bench.start_with(config).await?;
+    service.shows("phase", "stopped")?;
+    let error = service.failed().await?;
+    assert!(matches!(error, Error::Neighbours { .. }), "{error}");
+    other.shows("phase", "stream")?;
+    other.stop().await?;
+    assert_eq!(bench.client.cmd(&["KEYS", "theirs:*"])?.array()?.len(), theirs.len());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_may_not_read_checkpoints_of_others_is_told_so() -> Result<()> {
+    let mut bench = Bench::new(Kind::Redis6_2).await?;
+    let own = Config { mapping: DbMapping::all_to(0), ..bench.config() };
+    copy(&mut bench, &["a", "b"]).await?;
+    let service = bench.start_with(own.clone()).await?;
+    bench.caught_up()?;
+    service.stop().await?;
+    beside(&mut bench, (DbMapping::all_to(1), "1")).await?;
+    copy(&mut bench, &["b"]).await?;
+    let patterns = ["~keyferry:{*}:shop*", "~a", "~b", "~end"];
+    bench.client.cmd(&[&["ACL", "SETUSER", "default", "resetkeys"], &patterns[..]].concat())?;
+    let error = bench.start_with(own.clone()).await?.failed().await?;
+    assert!(matches!(error, Error::Neighbours { hidden: true, .. }), "{error}");
+    assert!(error.to_string().contains("(other, whose keys may not be read)"), "{error}");
+    let advice = error.advice();
+    assert!(advice.contains("ACL SETUSER default ~keyferry:*"), "{advice}");
+    assert_eq!(names(&mut bench)?, ["a", "b", "end"]);
+
+    bench.client.cmd(&["ACL", "SETUSER", "default", "~keyferry:*"])?;
+    let service = bench.start_with(own).await?;
+    bench.caught_up()?;
+    assert_eq!(names(&mut bench)?, ["b", "end"]);
+    service.stop().await?;
     Ok(())
 }

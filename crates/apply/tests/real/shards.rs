@@ -4,12 +4,14 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 
 use anyhow::{Context, Result, ensure};
+use apply::{Config, Error, Inexact};
 use event::checkpoint::Checkpoint;
 use event::control::Control;
 use testkit::{Kind, Server};
 use wire::slot::Slots;
 
 use crate::harness::{Bench, LIMIT};
+use crate::neighbours::comes_to_the_crowd;
 
 /// What a server executes from now on, line by line.
 struct Seen(BufReader<TcpStream>);
@@ -108,5 +110,23 @@ async fn what_a_flush_of_slots_has_left_when_it_was_stopped_goes_after_the_next_
     assert_eq!(bench.client.cmd(&["KEYS", "crowd:*"])?.array()?.len(), 0);
     assert_eq!(bench.get("ours")?, None);
     service.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_begins_while_slots_are_emptied_loses_nothing() -> Result<()> {
+    for inexact in [Inexact::Refuse, Inexact::Skip] {
+        let mut bench = Bench::streaming(Kind::Redis7_0).await?;
+        bench.feed.command("SET ours 1").await?;
+        let service = bench.start().await?;
+        bench.caught_up()?;
+        service.stop().await?;
+        bench.feed.control(Control::FlushSlots { all: true, slots: Slots::all() }).await?;
+        bench.feed.command("SET end 1").await?;
+        let config = Config { inexact, ..bench.config() };
+        let ended = comes_to_the_crowd(&mut bench, config).await?;
+        let refused = matches!(ended, Some(Error::Inexact { command: "FLUSHALL", .. }));
+        assert_eq!(refused, inexact == Inexact::Refuse, "{ended:?}");
+    }
     Ok(())
 }
