@@ -147,11 +147,8 @@ impl Notary {
 
     /// Why no note will ever be written.
     pub(super) fn fatal(&self) -> Option<OpenError> {
-        let (code, reason) = self.producer.client().fatal_error()?;
-        Some(match self.refused(&KafkaError::Global(code)) {
-            OpenError::Unreachable { place, .. } => OpenError::Unreachable { place, why: reason },
-            denied => denied,
-        })
+        let end = self.producer.client().fatal_error()?;
+        Some(Asked::Write(&self.topic).open_end(end, &self.place))
     }
 
     pub(super) fn trouble(&self) -> Option<String> {

@@ -78,12 +78,41 @@ impl Asked<'_> {
         }
     }
 
+    /// The same of what has ended a producer for good.
+    pub(super) fn open_end(self, end: (RDKafkaErrorCode, String), place: &str) -> OpenError {
+        match self.open_error(&cause_of(&end), place) {
+            OpenError::Unreachable { place, .. } => OpenError::Unreachable { place, why: end.1 },
+            denied => denied,
+        }
+    }
+
+    /// Likewise.
+    pub(super) fn append_end(self, end: (RDKafkaErrorCode, String), place: &str) -> AppendError {
+        match self.append_error(&cause_of(&end), place) {
+            AppendError::Failed(_) => AppendError::Failed(format!("{place}: {}", end.1)),
+            denied => denied,
+        }
+    }
+
     pub(super) fn read_error(self, error: &KafkaError, place: &str) -> ReadError {
         match missing(self, error) {
             Some(Missing(right)) => ReadError::NoRight { right, place: place.to_owned() },
             None => ReadError::Failed(format!("{place}: {}", said(error))),
         }
     }
+}
+
+/// What has ended a producer. Where one record was refused the library ends it since others may follow that one without
+/// it, and its code says only that: what the broker said is in the text.
+fn cause_of((code, reason): &(RDKafkaErrorCode, String)) -> KafkaError {
+    let is_cause = |refused: &RDKafkaErrorCode| {
+        let text = refused.to_string();
+        let said = text.split_once('(').and_then(|(_, said)| said.strip_suffix(')'));
+        said.is_some_and(|said| reason.contains(said))
+    };
+    let refusals =
+        [RDKafkaErrorCode::TopicAuthorizationFailed, RDKafkaErrorCode::ClusterAuthorizationFailed];
+    KafkaError::Global(refusals.into_iter().find(is_cause).unwrap_or(*code))
 }
 
 fn missing(asked: Asked<'_>, error: &KafkaError) -> Option<Missing> {
@@ -179,6 +208,27 @@ mod tests {
         }
         let other = KafkaError::Global(Code::BrokerTransportFailure);
         assert!(matches!(Asked::Read("t").read_error(&other, "here"), ReadError::Failed(_)));
+    }
+
+    #[test]
+    fn a_missing_right_is_named_also_where_the_library_says_only_that_it_gives_up() {
+        let end = |said: &str| {
+            let reason = format!(
+                "ProduceRequest for t [0] with 1 message(s) failed: Broker: {said} (broker 1 PID{{Id:4,Epoch:0}}, base \
+                 seq 0): unable to satisfy gap-less guarantee"
+            );
+            (RDKafkaErrorCode::GaplessGuarantee, reason)
+        };
+        for said in ["Topic authorization failed", "Cluster authorization failed"] {
+            let error = Asked::Write("t").append_end(end(said), "here");
+            assert!(matches!(error, AppendError::NoRight { .. }), "{error}");
+            let error = Asked::Write("t").open_end(end(said), "here");
+            assert!(matches!(error, OpenError::NoRight { .. }), "{error}");
+        }
+        let other = Asked::Write("t").append_end(end("Message size too large"), "here").to_string();
+        assert!(other.contains("here") && other.contains("Message size too large"), "{other}");
+        let other = Asked::Write("t").open_end(end("Message size too large"), "here");
+        assert!(matches!(&other, OpenError::Unreachable { why, .. } if why.contains("too large")));
     }
 
     #[test]

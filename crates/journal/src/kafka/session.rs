@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 use runtime::Clock;
 use tokio::sync::watch;
@@ -244,14 +244,9 @@ impl Session {
 
     /// What has ended one of the producers for good.
     fn fatal(&self) -> Option<AppendError> {
-        let place = self.config.place();
-        let of_records = self.producer.client().fatal_error().map(|(code, reason)| {
-            let asked = Asked::Write(&self.config.topic);
-            match asked.append_error(&KafkaError::Global(code), &place) {
-                AppendError::Failed(_) => AppendError::Failed(format!("{place}: {reason}")),
-                denied => denied,
-            }
-        });
+        let asked = Asked::Write(&self.config.topic);
+        let end = self.producer.client().fatal_error();
+        let of_records = end.map(|end| asked.append_end(end, &self.config.place()));
         of_records.or_else(|| self.notary.fatal().map(as_append))
     }
 

@@ -87,9 +87,9 @@ impl SharedAppender {
     }
 
     fn failure(&self) -> Result<(), AppendError> {
-        if let Some((_, reason)) = self.producer().client().fatal_error() {
-            let place = self.config.place();
-            self.deliveries().fail(AppendError::Failed(format!("{place}: {reason}")));
+        if let Some(end) = self.producer().client().fatal_error() {
+            let asked = Asked::Write(&self.config.topic);
+            self.deliveries().fail(asked.append_end(end, &self.config.place()));
         }
         self.deliveries().failure().map_or(Ok(()), Err)
     }
