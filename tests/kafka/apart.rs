@@ -170,8 +170,9 @@ pub(crate) fn status_of(stage: &Stage, dir: &str) -> Result<Value> {
     Ok(serde_json::from_str(&asked.stdout()).unwrap_or_default())
 }
 
-/// Stops a process as a person does, and checks that it finished.
+/// Stops a process as a person does, and checks that it finished. One that has hardly begun would not hear it.
 pub(crate) fn stop(process: &mut Process) -> Result<()> {
+    process.until(PATIENCE, "it hears", |_, said| said.contains("starting").then_some(()))?;
     let status = process.stop(PATIENCE)?;
     ensure!(status.success(), "it ended with {status}:\n{}", process.stderr());
     Ok(())

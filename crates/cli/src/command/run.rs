@@ -78,13 +78,6 @@ fn begin(settings: Settings) -> Result<(), Failure> {
 async fn bridge(settings: Settings, screen: Screen) -> Result<(), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let tasks = Tasks::new(Arc::clone(&clock));
-    tracing::info!(
-        source = settings.source.as_ref().map(|config| display(&config.source)),
-        destination = settings.destination.as_ref().map(|config| display(&config.destination)),
-        journal = settings.journal.place(),
-        stream = settings.stream, data_dir = %settings.dir.0.display(),
-        "starting"
-    );
     let file = StatusFile::new(settings.dir.status(&settings.stream, settings.role));
     let shared = Shared {
         clock,
@@ -95,6 +88,13 @@ async fn bridge(settings: Settings, screen: Screen) -> Result<(), Failure> {
     };
     shared.begin(&settings);
     shared.watch_signals(&tasks, &screen)?;
+    tracing::info!(
+        source = settings.source.as_ref().map(|config| display(&config.source)),
+        destination = settings.destination.as_ref().map(|config| display(&config.destination)),
+        journal = settings.journal.place(),
+        stream = settings.stream, data_dir = %settings.dir.0.display(),
+        "starting"
+    );
     make_dir(&settings.dir.0)?;
     let admin = shared.admin(settings.admin.clone(), settings.controls()).await?;
     let (showing, until) = (Tasks::new(Arc::clone(&shared.clock)), CancellationToken::new());
