@@ -83,12 +83,12 @@ impl Process {
         self.guarded.pid()
     }
 
-    /// What it has printed to stdout so far; all of it once [`Process::wait`] has returned.
+    /// What it has printed to stdout so far; all of it once it is known to have ended.
     pub fn stdout(&self) -> String {
         self.stdout.text.lock().clone()
     }
 
-    /// What it has printed to stderr so far; all of it once [`Process::wait`] has returned.
+    /// What it has printed to stderr so far; all of it once it is known to have ended.
     pub fn stderr(&self) -> String {
         self.stderr.text.lock().clone()
     }
@@ -105,11 +105,7 @@ impl Process {
     ) -> Result<T> {
         let outcome = eventually(limit, &what, || {
             // The end is looked at first: what it printed before it is then complete or still read.
-            let ended = self.guarded.ended()?;
-            if ended.is_some() {
-                self.stdout.finish();
-                self.stderr.finish();
-            }
+            let ended = self.ended()?;
             if let Some(value) = found(&self.stdout(), &self.stderr()) {
                 return Ok(Some(value));
             }
@@ -121,12 +117,22 @@ impl Process {
         outcome.map_err(|error| self.with_output(&error))
     }
 
-    /// Whether it still runs.
+    /// Whether it still runs. Where it does not, all that it has printed is there to be read.
     ///
     /// # Errors
     /// If the system does not tell.
     pub fn is_running(&mut self) -> Result<bool> {
-        Ok(self.guarded.ended()?.is_none())
+        Ok(self.ended()?.is_none())
+    }
+
+    /// How it has ended, if it has; all that it has printed is there then.
+    fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        let ended = self.guarded.ended()?;
+        if ended.is_some() {
+            self.stdout.finish();
+            self.stderr.finish();
+        }
+        Ok(ended)
     }
 
     /// Sends a signal.
