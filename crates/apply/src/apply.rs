@@ -214,8 +214,9 @@ struct Reaching<'a> {
 // === impl Reaching ===
 
 impl Reaching<'_> {
-    /// Looks whether the lanes could begin; where they have begun, gives what holds of data that is not the stream's. A destination that has never answered is not waited for, since a mistake in
-    /// the settings looks just so; one that has answered is, like later, when the connection breaks.
+    /// Looks whether the lanes could begin; where they have begun, gives what holds of data that is not the stream's. A
+    /// destination that has never answered is not waited for, since a mistake in the settings looks just so; one that has
+    /// answered is, like later, when the connection breaks.
     async fn reach(
         &mut self,
         connector: &Connector,

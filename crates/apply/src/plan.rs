@@ -108,11 +108,7 @@ pub(crate) struct Planner {
     pub(crate) from_nothing: bool,
     /// Whether databases may be emptied and exchanged.
     exact: bool,
-    /// Whether the first snapshot ends with a sweep.
-    sweeps_first: bool,
-    /// Whether data that is not the stream's may live in its databases.
-    spares_others: bool,
-    /// Whether libraries of functions may go that a snapshot does not hold; none: that is to be looked for.
+    /// What a look has found for the event at hand: whether libraries of functions may go that a snapshot does not hold.
     libraries_may_go: Option<bool>,
 }
 
@@ -182,8 +178,6 @@ impl Planner {
             floor: HashMap::new(),
             from_nothing: false,
             exact: true,
-            sweeps_first: false,
-            spares_others: false,
             libraries_may_go: None,
             progress,
             held: Held::default(),

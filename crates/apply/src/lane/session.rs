@@ -163,7 +163,6 @@ impl Lane {
         planner.doubt = std::mem::take(&mut start.doubt);
         planner.deadlines = std::mem::take(&mut self.memory.deadlines);
         planner.refused = std::mem::take(&mut self.memory.refused);
-        planner.expect_existing(existing);
         for (shard, slots) in std::mem::take(&mut start.slots) {
             planner.know_slots(shard, slots);
         }

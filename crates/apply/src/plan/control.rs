@@ -123,23 +123,16 @@ impl Planner {
         self.rules.mapping.sources(db, |source| self.rules.filters.db(source)).next().is_some()
     }
 
-    /// What a resync does to data that is not the stream's.
-    pub(crate) fn expect_existing(&mut self, existing: Existing) {
-        self.sweeps_first = existing == Existing::Sweep;
-        self.spares_others = existing == Existing::Overwrite;
-        self.libraries_may_go = match existing {
-            Existing::Sweep => Some(true),
-            Existing::Overwrite => Some(false),
-            Existing::Fail => None,
-        };
-    }
-
     fn epoch(&mut self, place: &Place<'_>, begin: &EpochBegin) -> Result<(), Error> {
         let position = place.position;
         let applied = self.progress.of(self.line(position)).copied();
         match begin.cause {
             EpochCause::FullResync => {
-                let sweep = (applied.is_some() && !self.spares_others) || self.sweeps_first;
+                let sweep = match self.rules.existing {
+                    Existing::Sweep => true,
+                    Existing::Overwrite => false,
+                    Existing::Fail => applied.is_some(),
+                };
                 if applied.is_some() && !sweep {
                     tracing::warn!(
                         "everything is read again; what the source has removed meanwhile stays, since \
@@ -272,7 +265,7 @@ impl Planner {
 
     /// Goes on at a later snapshot, since what is before it cannot be read any more.
     pub(crate) fn skip_to(&mut self, begin: Begin) {
-        let sweep = self.sweeps_first || !self.spares_others;
+        let sweep = self.rules.existing != Existing::Overwrite;
         let offsets = begin.offsets.clone();
         self.progress.resyncs.clear();
         self.progress.snapshot_from.clear();

@@ -14,6 +14,7 @@ use super::fault::{AFTER_A_FAILURE, Failure, States, taint};
 use super::lower::Unfit;
 use super::{Barrier, Need, Place, Planned, Planner};
 use crate::batch::{Batch, Judge, Sent};
+use crate::config::Existing;
 use crate::error::Error;
 use crate::quarantine::Draft;
 use crate::quarantine::set::Spot;
@@ -273,10 +274,10 @@ impl Planner {
             return Ok(None);
         }
         if self.rules.target.can(target::SEVEN) {
-            match self.libraries_may_go {
-                None => return Ok(Some(Need::Functions)),
-                Some(false) => return Ok(None),
-                Some(true) => {}
+            match (self.rules.existing, self.libraries_may_go) {
+                (Existing::Sweep, _) | (Existing::Fail, Some(true)) => {}
+                (Existing::Overwrite, _) | (Existing::Fail, Some(false)) => return Ok(None),
+                (Existing::Fail, None) => return Ok(Some(Need::Functions)),
             }
             self.require_allowed(place, "FUNCTION FLUSH")?;
             let db = self.rules.mapping.target(place.db);
@@ -299,9 +300,9 @@ impl Planner {
         let Barrier { track, event, record, .. } = barrier;
         self.track = track;
         // Others may have come when it is asked again.
-        let known = self.libraries_may_go.replace(libraries_may_go);
+        self.libraries_may_go = Some(libraries_may_go);
         let planned = self.event(event, record, batch);
-        self.libraries_may_go = known;
+        self.libraries_may_go = None;
         if matches!(planned, Ok(Planned::Done)) {
             self.parked.retain(|parked| parked.track != track);
         }

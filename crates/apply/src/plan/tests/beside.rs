@@ -130,7 +130,7 @@ fn one_that_is_applied_removes_libraries_only_where_they_may_go() {
         (true, Fail, Some(false), false),
     ] {
         let mut planner = begun();
-        planner.expect_existing(existing);
+        planner.rules.take_existing(existing);
         let line = Line { track: 0, shard: Shard(0) };
         let resync = Resync { shard: Shard(0), epoch: 1, sweep, sweeping: false, snapshot_id: ID };
         planner.progress.resyncs.insert(line, resync);

@@ -110,7 +110,7 @@ fn libraries_in_doubt_from_before_a_snapshot_that_leaves_no_other_do_not_come_ba
     ];
     let next = of_epoch(2, 3, load(0, "c"));
     let mut before = begun();
-    before.expect_existing(Existing::Sweep);
+    before.rules.take_existing(Existing::Sweep);
     let executed = commands(&plan(&mut before, &events));
     let libraries = |executed: &[String]| {
         let ends = executed.iter().map(|words| words.rsplit([' ', '=']).next().unwrap_or_default());
@@ -118,7 +118,7 @@ fn libraries_in_doubt_from_before_a_snapshot_that_leaves_no_other_do_not_come_ba
     };
     let again_after = |judged: Position| {
         let mut planner = begun();
-        planner.expect_existing(Existing::Sweep);
+        planner.rules.take_existing(Existing::Sweep);
         planner.progress = before.now();
         let applied = planner.progress.applied[0];
         planner.doubt = Doubt::new([(judged, applied)], vec![0; 4]);

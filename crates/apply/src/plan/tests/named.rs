@@ -180,10 +180,10 @@ fn so_is_one_of_a_snapshot_made_on_demand_beside_the_stream() {
     let mut progress = Progress::from(vec![0; 4]);
     progress.begin(&scope(true), 0, &[resync]);
     let mut planner = Planner::new(lane(true).rules, &scope(true), progress, Vec::new());
-    planner.expect_existing(Existing::Sweep);
+    planner.rules.take_existing(Existing::Sweep);
     journal.plan(&mut planner).unwrap();
     let mut next = successor(&planner, true);
-    next.expect_existing(Existing::Sweep);
+    next.rules.take_existing(Existing::Sweep);
     journal.plan(&mut next).unwrap();
     for planner in [&planner, &next] {
         assert!(names(planner, b"large") && names(planner, b"last") && !names(planner, b"beside"));
