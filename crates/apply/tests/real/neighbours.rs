@@ -38,6 +38,20 @@ async fn begun(kind: Kind) -> Result<Bench> {
     Ok(bench)
 }
 
+/// A stream that has begun in one database, with its settings, and another one that has in the next; and then a full copy
+/// without one of its keys.
+async fn in_databases_of_their_own() -> Result<(Bench, Config)> {
+    let mut bench = Bench::new(Kind::Redis6_2).await?;
+    let own = Config { mapping: DbMapping::all_to(0), ..bench.config() };
+    copy(&mut bench, &["a", "b"]).await?;
+    let service = bench.start_with(own.clone()).await?;
+    bench.caught_up()?;
+    service.stop().await?;
+    beside(&mut bench, (DbMapping::all_to(1), "1")).await?;
+    copy(&mut bench, &["b"]).await?;
+    Ok((bench, own))
+}
+
 /// Another stream, which writes a key and a library of functions beside what is there.
 async fn beside(bench: &mut Bench, (mapping, db): (DbMapping, &str)) -> Result<()> {
     let other = Feed::new("other").await?;
@@ -130,14 +144,7 @@ async fn a_refused_removal_is_given_up_where_others_are_to_be_spared() -> Result
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_in_another_database_is_in_nobodys_way() -> Result<()> {
-    let mut bench = Bench::new(Kind::Redis6_2).await?;
-    let own = Config { mapping: DbMapping::all_to(0), ..bench.config() };
-    copy(&mut bench, &["a", "b"]).await?;
-    let service = bench.start_with(own.clone()).await?;
-    bench.caught_up()?;
-    service.stop().await?;
-    beside(&mut bench, (DbMapping::all_to(1), "1")).await?;
-    copy(&mut bench, &["b"]).await?;
+    let (mut bench, own) = in_databases_of_their_own().await?;
     let service = bench.start_with(own).await?;
     bench.caught_up()?;
     assert_eq!(names(&mut bench)?, ["b", "end"]);
@@ -298,14 +305,7 @@ async fn an_apply_that_begins_while_another_removes_keys_loses_none() -> Result<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_may_not_read_checkpoints_of_others_is_told_so() -> Result<()> {
-    let mut bench = Bench::new(Kind::Redis6_2).await?;
-    let own = Config { mapping: DbMapping::all_to(0), ..bench.config() };
-    copy(&mut bench, &["a", "b"]).await?;
-    let service = bench.start_with(own.clone()).await?;
-    bench.caught_up()?;
-    service.stop().await?;
-    beside(&mut bench, (DbMapping::all_to(1), "1")).await?;
-    copy(&mut bench, &["b"]).await?;
+    let (mut bench, own) = in_databases_of_their_own().await?;
     let patterns = ["~keyferry:{*}:shop*", "~a", "~b", "~end"];
     bench.client.cmd(&[&["ACL", "SETUSER", "default", "resetkeys"], &patterns[..]].concat())?;
     let error = bench.start_with(own.clone()).await?.failed().await?;

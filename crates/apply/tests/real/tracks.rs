@@ -105,6 +105,16 @@ pub(crate) async fn write(bench: &mut Bench, model: &mut Client, round: u32) -> 
     bench.feed.heartbeat().await
 }
 
+/// A service that starts now applies all that is left, and then both hold the same.
+async fn ends_equal(bench: &mut Bench, model: &mut Client) -> Result<()> {
+    let service = bench.start().await?;
+    all_caught_up(bench)?;
+    bench.assert_holds(model)?;
+    service.shows("dead_letters", "0")?;
+    service.stop().await?;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn transactions_over_partitions_take_effect_once_whatever_is_killed() -> Result<()> {
     let mut bench = bench().await?;
@@ -121,12 +131,7 @@ async fn transactions_over_partitions_take_effect_once_whatever_is_killed() -> R
             service.kill().await?;
         }
     }
-    let service = bench.start().await?;
-    all_caught_up(&mut bench)?;
-    bench.assert_holds(&mut model)?;
-    service.shows("dead_letters", "0")?;
-    service.stop().await?;
-    Ok(())
+    ends_equal(&mut bench, &mut model).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,12 +156,7 @@ async fn partitions_that_wait_with_more_than_is_read_ahead_go_on_whatever_is_kil
         eventually(LIMIT, "it has begun", || Ok((sent() > 2 << 20).then_some(())))?;
         service.kill().await?;
     }
-    let service = bench.start().await?;
-    all_caught_up(&mut bench)?;
-    bench.assert_holds(&mut model)?;
-    service.shows("dead_letters", "0")?;
-    service.stop().await?;
-    Ok(())
+    ends_equal(&mut bench, &mut model).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
